@@ -1,0 +1,1 @@
+"""Reading ECG records and label tables, and preparing them once for training."""

@@ -1,0 +1,1 @@
+"""Networks, their named stages and their checkpoints."""

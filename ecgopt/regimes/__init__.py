@@ -1,0 +1,1 @@
+"""How a downstream model starts, and what may be tuned."""

@@ -1,0 +1,1 @@
+"""Training one model once: recipe, schedule, epochs and metrics."""

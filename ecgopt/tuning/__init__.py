@@ -1,0 +1,1 @@
+"""Comparisons, cells and Optuna studies on a shared database."""

@@ -1,0 +1,1 @@
+"""Work items, the processes that claim them, and where those run."""
