@@ -1,0 +1,313 @@
+"""What a comparison left behind, as plain data: the only thing analysis and reports read.
+
+`evidence_store` fills these records from a database, `bundle` from a file; nothing else knows
+where they came from. They hold what was measured and nothing that was concluded from it.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
+
+from ecgopt.errors import DataError, UserError
+from ecgopt.shapes import Float32, LabelMatrix, ScoreMatrix
+
+ParameterValue = bool | int | float | str
+TrialState = Literal["complete", "pruned", "failed", "running", "waiting"]
+TrialCause = Literal[
+    "done", "pruned", "diverged", "out_of_memory", "timed_out", "lost", "error", "set_aside", ""
+]
+TrialRecipe = Literal["tuned", "published", "extra", "audit"]
+FinalRole = Literal["tuned", "published", "learning_rate"]
+
+_stored = with_config(ConfigDict(ser_json_inf_nan="constants", extra="forbid"))
+
+
+@_stored
+@dataclass(frozen=True, slots=True, kw_only=True, order=True)
+class CellKey:
+    """One combination of upstream data, downstream data, model and training size."""
+
+    upstream: str
+    downstream: str
+    model: str
+    n_train: int
+    """Labelled downstream records, training and validation together."""
+
+    def __str__(self) -> str:
+        return f"{self.upstream} → {self.downstream}, {self.model}, n = {self.n_train:,}"
+
+
+@_stored
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrialEvidence:
+    """One training run of a study."""
+
+    number: int
+    state: TrialState
+    cause: TrialCause = ""
+    """Why the work item ended; empty while it has not."""
+    value: float | None = None
+    """Validation macro AUROC at the end of the schedule; of a pruned trial, the last report."""
+    parameters: Mapping[str, ParameterValue]
+    reports: Mapping[int, float] = field(default_factory=dict)
+    """Ladder step (1..10, tenths of the trial's own schedule) to validation macro AUROC."""
+    n_epochs: int = 0
+    """Epochs that were really trained."""
+    seconds: float = 0.0
+    n_samples: int = 0
+    """Training samples seen, repetitions counted."""
+    recipe: TrialRecipe = "tuned"
+    """`published`: the published recipe; `extra`: beside the budget; `audit`: a pruned trial
+    trained to its end, with `details["audit_of"]` the number of the pruned one."""
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
+@_stored
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StudyEvidence:
+    """One regime of one replicate of a cell: the trials of one Optuna study."""
+
+    study: str
+    regime: str
+    upstream: str | None
+    """None where the regime does not depend on upstream data, as `scratch`."""
+    downstream: str
+    model: str
+    n_train: int
+    replicate: int
+    trials: tuple[TrialEvidence, ...]
+    split: Mapping[str, Any] = field(default_factory=dict)
+    """Where the records came from: counts, hash of the split, labels left out."""
+
+
+@_stored
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FinalEvidence:
+    """A recipe trained again with a fresh seed and scored on the sealed test."""
+
+    study: str
+    regime: str
+    upstream: str | None
+    downstream: str
+    model: str
+    n_train: int
+    replicate: int
+    role: FinalRole
+    """`tuned`: the study's winner; `published`: the published recipe; `learning_rate`: the
+    published recipe with only the learning rate chosen on validation."""
+    seed_index: int
+    """Index of the seed; equal indices of two arms are paired."""
+    seed: int
+    trial_number: int
+    parameters: Mapping[str, ParameterValue]
+    metrics: Mapping[str, float]
+    """Test scores: `macro_auroc`, `macro_auprc`, `macro_f1`, `weighted_f1_at_half`, `brier`..."""
+    per_label: Mapping[str, float] = field(default_factory=dict)
+    """Test AUROC of each label."""
+    left_out: tuple[str, ...] = ()
+    """Labels the test lacks one class of."""
+    thresholds: Mapping[str, float] = field(default_factory=dict)
+    """Threshold of each label, chosen on validation."""
+    n_epochs: int = 0
+    seconds: float = 0.0
+    n_samples: int = 0
+    predictions: str | None = None
+    """Path of the test predictions, relative to the workspace."""
+    predictions_sha256: str | None = None
+    validation_predictions: str | None = None
+    validation_predictions_sha256: str | None = None
+    curve: tuple[float, ...] = ()
+    """Validation macro AUROC after each epoch."""
+    test_curve: tuple[float, ...] = ()
+    """Test macro AUROC after each epoch; measured for the published recipe only, because the
+    published study printed the best of these. It never chooses anything here."""
+
+
+@_stored
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PretrainEvidence:
+    """One pre-training, paid once and used by every fine-tuning from it."""
+
+    key: str
+    upstream: str
+    model: str
+    n_epochs: int
+    seconds: float
+    n_samples: int
+    validation_macro_auroc: float | None = None
+    sha256: str = ""
+    """Of the checkpoint."""
+
+
+@_stored
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opening:
+    """One look at a sealed test; `reused` when an earlier result was returned instead."""
+
+    study: str
+    role: FinalRole
+    seed_index: int
+    opened_at: str
+    """ISO 8601, UTC."""
+    worker: str
+    reused: bool = False
+
+
+@_stored
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SanityCheck:
+    """A control that was run: shuffled labels, a repeated trial."""
+
+    name: Literal["shuffled_labels", "rerun"]
+    study: str
+    values: tuple[float, ...]
+    """`shuffled_labels`: macro AUROCs; `rerun`: the first score and the repeated one."""
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
+@_stored
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Budget:
+    """What each arm of each replicate may spend."""
+
+    trials: int
+    final_seeds: int
+    replicates: int
+
+
+@_stored
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """What was asked, and under which rules, fixed before the first trial."""
+
+    name: str
+    question: str
+    margin: float
+    """Differences of macro AUROC inside plus or minus this count as equivalent."""
+    confidence: float
+    """Of intervals, for instance 0.95."""
+    regimes: tuple[str, ...]
+    """The reference arm first: `("scratch", "fine_tune")`, controls after them."""
+    budget: Budget
+    cells: tuple[CellKey, ...]
+    spec: Mapping[str, Any] = field(default_factory=dict)
+    """The whole study file."""
+    space: Mapping[str, Any] = field(default_factory=dict)
+    """Ranges per regime, and their fingerprint under `fingerprint`."""
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    """Versions, commit, hashes of data, names of devices."""
+
+
+@_stored
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """Everything measured for one comparison."""
+
+    comparison: Comparison
+    studies: tuple[StudyEvidence, ...] = ()
+    finals: tuple[FinalEvidence, ...] = ()
+    pretrainings: tuple[PretrainEvidence, ...] = ()
+    openings: tuple[Opening, ...] = ()
+    set_aside: tuple[Mapping[str, Any], ...] = ()
+    """Work items given up after they stopped their worker too often."""
+    checks: tuple[SanityCheck, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Predictions:
+    """Scores of one final fit, with the truth and the patients they belong to."""
+
+    labels: LabelMatrix
+    scores: ScoreMatrix
+    records: tuple[str, ...]
+    patients: tuple[str, ...]
+    classes: tuple[str, ...]
+
+
+@cache
+def _adapter() -> TypeAdapter[Evidence]:
+    return TypeAdapter(Evidence)
+
+
+def to_json(evidence: Evidence) -> str:
+    """Return `evidence` as JSON text from which `from_json` restores an equal value."""
+    return _adapter().dump_json(evidence, indent=1).decode()
+
+
+def from_json(text: str | bytes) -> Evidence:
+    """Return the evidence written by `to_json`.
+
+    Raises:
+        UserError: the text is not such a file.
+    """
+    try:
+        return _adapter().validate_json(text)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise UserError(
+            f"evidence: `{place or 'the file'}` {first['msg']}: the file is damaged or was written "
+            "by another version of ecgopt"
+        ) from error
+
+
+def write_predictions(predictions: Predictions, path: Path) -> str:
+    """Write `predictions` as .npz, atomically, and return the SHA-256 of the file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scores: Float32[np.ndarray, "record label"] = predictions.scores.astype(np.float32)
+    temporary = path.with_name(f".{path.name}.part")
+    with temporary.open("wb") as file:
+        np.savez(
+            file,
+            labels=predictions.labels.astype(np.uint8),
+            scores=scores,
+            records=np.array(predictions.records, dtype=np.str_),
+            patients=np.array(predictions.patients, dtype=np.str_),
+            classes=np.array(predictions.classes, dtype=np.str_),
+        )
+    digest = hashlib.sha256(temporary.read_bytes()).hexdigest()
+    temporary.replace(path)
+    return digest
+
+
+def read_predictions(path: Path, sha256: str | None = None) -> Predictions:
+    """Return the predictions stored at `path`.
+
+    Args:
+        path: An .npz file with `labels`, `scores`, `records`, `patients`, `classes`.
+        sha256: What the file must hash to; None skips the check.
+
+    Raises:
+        DataError: the file is missing, altered or incomplete.
+    """
+    if not path.is_file():
+        raise DataError(f"predictions {path}: no such file: restore it from the bundle")
+    if sha256 and (found := hashlib.sha256(path.read_bytes()).hexdigest()) != sha256:
+        raise DataError(
+            f"predictions {path}: SHA-256 must be {sha256}, but is {found}: "
+            "the file was altered after it was recorded"
+        )
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            return Predictions(
+                labels=stored["labels"].astype(bool),
+                scores=stored["scores"].astype(np.float64),
+                records=tuple(stored["records"].tolist()),
+                patients=tuple(stored["patients"].tolist()),
+                classes=tuple(stored["classes"].tolist()),
+            )
+    except (KeyError, ValueError, OSError) as error:
+        raise DataError(f"predictions {path}: not a predictions file ({error})") from error
+
+
+def load_predictions(final: FinalEvidence, workspace: Path) -> Predictions | None:
+    """Return the test predictions of `final`, checked against their hash; None if not kept."""
+    if final.predictions is None:
+        return None
+    return read_predictions(workspace / final.predictions, final.predictions_sha256)
