@@ -1,0 +1,31 @@
+"""Fine-tuning: the downstream model starts from pre-trained weights, its head is new."""
+
+from dataclasses import dataclass
+
+from ecgopt.errors import CheckpointError
+from ecgopt.models.checkpoint import Checkpoint, transfer
+from ecgopt.models.stages import StagedModel
+from ecgopt.training.recipe import Recipe
+
+
+@dataclass(frozen=True, slots=True)
+class FineTune:
+    """The transfer arm; how many leading stages stay frozen is its own tuned parameter."""
+
+    name: str = "fine_tune"
+    needs_upstream: bool = True
+    own_parameters: frozenset[str] = frozenset({"frozen_stages", "head_rate_ratio", "layer_decay"})
+
+    def initialise(self, model: StagedModel, upstream: Checkpoint | None, *, seed: int) -> float:  # noqa: ARG002 - the contract's arguments
+        """Copy all weights but the head's into `model` and return the share transferred.
+
+        Raises:
+            CheckpointError: there is no checkpoint, or it does not fit the model.
+        """
+        if upstream is None:
+            raise CheckpointError("fine_tune needs a pre-trained checkpoint, but got none")
+        return transfer(model, upstream)
+
+    def constrain(self, recipe: Recipe) -> Recipe:
+        """Return the recipe unchanged."""
+        return recipe

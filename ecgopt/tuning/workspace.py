@@ -1,0 +1,59 @@
+"""The folder that holds everything a comparison keeps outside the database."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+WORKSPACE_VARIABLE = "ECGOPT_WORKSPACE"
+
+
+@dataclass(frozen=True, slots=True)
+class Workspace:
+    """The folder of the embedded database, prepared data, checkpoints and artifacts.
+
+    This class names every path below `root`; nobody else joins them. Workers on several hosts
+    need the same folder (a shared file system) or must not share trials.
+    """
+
+    root: Path
+
+    @property
+    def sqlite_file(self) -> Path:
+        """The embedded database."""
+        return self.root / "ecgopt.sqlite3"
+
+    @property
+    def raw_data(self) -> Path:
+        """Synthetic and downloaded records."""
+        return self.root / "data"
+
+    @property
+    def prepared_data(self) -> Path:
+        """Prepared data sets, one folder each, named by source and fingerprint."""
+        return self.root / "prepared"
+
+    @property
+    def prefix_cache(self) -> Path:
+        """Features of frozen stages, shared by the workers of a host."""
+        return self.root / "prefix_cache"
+
+    def pretrained(self, comparison: str, key: str) -> Path:
+        """Return the file of one finished pre-training."""
+        return self.root / "pretrained" / comparison / f"{key}.safetensors"
+
+    def run_state(self, comparison: str, item_key: str) -> Path:
+        """Return the folder of the resumable state of one unfinished work item."""
+        return self.root / "running" / comparison / item_key.replace("/", "__")
+
+    def predictions(self, comparison: str, item_key: str) -> Path:
+        """Return the file of the sealed-test predictions of one final fit."""
+        return self.root / "predictions" / comparison / f"{item_key.replace('/', '__')}.npz"
+
+    def logs(self, comparison: str) -> Path:
+        """Return the folder of the workers' log files."""
+        return self.root / "logs" / comparison
+
+
+def default_workspace() -> Workspace:
+    """Return the workspace named by ECGOPT_WORKSPACE, or `storage` in the current folder."""
+    return Workspace(Path(os.environ.get(WORKSPACE_VARIABLE, "storage")))
