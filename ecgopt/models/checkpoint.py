@@ -1,0 +1,160 @@
+"""Weights on disk: safetensors with JSON metadata, written whole or not at all, checked if read."""
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from pydantic import JsonValue
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from ecgopt.errors import CheckpointError
+from ecgopt.models.stages import HEAD, StagedModel
+
+MODEL_PREFIX = "model."
+"""Names of model tensors in a checkpoint begin with it; other prefixes hold optimiser state."""
+
+_METADATA_KEY = "ecgopt"
+_DIGEST_KEY = "tensors_sha256"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checkpoint:
+    """Tensors by name, what was known about them, and the hash of the file they came from."""
+
+    tensors: Mapping[str, Tensor]
+    metadata: Mapping[str, JsonValue]
+    sha256: str
+
+
+def save_checkpoint(
+    path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, JsonValue]
+) -> str:
+    """Write a checkpoint under a temporary name, rename it to `path`, and return its SHA-256.
+
+    A crash at any moment leaves either the old file or the new one, and at worst a `.tmp` file
+    beside it.
+    """
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    header = {
+        _METADATA_KEY: json.dumps(dict(metadata), allow_nan=True),
+        _DIGEST_KEY: _tensors_digest(plain),
+    }
+    content = save(plain, metadata=header)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, temporary = tempfile.mkstemp(prefix=f"{path.name}.", suffix=".tmp", dir=path.parent)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    _sync_folder(path.parent)
+    return hashlib.sha256(content).hexdigest()
+
+
+def load_checkpoint(path: Path, *, sha256: str | None = None) -> Checkpoint:
+    """Read a checkpoint that `save_checkpoint` wrote.
+
+    Args:
+        path: the file.
+        sha256: the hash the file must have; None accepts any that is whole in itself.
+
+    Raises:
+        CheckpointError: the file is missing, cut short, altered, or not of this kind.
+    """
+    try:
+        found = _file_digest(path)
+    except OSError as error:
+        raise CheckpointError(f"checkpoint {path} cannot be read: {error.strerror}") from error
+    if sha256 is not None and found != sha256:
+        raise CheckpointError(
+            f"checkpoint {path} must have SHA-256 {sha256}, but has {found}: it was replaced or "
+            "damaged; delete it so that it is made again"
+        )
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no dict
+        metadata = json.loads(header[_METADATA_KEY])
+        expected = header[_DIGEST_KEY]
+    except (SafetensorError, KeyError, ValueError) as error:
+        raise CheckpointError(
+            f"{path} is not a whole ecgopt checkpoint ({error}); delete it so that it is made again"
+        ) from error
+    if _tensors_digest(tensors) != expected:
+        raise CheckpointError(
+            f"checkpoint {path} holds other numbers than were written: it is damaged; delete it so "
+            "that it is made again"
+        )
+    return Checkpoint(tensors=tensors, metadata=metadata, sha256=found)
+
+
+def model_tensors(model: StagedModel) -> dict[str, Tensor]:
+    """Return the model's parameters and statistics under the names they have in a checkpoint."""
+    return {f"{MODEL_PREFIX}{name}": tensor for name, tensor in model.state_dict().items()}
+
+
+def transfer(model: StagedModel, checkpoint: Checkpoint) -> float:
+    """Load all but the head from `checkpoint` and return the share of weights that came from it.
+
+    Statistics of BatchNorm are loaded too, but not counted as weights.
+
+    Raises:
+        CheckpointError: a tensor is missing or has another shape; the model is left as it was.
+    """
+    body = {
+        name: tensor
+        for name, tensor in model.state_dict().items()
+        if not name.startswith(f"{HEAD}.")
+    }
+    faults = []
+    for name, tensor in body.items():
+        stored = checkpoint.tensors.get(MODEL_PREFIX + name)
+        if stored is None:
+            faults.append(f"{name} is missing")
+        elif stored.shape != tensor.shape:
+            faults.append(f"{name} is {tuple(stored.shape)} instead of {tuple(tensor.shape)}")
+    if faults:
+        more = f" and {len(faults) - 3} more" if len(faults) > 3 else ""
+        raise CheckpointError(
+            f"the checkpoint does not fit the model: {'; '.join(faults[:3])}{more}. Pre-train with "
+            "the same model name, width and head"
+        )
+    with torch.no_grad():
+        for name, tensor in body.items():
+            tensor.copy_(checkpoint.tensors[MODEL_PREFIX + name])
+    sizes = {name: parameter.numel() for name, parameter in model.named_parameters()}
+    return sum(size for name, size in sizes.items() if name in body) / sum(sizes.values())
+
+
+def _tensors_digest(tensors: Mapping[str, Tensor]) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name].contiguous()
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _file_digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the rename itself survive a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,115 @@
+"""The networks by name, and the one way to build them."""
+
+import difflib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+
+from ecgopt.errors import UserError
+from ecgopt.models.resnet1d import PUBLISHED_WIDTH, BasicBlock, Bottleneck, build_resnet1d
+from ecgopt.models.stages import StagedModel
+from ecgopt.seeds import seed_torch
+
+HeadKind = Literal["as_published", "flatten", "pooled"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelSpec:
+    """Which network, at which size, with which head."""
+
+    name: str = "resnet1d18"
+    width: int | None = None
+    """Channels of the first stage, hidden units of a recurrent network; None means as published."""
+    head: HeadKind = "as_published"
+    """What reduces time before the head: the family's own way, nothing, or pooling alone."""
+    dropout: float = 0.0
+    """Share of the head's inputs dropped in training, in [0, 1)."""
+
+    def __post_init__(self) -> None:
+        if self.width is not None and self.width < 1:
+            raise UserError(f"model {self.name!r}: `width >= 1` must hold, but got {self.width}")
+        if not 0 <= self.dropout < 1:
+            raise UserError(
+                f"model {self.name!r}: `0 <= dropout < 1` must hold, but got {self.dropout}"
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InputShape:
+    """What a network is built for."""
+
+    n_leads: int
+    n_samples: int
+    n_labels: int
+
+
+Builder = Callable[[ModelSpec, InputShape], StagedModel]
+
+
+def _resnet1d(
+    block: type[BasicBlock] | type[Bottleneck], depths: tuple[int, int, int, int]
+) -> Builder:
+    def build(spec: ModelSpec, shape: InputShape) -> StagedModel:
+        if spec.head == "flatten":
+            raise UserError(
+                f"model {spec.name!r} has heads 'as_published' (hidden layer) and 'pooled' (none), "
+                "but got head='flatten', which only recurrent networks have"
+            )
+        return build_resnet1d(
+            block,
+            depths,
+            n_leads=shape.n_leads,
+            n_labels=shape.n_labels,
+            width=spec.width or PUBLISHED_WIDTH,
+            has_hidden_layer=spec.head == "as_published",
+        )
+
+    return build
+
+
+MODELS: Mapping[str, Builder] = {
+    "resnet1d18": _resnet1d(BasicBlock, (2, 2, 2, 2)),
+    "resnet1d50": _resnet1d(Bottleneck, (3, 4, 6, 3)),
+    "resnet1d101": _resnet1d(Bottleneck, (3, 4, 23, 3)),
+}
+
+
+def build_model(
+    spec: ModelSpec, *, n_labels: int, n_leads: int = 12, n_samples: int = 1000, seed: int
+) -> StagedModel:
+    """Build a network with fresh weights, the same for the same `seed`.
+
+    Args:
+        spec: which network.
+        n_labels: logits.
+        n_leads: input leads.
+        n_samples: input samples per lead; networks that pool over time take any other length too.
+        seed: the only source of the weights.
+
+    Raises:
+        UserError: no network has this name, or it has no such head.
+    """
+    builder = _builder(spec.name)
+    with torch.random.fork_rng(devices=[]):
+        seed_torch("model", seed)
+        model = builder(spec, InputShape(n_leads=n_leads, n_samples=n_samples, n_labels=n_labels))
+    model.set_dropout(spec.dropout)
+    return model
+
+
+def freezable_stages(spec: ModelSpec) -> int:
+    """Return how many leading stages can be frozen; all of them leaves the head alone to train."""
+    with torch.device("meta"):
+        shape = InputShape(n_leads=12, n_samples=1000, n_labels=1)
+        return _builder(spec.name)(spec, shape).n_freezable_stages
+
+
+def _builder(name: str) -> Builder:
+    try:
+        return MODELS[name]
+    except KeyError:
+        close = difflib.get_close_matches(name, MODELS, n=1)
+        hint = f"; did you mean {close[0]!r}?" if close else ""
+        raise UserError(f"no model is called {name!r}{hint} Known: {', '.join(MODELS)}") from None

@@ -1,0 +1,119 @@
+"""What all networks share: an ordered chain of named stages, of which leading ones can freeze."""
+
+from collections.abc import Mapping
+from typing import Self
+
+import torch
+from torch import Tensor, nn
+
+from ecgopt.errors import UserError
+from ecgopt.seeds import seed_torch
+from ecgopt.shapes import LogitBatch, SignalBatch
+
+HEAD = "head"
+"""Name of the last stage, the only part of a network that depends on the labels."""
+
+
+class LinearHead(nn.Module):
+    """Dropout and one linear layer over whatever the stage before returns, flattened."""
+
+    def __init__(self, n_features: int, n_labels: int, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.dropout = nn.Dropout(dropout)
+        self.linear = nn.Linear(n_features, n_labels)
+
+    def forward(self, features: Tensor) -> LogitBatch:
+        """Return one logit per label."""
+        logits: Tensor = self.linear(self.dropout(features.flatten(start_dim=1)))
+        return logits
+
+
+class StagedModel(nn.Module):
+    """A network as an ordered chain of stages; leading stages can be frozen, the last is the head.
+
+    The head is exactly what a transfer re-initialises. Everything before it, any shared hidden
+    layer or pooling included, belongs to the last stage before the head, so that freezing all
+    stages but the head leaves a linear probe whose input can be computed once and kept.
+    """
+
+    def __init__(self, stages: Mapping[str, nn.Module], head: LinearHead) -> None:
+        super().__init__()
+        self.stage_names: tuple[str, ...] = (*stages, HEAD)
+        self.n_frozen_stages = 0
+        for name, stage in stages.items():
+            self.add_module(name, stage)
+        self.head = head
+
+    @property
+    def n_freezable_stages(self) -> int:
+        """The number of stages before the head."""
+        return len(self.stage_names) - 1
+
+    @property
+    def n_labels(self) -> int:
+        """The number of logits."""
+        return self.head.linear.out_features
+
+    def stage(self, name: str) -> nn.Module:
+        """Return the stage called `name`."""
+        return self.get_submodule(name)
+
+    def forward(self, signals: SignalBatch) -> LogitBatch:
+        """Return one logit per label.
+
+        Args:
+            signals: in millivolts.
+        """
+        return self.forward_from(signals, 0)
+
+    def features(self, signals: SignalBatch, n_stages: int) -> Tensor:
+        """Return what the first `n_stages` stages make of `signals`: the input of the next one."""
+        features = signals
+        for name in self.stage_names[:n_stages]:
+            features = self.stage(name)(features)
+        return features
+
+    def forward_from(self, features: Tensor, n_stages: int) -> LogitBatch:
+        """Return the logits, given what `features` returned for the same `n_stages`."""
+        for name in self.stage_names[n_stages:]:
+            features = self.stage(name)(features)
+        return features
+
+    def freeze(self, n_frozen_stages: int) -> None:
+        """Freeze the first `n_frozen_stages` stages and thaw all others.
+
+        A frozen stage takes no gradient and stays in evaluation mode, so that its BatchNorm
+        statistics keep still, also after `train()`.
+
+        Raises:
+            UserError: the model has fewer stages before its head.
+        """
+        if not 0 <= n_frozen_stages <= self.n_freezable_stages:
+            raise UserError(
+                f"`0 <= n_frozen_stages <= {self.n_freezable_stages}` must hold for a model with "
+                f"stages {', '.join(self.stage_names)}, but got n_frozen_stages={n_frozen_stages}"
+            )
+        self.n_frozen_stages = n_frozen_stages
+        for position, name in enumerate(self.stage_names):
+            self.stage(name).requires_grad_(position >= n_frozen_stages)
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> Self:
+        """Set the mode of all stages but the frozen ones, which stay in evaluation mode."""
+        super().train(mode)
+        for name in self.stage_names[: self.n_frozen_stages]:
+            self.stage(name).eval()
+        return self
+
+    def set_dropout(self, rate: float) -> None:
+        """Drop this share of the head's inputs in training."""
+        self.head.dropout.p = rate
+
+    def swap_head(self, n_labels: int, *, seed: int) -> None:
+        """Replace the head by a fresh one for `n_labels` labels, the same for the same `seed`."""
+        old = self.head.linear
+        with torch.random.fork_rng(devices=[]):
+            seed_torch("head", seed)
+            fresh = LinearHead(old.in_features, n_labels, self.head.dropout.p)
+        self.head = fresh.to(device=old.weight.device, dtype=old.weight.dtype)
+        self.train(self.training)

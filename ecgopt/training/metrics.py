@@ -1,0 +1,163 @@
+"""Scores of multi-label predictions, in plain NumPy so that workers need no scikit-learn.
+
+A label that the records cannot score is left out of a mean and named, never counted as 0 or 0.5.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ecgopt.shapes import Bool, Float, LabelMatrix, ScoreMatrix
+
+LabelScores = Float[np.ndarray, " label"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MacroAuroc:
+    """The unweighted mean of the labels' AUROCs, and what it was made of."""
+
+    value: float
+    """NaN if no label could be scored."""
+    per_label: LabelScores
+    """NaN for labels left out."""
+    left_out: tuple[int, ...]
+    """Positions of the labels that lack positives or negatives among the records."""
+
+
+def macro_auroc(labels: LabelMatrix, scores: ScoreMatrix) -> MacroAuroc:
+    """Return the area under the ROC curve of each label and their mean.
+
+    Tied scores count one half, as in the Mann-Whitney statistic.
+
+    Args:
+        labels: true where the record carries the label; any numeric type of 0 and 1 will do.
+        scores: anything that grows with the belief in a label.
+
+    Raises:
+        ValueError: shapes differ, or a score is not a number.
+    """
+    truth = _checked(labels, scores)
+    per_label = np.array([_auroc(truth[:, k], scores[:, k]) for k in range(scores.shape[1])])
+    value, left_out = _mean_of_scored(per_label)
+    return MacroAuroc(value=value, per_label=per_label, left_out=left_out)
+
+
+def average_precision(labels: LabelMatrix, scores: ScoreMatrix) -> LabelScores:
+    """Return each label's area under the precision-recall steps; NaN without positives."""
+    truth = _checked(labels, scores)
+    return np.array([_average_precision(truth[:, k], scores[:, k]) for k in range(truth.shape[1])])
+
+
+def f1_scores(labels: LabelMatrix, scores: ScoreMatrix, thresholds: LabelScores) -> LabelScores:
+    """Return each label's F1 when scores at or above its threshold are read as positive.
+
+    A label with neither positives nor predictions scores 0, as in scikit-learn.
+    """
+    truth = _checked(labels, scores)
+    predicted = scores >= thresholds
+    true_positives = (truth & predicted).sum(axis=0)
+    errors = (truth ^ predicted).sum(axis=0)
+    f1: LabelScores = 2 * true_positives / np.maximum(2 * true_positives + errors, 1)
+    return f1
+
+
+def best_thresholds(labels: LabelMatrix, scores: ScoreMatrix) -> LabelScores:
+    """Return for each label the threshold with the highest F1 on these records (validation ones).
+
+    The threshold lies midway between neighbouring scores; of equally good ones the highest is
+    taken. A label without positives gets infinity: it is never predicted.
+    """
+    truth = _checked(labels, scores)
+    return np.array([_best_threshold(truth[:, k], scores[:, k]) for k in range(truth.shape[1])])
+
+
+def prevalence_weighted_f1(labels: LabelMatrix, scores: ScoreMatrix, threshold: float) -> float:
+    """Return the mean F1 at one threshold, weighted by each label's share of all positives.
+
+    The published study's metric (at 0.5), for continuity with it; NaN without any positive.
+
+    Source: arXiv:2402.02021.
+    """
+    truth = _checked(labels, scores)
+    n_positives = truth.sum(axis=0)
+    if not n_positives.any():
+        return float("nan")
+    f1 = f1_scores(truth, scores, np.full(truth.shape[1], threshold))
+    return float((f1 * n_positives).sum() / n_positives.sum())
+
+
+def brier_scores(labels: LabelMatrix, scores: ScoreMatrix) -> LabelScores:
+    """Return each label's mean squared distance between probability and truth."""
+    truth = _checked(labels, scores)
+    squared: LabelScores = ((scores.astype(np.float64) - truth) ** 2).mean(axis=0)
+    return squared
+
+
+def macro(per_label: LabelScores) -> float:
+    """Return the mean of the labels that have a score; NaN if none has."""
+    return _mean_of_scored(per_label)[0]
+
+
+def _checked(labels: LabelMatrix, scores: ScoreMatrix) -> Bool[np.ndarray, "record label"]:
+    if labels.shape != scores.shape or labels.ndim != 2:
+        raise ValueError(
+            f"`labels.shape == scores.shape == (record, label)` must hold, but got {labels.shape} "
+            f"and {scores.shape}"
+        )
+    if np.isnan(scores).any():
+        raise ValueError("scores must be numbers, but some are NaN")
+    return labels.astype(bool)
+
+
+def _mean_of_scored(per_label: LabelScores) -> tuple[float, tuple[int, ...]]:
+    is_scored = ~np.isnan(per_label)
+    left_out = tuple(int(position) for position in np.flatnonzero(~is_scored))
+    value = float(per_label[is_scored].mean()) if is_scored.any() else float("nan")
+    return value, left_out
+
+
+def _auroc(truth: Bool[np.ndarray, " record"], scores: Float[np.ndarray, " record"]) -> float:
+    positives, negatives = scores[truth], np.sort(scores[~truth])
+    if not (positives.size and negatives.size):
+        return float("nan")
+    # Positives in order make the two searches walk memory forwards.
+    positives = np.sort(positives)
+    below = np.searchsorted(negatives, positives, side="left").sum(dtype=np.int64)
+    not_above = np.searchsorted(negatives, positives, side="right").sum(dtype=np.int64)
+    return float(below + not_above) / (2 * positives.size * negatives.size)
+
+
+def _average_precision(
+    truth: Bool[np.ndarray, " record"], scores: Float[np.ndarray, " record"]
+) -> float:
+    if not truth.any():
+        return float("nan")
+    true_positives, n_predicted, _ = _operating_points(truth, scores)
+    recall_gains = np.diff(true_positives, prepend=0) / true_positives[-1]
+    return float((recall_gains * true_positives / n_predicted).sum())
+
+
+def _best_threshold(
+    truth: Bool[np.ndarray, " record"], scores: Float[np.ndarray, " record"]
+) -> float:
+    if not truth.any():
+        return float("inf")
+    true_positives, n_predicted, cuts = _operating_points(truth, scores)
+    f1 = 2 * true_positives / (n_predicted + true_positives[-1])
+    best = int(f1.argmax())
+    lower = cuts[best + 1] if best + 1 < cuts.size else cuts[best]
+    middle = float(lower + (cuts[best] - lower) / 2)
+    # Between two neighbouring floats the middle may round down onto the lower one.
+    return middle if middle > lower or best + 1 == cuts.size else float(cuts[best])
+
+
+def _operating_points(
+    truth: Bool[np.ndarray, " record"], scores: Float[np.ndarray, " record"]
+) -> tuple[Float[np.ndarray, " point"], Float[np.ndarray, " point"], Float[np.ndarray, " point"]]:
+    """Return true positives and predictions at each distinct score, from the highest score down."""
+    order = np.argsort(-scores, kind="stable")
+    cuts = scores[order]
+    is_last_of_ties = np.append(np.diff(cuts) != 0, True)
+    true_positives = np.cumsum(truth[order], dtype=np.float64)[is_last_of_ties]
+    n_predicted = (np.flatnonzero(is_last_of_ties) + 1).astype(np.float64)
+    return true_positives, n_predicted, cuts[is_last_of_ties].astype(np.float64)

@@ -1,0 +1,99 @@
+"""The optimiser of a recipe: one learning rate per stage, weight decay on matrices only."""
+
+from collections.abc import Iterable, Mapping
+
+import torch
+from torch import Tensor, nn
+
+from ecgopt.errors import CheckpointError
+from ecgopt.models.stages import HEAD, StagedModel
+from ecgopt.training.recipe import Recipe
+
+_STATE_PREFIX = "optimizer."
+
+
+def build_optimizer(model: StagedModel, recipe: Recipe) -> torch.optim.Optimizer:
+    """Return an optimiser over the parameters that are not frozen.
+
+    Weight decay leaves out vectors (biases, norms): shrinking a norm's scale or a bias towards
+    zero has no reason in its prior, and AdamW would do it at full strength. `adam` adds the decay
+    to the gradient, as PyTorch's Adam does; at decay 0, as published, the two agree.
+    """
+    groups = []
+    for name, rate_ratio in stage_rate_ratios(model, recipe).items():
+        trained = [p for p in model.stage(name).parameters() if p.requires_grad]
+        for parameters, decay in (
+            ([p for p in trained if p.ndim > 1], recipe.weight_decay),
+            ([p for p in trained if p.ndim <= 1], 0.0),
+        ):
+            if parameters:
+                groups.append(
+                    {
+                        "params": parameters,
+                        "weight_decay": decay,
+                        "lr": recipe.learning_rate * rate_ratio,
+                        "peak_lr": recipe.learning_rate * rate_ratio,
+                    }
+                )
+    kind = torch.optim.AdamW if recipe.optimizer == "adamw" else torch.optim.Adam
+    # One fused kernel instead of a loop over tensors; measured faster on CPU and CUDA alike.
+    return kind(groups, lr=recipe.learning_rate, fused=True)
+
+
+def stage_rate_ratios(model: StagedModel, recipe: Recipe) -> dict[str, float]:
+    """Return each stage's learning rate divided by the recipe's."""
+    body = [name for name in model.stage_names if name != HEAD]
+    ratios = {
+        name: recipe.layer_decay ** (len(body) - 1 - position) for position, name in enumerate(body)
+    }
+    return ratios | {HEAD: recipe.head_rate_ratio}
+
+
+def set_rate_factor(optimizer: torch.optim.Optimizer, factor: float) -> None:
+    """Set every group's learning rate to its peak times `factor`."""
+    for group in optimizer.param_groups:
+        group["lr"] = group["peak_lr"] * factor
+
+
+def optimizer_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """Return the optimiser's state by parameter name and field; empty before its first step."""
+    return {
+        f"{_STATE_PREFIX}{name}.{field}": value
+        for name, parameter in _optimised(model, optimizer)
+        for field, value in optimizer.state.get(parameter, {}).items()
+    }
+
+
+def restore_optimizer(
+    model: nn.Module, optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]
+) -> None:
+    """Set the optimiser's state to what `optimizer_tensors` returned.
+
+    Raises:
+        CheckpointError: the state of a parameter is missing or has another shape.
+    """
+    optimizer.state.clear()
+    for name, parameter in _optimised(model, optimizer):
+        prefix = f"{_STATE_PREFIX}{name}."
+        stored = {
+            key[len(prefix) :]: value for key, value in tensors.items() if key.startswith(prefix)
+        }
+        if {"step", "exp_avg", "exp_avg_sq"} - stored.keys():
+            raise CheckpointError(f"the optimiser's state of {name} is not in the checkpoint")
+        for field in ("exp_avg", "exp_avg_sq"):
+            if stored[field].shape != parameter.shape:
+                raise CheckpointError(
+                    f"the optimiser's {field} of {name} is {tuple(stored[field].shape)} instead of "
+                    f"{tuple(parameter.shape)}"
+                )
+            # The fused kernel walks memory flat: the state must lie as the parameter lies.
+            stored[field] = torch.empty_like(parameter).copy_(stored[field]).detach()
+        stored["step"] = stored["step"].clone().to(parameter.device)
+        optimizer.state[parameter] = stored
+
+
+def _optimised(
+    model: nn.Module, optimizer: torch.optim.Optimizer
+) -> Iterable[tuple[str, nn.Parameter]]:
+    members = {id(p) for group in optimizer.param_groups for p in group["params"]}
+    return [(name, p) for name, p in model.named_parameters() if id(p) in members]
