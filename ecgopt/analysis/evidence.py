@@ -4,18 +4,23 @@
 where they came from. They hold what was measured and nothing that was concluded from it.
 """
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
 
-from ecgopt.errors import DataError, UserError
-from ecgopt.shapes import Float32, LabelMatrix, ScoreMatrix
+from ecgopt.analysis.predictions import Predictions, read_predictions, write_predictions
+from ecgopt.errors import UserError
+
+__all__ = [
+    "Budget", "CellKey", "Comparison", "Evidence", "FinalEvidence", "FinalRole", "Opening",
+    "ParameterValue", "Predictions", "PretrainEvidence", "SanityCheck", "StudyEvidence",
+    "TrialCause", "TrialEvidence", "TrialRecipe", "TrialState", "from_json", "load_predictions",
+    "read_predictions", "to_json", "write_predictions",
+]  # fmt: skip
 
 ParameterValue = bool | int | float | str
 TrialState = Literal["complete", "pruned", "failed", "running", "waiting"]
@@ -219,17 +224,6 @@ class Evidence:
     checks: tuple[SanityCheck, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Predictions:
-    """Scores of one final fit, with the truth and the patients they belong to."""
-
-    labels: LabelMatrix
-    scores: ScoreMatrix
-    records: tuple[str, ...]
-    patients: tuple[str, ...]
-    classes: tuple[str, ...]
-
-
 @cache
 def _adapter() -> TypeAdapter[Evidence]:
     return TypeAdapter(Evidence)
@@ -255,55 +249,6 @@ def from_json(text: str | bytes) -> Evidence:
             f"evidence: `{place or 'the file'}` {first['msg']}: the file is damaged or was written "
             "by another version of ecgopt"
         ) from error
-
-
-def write_predictions(predictions: Predictions, path: Path) -> str:
-    """Write `predictions` as .npz, atomically, and return the SHA-256 of the file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    scores: Float32[np.ndarray, "record label"] = predictions.scores.astype(np.float32)
-    temporary = path.with_name(f".{path.name}.part")
-    with temporary.open("wb") as file:
-        np.savez(
-            file,
-            labels=predictions.labels.astype(np.uint8),
-            scores=scores,
-            records=np.array(predictions.records, dtype=np.str_),
-            patients=np.array(predictions.patients, dtype=np.str_),
-            classes=np.array(predictions.classes, dtype=np.str_),
-        )
-    digest = hashlib.sha256(temporary.read_bytes()).hexdigest()
-    temporary.replace(path)
-    return digest
-
-
-def read_predictions(path: Path, sha256: str | None = None) -> Predictions:
-    """Return the predictions stored at `path`.
-
-    Args:
-        path: An .npz file with `labels`, `scores`, `records`, `patients`, `classes`.
-        sha256: What the file must hash to; None skips the check.
-
-    Raises:
-        DataError: the file is missing, altered or incomplete.
-    """
-    if not path.is_file():
-        raise DataError(f"predictions {path}: no such file: restore it from the bundle")
-    if sha256 and (found := hashlib.sha256(path.read_bytes()).hexdigest()) != sha256:
-        raise DataError(
-            f"predictions {path}: SHA-256 must be {sha256}, but is {found}: "
-            "the file was altered after it was recorded"
-        )
-    try:
-        with np.load(path, allow_pickle=False) as stored:
-            return Predictions(
-                labels=stored["labels"].astype(bool),
-                scores=stored["scores"].astype(np.float64),
-                records=tuple(stored["records"].tolist()),
-                patients=tuple(stored["patients"].tolist()),
-                classes=tuple(stored["classes"].tolist()),
-            )
-    except (KeyError, ValueError, OSError) as error:
-        raise DataError(f"predictions {path}: not a predictions file ({error})") from error
 
 
 def load_predictions(final: FinalEvidence, workspace: Path) -> Predictions | None:

@@ -1,0 +1,130 @@
+"""The evidence of a comparison sorted by cell and regime."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from ecgopt.analysis.evidence import (
+    CellKey,
+    Evidence,
+    FinalEvidence,
+    FinalRole,
+    StudyEvidence,
+    TrialEvidence,
+)
+from ecgopt.analysis.winner import ELIGIBLE_RECIPES, choose_winner
+from ecgopt.errors import UserError
+
+Pair = tuple[int, int]
+"""Replicate and seed index: two arms are compared where both have the same."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrialCounts:
+    """How the trials of a budget ended."""
+
+    complete: int
+    pruned: int
+    """Stopped by the pruner."""
+    diverged: int
+    failed: int
+    """Out of memory, timed out or in error; lost and set-aside ones are not among these."""
+    lost: int
+    set_aside: int
+    unfinished: int
+
+    @property
+    def total(self) -> int:
+        """Trials of all outcomes."""
+        return (
+            self.complete + self.pruned + self.diverged + self.failed
+            + self.lost + self.set_aside + self.unfinished
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arm:
+    """One regime of one cell, over all its replicates."""
+
+    cell: CellKey
+    regime: str
+    studies: tuple[StudyEvidence, ...]
+    finals: tuple[FinalEvidence, ...]
+
+    def finals_by_pair(self, role: FinalRole) -> dict[Pair, FinalEvidence]:
+        """Return the finals of `role`, sorted by replicate and seed index."""
+        chosen = {(f.replicate, f.seed_index): f for f in self.finals if f.role == role}
+        return dict(sorted(chosen.items()))
+
+    def budget_trials(self) -> tuple[TrialEvidence, ...]:
+        """Return the trials that were paid from the budget, over all replicates."""
+        return tuple(t for s in self.studies for t in budget_trials(s.trials))
+
+    def winners(self) -> dict[int, TrialEvidence]:
+        """Return the winner of each replicate that has one."""
+        found: dict[int, TrialEvidence] = {}
+        for study in self.studies:
+            try:
+                found[study.replicate] = choose_winner(study.trials)
+            except UserError:
+                continue  # a study without a complete trial has no winner to show yet
+        return found
+
+
+def budget_trials(trials: Iterable[TrialEvidence]) -> tuple[TrialEvidence, ...]:
+    """Return the trials that count against the budget, without audit and extra runs."""
+    return tuple(trial for trial in trials if trial.recipe in ELIGIBLE_RECIPES)
+
+
+def count_trials(trials: Iterable[TrialEvidence]) -> TrialCounts:
+    """Return how `trials` ended; every trial is counted once."""
+    found = Counter(_outcome(trial) for trial in trials)
+    return TrialCounts(**{name: found[name] for name in TrialCounts.__dataclass_fields__})
+
+
+def _outcome(trial: TrialEvidence) -> str:
+    if trial.state in ("running", "waiting"):
+        return "unfinished"
+    if trial.cause in ("diverged", "lost", "set_aside"):
+        return trial.cause
+    return trial.state
+
+
+def sort_into_arms(evidence: Evidence) -> dict[CellKey, dict[str, Arm]]:
+    """Return every arm of every cell; a study without upstream serves all cells it fits."""
+    studies: dict[tuple[object, ...], list[StudyEvidence]] = {}
+    finals: dict[tuple[object, ...], list[FinalEvidence]] = {}
+    for study in evidence.studies:
+        studies.setdefault(_place(study), []).append(study)
+    for final in evidence.finals:
+        finals.setdefault(_place(final), []).append(final)
+    return {
+        cell: {
+            regime: _build_arm(cell, regime, studies, finals)
+            for regime in evidence.comparison.regimes
+        }
+        for cell in evidence.comparison.cells
+    }
+
+
+def _place(item: StudyEvidence | FinalEvidence) -> tuple[object, ...]:
+    return (item.regime, item.upstream, item.downstream, item.model, item.n_train)
+
+
+def _build_arm(
+    cell: CellKey,
+    regime: str,
+    studies: Mapping[tuple[object, ...], list[StudyEvidence]],
+    finals: Mapping[tuple[object, ...], list[FinalEvidence]],
+) -> Arm:
+    places = [
+        (regime, upstream, cell.downstream, cell.model, cell.n_train)
+        for upstream in (cell.upstream, None)
+    ]
+    found = [study for place in places for study in studies.get(place, [])]
+    return Arm(
+        cell=cell,
+        regime=regime,
+        studies=tuple(sorted(found, key=lambda study: study.replicate)),
+        finals=tuple(final for place in places for final in finals.get(place, [])),
+    )
