@@ -1,0 +1,163 @@
+"""From a raw signal to the stored form: twelve leads, one rate, one length, whole microvolts."""
+
+import hashlib
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Bool, Float64, Int16
+
+from ecgopt.data.resample import rational_ratio, resample, resampled_length
+from ecgopt.data.signals import LEADS, RawSignal
+from ecgopt.errors import DataError, RecordError
+
+REPAIRABLE_SHARE = 0.01
+"""Share of a lead's samples that may be missing and is then filled from its neighbours."""
+
+MAX_MICROVOLTS = 32767
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PrepareSettings:
+    """What a prepared record looks like, and what happens to records that are not like it."""
+
+    sampling_rate_hz: int = 100
+    seconds: float = 10.0
+    longer: Literal["first", "centre"] = "first"
+    """Which part of a longer record stays; the published study keeps the first."""
+    shorter: Literal["drop", "pad"] = "drop"
+    """What happens to shorter records: left out, or zeros appended."""
+    broken: Literal["stop", "drop"] = "stop"
+    """What a damaged record does: end the preparation with an error, or be left out and counted."""
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.sampling_rate_hz <= 10_000:
+            raise DataError(
+                "`1 <= sampling_rate_hz <= 10000` must hold, but got "
+                f"sampling_rate_hz={self.sampling_rate_hz}"
+            )
+        if not 0 < self.seconds <= 3600 or self.n_samples < 1:
+            raise DataError(
+                "`0 < seconds <= 3600` and at least one sample must hold, but got "
+                f"seconds={self.seconds}"
+            )
+
+    @property
+    def n_samples(self) -> int:
+        """Samples per lead of a prepared record."""
+        return round(self.sampling_rate_hz * self.seconds)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conditioned:
+    """A record in stored form, and what was done to it."""
+
+    signal: Int16[np.ndarray, "lead time"]
+    seconds: float
+    """Duration of the record as found."""
+    was_cut: bool
+    padded_samples: int
+    repaired_samples: int
+    clipped_samples: int
+    """Samples beyond the range of 16-bit microvolts, set to its ends."""
+    flat_leads: int
+    """Leads whose stored samples are all equal."""
+    signal_hash: str
+    """Hash of the stored samples: equal for two copies of one recording."""
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """A sound record that cannot be stored, and why."""
+
+    reason: str
+
+
+def condition(raw: RawSignal, settings: PrepareSettings, *, record: str) -> Conditioned | LeftOut:
+    """Return `raw` in stored form, or the reason why it has none.
+
+    Raises:
+        RecordError: too many samples are missing to repair them.
+    """
+    order = _lead_order(raw.leads)
+    if isinstance(order, LeftOut):
+        return order
+    ratio = rational_ratio(settings.sampling_rate_hz, raw.sampling_rate_hz)
+    if ratio is None:
+        return LeftOut(f"sampling rate {raw.sampling_rate_hz:g} Hz cannot be resampled")
+    microvolts = raw.microvolts if order == list(range(len(LEADS))) else raw.microvolts[order]
+    length = resampled_length(microvolts.shape[1], *ratio)
+    if length < settings.n_samples and settings.shorter == "drop":
+        return LeftOut(f"shorter than {settings.seconds:g} s")
+    repaired, n_repaired = repair_missing(microvolts, record=record)
+    kept = min(length, settings.n_samples)
+    start = (length - kept) // 2 if settings.longer == "centre" else 0
+    stored, n_clipped = _to_int16(resample(repaired, *ratio, start=start, n=kept))
+    flat = int((stored == stored[:, :1]).all(axis=1).sum())
+    if flat == len(LEADS):
+        return LeftOut("all leads are flat")
+    padded = settings.n_samples - kept
+    if padded:
+        stored = np.pad(stored, ((0, 0), (0, padded)))
+    return Conditioned(
+        signal=stored,
+        seconds=raw.microvolts.shape[1] / raw.sampling_rate_hz,
+        was_cut=length > settings.n_samples,
+        padded_samples=padded,
+        repaired_samples=n_repaired,
+        clipped_samples=n_clipped,
+        flat_leads=flat,
+        signal_hash=hashlib.blake2b(stored.tobytes(), digest_size=8).hexdigest(),
+    )
+
+
+def _lead_order(leads: tuple[str, ...]) -> list[int] | LeftOut:
+    missing = [lead for lead in LEADS if lead not in leads]
+    if missing:
+        return LeftOut(f"lacks {len(missing)} of 12 leads ({', '.join(missing)})")
+    if any(leads.count(lead) > 1 for lead in LEADS):
+        return LeftOut("names a lead twice")
+    return [leads.index(lead) for lead in LEADS]
+
+
+def repair_missing(
+    microvolts: Float64[np.ndarray, "lead time"], *, record: str
+) -> tuple[Float64[np.ndarray, "lead time"], int]:
+    """Return the signal with missing samples interpolated within their lead, and their number.
+
+    Raises:
+        RecordError: more than `REPAIRABLE_SHARE` of a lead is missing.
+    """
+    # One reduction instead of a mask: NaN and infinity both survive a sum.
+    if np.isfinite(microvolts.sum()):
+        return microvolts, 0
+    missing = ~np.isfinite(microvolts)
+    worst = float(missing.mean(axis=1).max())
+    if worst > REPAIRABLE_SHARE:
+        reason = (
+            f"{worst:.1%} of a lead's samples are missing (NaN); at most {REPAIRABLE_SHARE:.0%} "
+            "are repaired"
+        )
+        raise RecordError(record, reason)
+    return _interpolate(microvolts, missing), int(missing.sum())
+
+
+def _interpolate(
+    microvolts: Float64[np.ndarray, "lead time"], missing: Bool[np.ndarray, "lead time"]
+) -> Float64[np.ndarray, "lead time"]:
+    repaired = microvolts.copy()
+    time = np.arange(microvolts.shape[1])
+    for lead in np.flatnonzero(missing.any(axis=1)):
+        gaps = missing[lead]
+        repaired[lead, gaps] = np.interp(time[gaps], time[~gaps], microvolts[lead, ~gaps])
+    return repaired
+
+
+def _to_int16(
+    microvolts: Float64[np.ndarray, "lead time"],
+) -> tuple[Int16[np.ndarray, "lead time"], int]:
+    rounded = np.rint(microvolts)
+    if np.abs(rounded).max() <= MAX_MICROVOLTS:
+        return rounded.astype(np.int16), 0
+    outside = int((np.abs(rounded) > MAX_MICROVOLTS).sum())
+    return rounded.clip(-MAX_MICROVOLTS, MAX_MICROVOLTS).astype(np.int16), outside

@@ -1,0 +1,121 @@
+"""PTB-XL: 21,799 records with patients, official folds and SCP-ECG statements."""
+
+import csv
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ecgopt.data.records import (
+    Reading,
+    RecordEntry,
+    RecordFacts,
+    Sex,
+    existing_folders,
+    number_or_none,
+    unique_entries,
+)
+from ecgopt.data.wfdb_files import read_wfdb
+from ecgopt.data.wfdb_header import read_header
+from ecgopt.errors import DataError
+
+TABLE = "ptbxl_database.csv"
+_COLUMNS = ("ecg_id", "patient_id", "age", "sex", "scp_codes", "strat_fold")
+_SEX: Mapping[str, Sex] = {"0": "male", "1": "female"}
+_FILE_NAME = re.compile(r"(?:[A-Za-z0-9_-]+/){0,4}[A-Za-z0-9_-]+")
+
+
+@dataclass(frozen=True, slots=True)
+class PtbXl:
+    """Reads PTB-XL in the official layout; several folders may each hold a part of it.
+
+    Source: Wagner et al. 2020, doi:10.1038/s41597-020-0495-6; PhysioNet ptb-xl 1.0.3.
+    """
+
+    name: str = "ptbxl"
+    file_column: str = "filename_lr"
+    """`filename_lr`: the official 100 Hz files; `filename_hr`: the 500 Hz files."""
+    sampling_rates_hz: tuple[float, ...] = (100.0,)
+    version: int = 1
+
+    def tables(self, folders: Sequence[Path]) -> Sequence[Path]:
+        """Return the `ptbxl_database.csv` of every folder."""
+        return [folder / TABLE for folder in folders]
+
+    def entries(self, folders: Sequence[Path]) -> Sequence[RecordEntry]:
+        """Return the records of all tables, ordered by `ecg_id`."""
+        existing_folders(folders, self.name)
+        entries = [
+            self._entry(folder, row)
+            for folder in folders
+            for row in read_rows(folder / TABLE, (*_COLUMNS, self.file_column))
+        ]
+        return unique_entries(sorted(entries, key=lambda entry: entry.record), self.name)
+
+    def read(self, entry: RecordEntry) -> Reading:
+        """Return the signal and facts of one record."""
+        header_path = entry.files[0]
+        header = read_header(header_path)
+        assert entry.facts is not None
+        return Reading(entry.facts, read_wfdb(header, header_path.parent))
+
+    def _entry(self, folder: Path, row: Mapping[str, str]) -> RecordEntry:
+        ecg_id = _whole_number(row, "ecg_id")
+        name = row[self.file_column]
+        if not _FILE_NAME.fullmatch(name):
+            raise DataError(
+                f"{folder / TABLE}: record {ecg_id}: {self.file_column} must be a relative path "
+                f"of plain names, but is {name[:80]!r}"
+            )
+        facts = RecordFacts(
+            patient=f"ptbxl-{_whole_number(row, 'patient_id')}",
+            fold=_whole_number(row, "strat_fold"),
+            # Ages above 89 are published as 300.
+            age_years=90.0 if row["age"].startswith("300") else number_or_none(row["age"], 0, 120),
+            sex=_SEX.get(row["sex"]),
+            statements=_statements(row, ecg_id),
+        )
+        files = (folder / f"{name}.hea", folder / f"{name}.dat")
+        return RecordEntry(record=f"{ecg_id:05d}", files=files, facts=facts)
+
+
+def read_rows(path: Path, columns: Sequence[str]) -> Sequence[Mapping[str, str]]:
+    """Return the rows of a CSV file, each with at least `columns`.
+
+    Raises:
+        DataError: the file is missing, unreadable, no UTF-8 text, or lacks a column.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as stream:
+            reader = csv.DictReader(stream, restval="")
+            missing = [name for name in columns if name not in (reader.fieldnames or ())]
+            if missing:
+                raise DataError(f"{path}: column {missing[0]!r} is missing")
+            return list(reader)
+    except OSError as error:
+        raise DataError(f"{path}: {error.strerror}; check the folder") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: must be UTF-8 text: {error.reason}") from error
+    except csv.Error as error:
+        raise DataError(f"{path}: is no CSV table: {error}") from error
+
+
+def _whole_number(row: Mapping[str, str], column: str) -> int:
+    number = number_or_none(row[column], 0, 1e9)
+    if number is None or not number.is_integer():
+        raise DataError(f"{TABLE}: {column} must be a whole number, but is {row[column][:40]!r}")
+    return int(number)
+
+
+def _statements(row: Mapping[str, str], ecg_id: int) -> dict[str, float]:
+    """Return the statements of a row; the column holds a dict in Python's notation."""
+    text = row["scp_codes"]
+    try:
+        statements = json.loads(text.replace("'", '"'))
+        return {str(code): float(likelihood) for code, likelihood in statements.items()}
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise DataError(
+            f"{TABLE}: record {ecg_id}: scp_codes must map codes to likelihoods, but is "
+            f"{text[:60]!r}"
+        ) from error

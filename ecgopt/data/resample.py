@@ -1,0 +1,123 @@
+"""Anti-aliased resampling that equals `scipy.signal.resample_poly`, at several times its speed."""
+
+from fractions import Fraction
+from functools import cache
+from math import gcd
+
+import numpy as np
+from jaxtyping import Float64
+
+_BLOCK = 40
+"""Outputs per block of the banded product; 20 to 100 are equally fast."""
+
+MAX_FACTOR = 10_000
+
+
+def rational_ratio(to_hz: int, from_hz: float) -> tuple[int, int] | None:
+    """Return `(up, down)` with `to_hz / from_hz = up / down`, None where no small ratio exists."""
+    if from_hz.is_integer():
+        divisor = gcd(to_hz, int(from_hz))
+        up, down = to_hz // divisor, int(from_hz) // divisor
+    else:
+        ratio = Fraction(to_hz) / Fraction(from_hz).limit_denominator(1000)
+        up, down = ratio.numerator, ratio.denominator
+    return (up, down) if max(up, down) <= MAX_FACTOR else None
+
+
+def resampled_length(n: int, up: int, down: int) -> int:
+    """Return the number of samples that `n` samples become."""
+    return -(-n * up // down)
+
+
+def resample(
+    signal: Float64[np.ndarray, "lead time"], up: int, down: int, *, start: int, n: int
+) -> Float64[np.ndarray, "lead kept"]:
+    """Return samples `start` to `start + n` of `signal` resampled by `up / down`.
+
+    The filter is that of `scipy.signal.resample_poly` (linear phase, Kaiser window, beta 5), and
+    beyond its ends the signal counts as zero, as there. Only what the wanted samples need is
+    computed.
+
+    Args:
+        signal: One row per lead.
+        up: Factor by which the rate rises, in lowest terms with `down`.
+        down: Factor by which the rate falls.
+        start: First wanted sample, at the new rate.
+        n: Number of wanted samples; `start + n` must not exceed `resampled_length`.
+    """
+    if up == down == 1:
+        return signal[:, start : start + n]
+    taps = anti_alias_taps(up, down)
+    half = len(taps) // 2
+    if up == 1:
+        window = _padded(signal, start * down - half, (n - 1) * down + len(taps))
+        return _strided_filter(window, down, n)
+    from scipy.signal import upfirdn
+
+    # The first input sample is chosen so that it falls on an output sample of the full signal.
+    first_period = start // up - (half // (up * down) + 1)
+    first = first_period * down
+    n_inputs = ((start + n) * down + half) // up + 1 - first
+    window = _padded(signal, first, n_inputs)
+    # Leading zeros let the filter's centre meet an output sample, as resample_poly does.
+    lead_in = -half % down
+    filtered = upfirdn(np.concatenate([np.zeros(lead_in), taps]), window, up, down, axis=-1)
+    offset = (half + lead_in) // down + start - first_period * up
+    return np.ascontiguousarray(filtered[:, offset : offset + n])
+
+
+@cache
+def anti_alias_taps(up: int, down: int) -> Float64[np.ndarray, " tap"]:
+    """Return the low-pass filter of `scipy.signal.resample_poly` for `up / down`.
+
+    Source: windowed sinc with cut-off 1 / max(up, down), Kaiser beta 5, unit gain at zero times
+        `up` (`scipy.signal.firwin`; written out because importing scipy.signal takes a second).
+    """
+    largest = max(up, down)
+    half = 10 * largest
+    position = np.arange(-half, half + 1, dtype=np.float64)
+    taps = np.sinc(position / largest) * np.kaiser(2 * half + 1, 5.0)
+    taps *= up / taps.sum()
+    taps.flags.writeable = False
+    return taps
+
+
+def _padded(
+    signal: Float64[np.ndarray, "lead time"], first: int, n: int
+) -> Float64[np.ndarray, "lead window"]:
+    """Return `n` samples from index `first`, zeros where the signal does not reach."""
+    window = np.zeros((len(signal), n))
+    low, high = max(first, 0), min(first + n, signal.shape[1])
+    if low < high:
+        window[:, low - first : high - first] = signal[:, low:high]
+    return window
+
+
+def _strided_filter(
+    window: Float64[np.ndarray, "lead window"], down: int, n: int
+) -> Float64[np.ndarray, "lead kept"]:
+    """Return every `down`-th sample of the filtered window, as one matrix product per lead."""
+    n_blocks = -(-n // _BLOCK)
+    banded = _banded(down)
+    width = len(banded)
+    short = (n_blocks - 1) * _BLOCK * down + width - window.shape[1]
+    if short > 0:
+        window = np.pad(window, ((0, 0), (0, short)))
+    blocks = np.lib.stride_tricks.as_strided(
+        window,
+        (len(window), n_blocks, width),
+        (window.strides[0], _BLOCK * down * window.strides[1], window.strides[1]),
+        writeable=False,
+    )
+    # The copy makes the overlapping rows a plain matrix, which BLAS needs.
+    product = np.ascontiguousarray(blocks).reshape(-1, width) @ banded
+    return np.asarray(product.reshape(len(window), n_blocks * _BLOCK)[:, :n])
+
+
+@cache
+def _banded(down: int) -> Float64[np.ndarray, "window block"]:
+    taps = anti_alias_taps(1, down)
+    banded = np.zeros((down * (_BLOCK - 1) + len(taps), _BLOCK))
+    for column in range(_BLOCK):
+        banded[column * down : column * down + len(taps), column] = taps
+    return banded

@@ -1,0 +1,199 @@
+"""The header of a WFDB record: a strict and bounded parser that never names a file elsewhere."""
+
+import math
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from ecgopt.data.signals import lead_name
+from ecgopt.errors import RecordError
+
+MAX_HEADER_BYTES = 1 << 20
+MAX_SIGNALS = 256
+MAX_SAMPLES = 1 << 31
+MAX_SAMPLING_RATE_HZ = 100_000.0
+
+_MICROVOLTS_PER_UNIT = {"nv": 1e-3, "uv": 1.0, "µv": 1.0, "μv": 1.0, "mv": 1e3, "v": 1e6}
+
+_FORMAT = re.compile(r"(\d+)(?:x(\d+))?(?::(\d+))?(?:\+(\d+))?")
+_GAIN = re.compile(r"([-+.0-9eE]+)(?:\((-?\d+)\))?(?:/(\S+))?")
+_RATE = re.compile(r"([-+.0-9eE]+)(?:/[^()\s]*)?(?:\([^()\s]*\))?")
+
+
+@dataclass(frozen=True, slots=True)
+class SignalLine:
+    """One signal of a record, as its line of the header describes it."""
+
+    file_name: str
+    format: int
+    samples_per_frame: int
+    skew: int
+    byte_offset: int
+    gain_per_unit: float
+    baseline: int
+    microvolts_per_unit: float | None
+    """None where the unit is no voltage."""
+    checksum: int | None
+    """Sum of all samples modulo 65,536; None where the header states none."""
+    lead: str
+
+
+@dataclass(frozen=True, slots=True)
+class WfdbHeader:
+    """A parsed header file."""
+
+    record: str
+    """The stem of the header's own file name: the name inside the file is not to be relied on."""
+    sampling_rate_hz: float
+    n_samples: int | None
+    signals: tuple[SignalLine, ...]
+    comments: tuple[str, ...]
+    """The lines after `#`, stripped."""
+
+
+def read_header(path: Path) -> WfdbHeader:
+    """Return the parsed header file at `path`.
+
+    Raises:
+        RecordError: the file is missing, too large, or breaks the WFDB header format.
+    """
+    try:
+        with path.open("rb") as stream:
+            data = stream.read(MAX_HEADER_BYTES + 1)
+    except OSError as error:
+        raise RecordError(path.stem, f"header {path} cannot be read: {error.strerror}") from error
+    if len(data) > MAX_HEADER_BYTES:
+        raise RecordError(path.stem, f"header is larger than {MAX_HEADER_BYTES} bytes")
+    return parse_header(data, record=path.stem)
+
+
+def parse_header(data: bytes, *, record: str) -> WfdbHeader:
+    """Return the header in `data`.
+
+    Args:
+        data: The bytes of the header file; UTF-8, or Latin-1 where that fails.
+        record: Name of the record, used in messages and in the result.
+
+    Raises:
+        RecordError: `data` breaks the WFDB header format, names a file outside its folder, or
+            states a number that no record can have.
+    """
+    lines, comments = _split_lines(data)
+    if not lines:
+        raise RecordError(record, "header is empty")
+    n_signals, rate, n_samples = _parse_record_line(lines[0], record)
+    if len(lines) - 1 < n_signals:
+        reason = f"header announces {n_signals} signals but describes {len(lines) - 1}"
+        raise RecordError(record, reason)
+    signals = tuple(_parse_signal_line(line, record) for line in lines[1 : 1 + n_signals])
+    return WfdbHeader(record, rate, n_samples, signals, tuple(comments))
+
+
+def _split_lines(data: bytes) -> tuple[list[str], list[str]]:
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError:
+        text = data.decode("latin-1")
+    lines: list[str] = []
+    comments: list[str] = []
+    for line in text.replace("\r", "\n").split("\n"):
+        stripped = line.strip()
+        if stripped.startswith("#"):
+            comments.append(stripped[1:].strip())
+        elif stripped:
+            lines.append(stripped)
+    return lines, comments
+
+
+def _parse_record_line(line: str, record: str) -> tuple[int, float, int | None]:
+    # Only the first four fields are read: Georgia's headers have the date before the time.
+    fields = line.split()
+    if "/" in fields[0]:
+        raise RecordError(record, "multi-segment records are not supported: join the segments")
+    if len(fields) < 2:
+        raise RecordError(record, f"header's first line {line[:60]!r} lacks the number of signals")
+    n_signals = _count(fields[1], "number of signals", MAX_SIGNALS, record)
+    if n_signals == 0:
+        raise RecordError(record, "header announces no signal")
+    rate = _sampling_rate(fields[2], record) if len(fields) > 2 else 250.0
+    n_samples = None
+    if len(fields) > 3:
+        # The format writes 0 for "not stated".
+        n_samples = _count(fields[3], "number of samples", MAX_SAMPLES, record) or None
+    return n_signals, rate, n_samples
+
+
+def _count(text: str, what: str, limit: int, record: str) -> int:
+    # ASCII digits only, and few of them: `int` is slow on a very long text.
+    if not (text.isascii() and text.isdigit() and len(text) <= 12 and int(text) <= limit):
+        raise RecordError(record, f"{what} must lie in 0..{limit}, but is {text[:24]!r}")
+    return int(text)
+
+
+def _sampling_rate(text: str, record: str) -> float:
+    match = _RATE.fullmatch(text)
+    rate = _number(match.group(1)) if match else math.nan
+    if not 0 < rate <= MAX_SAMPLING_RATE_HZ:
+        limit = f"0 < sampling rate <= {MAX_SAMPLING_RATE_HZ:g} Hz"
+        raise RecordError(record, f"`{limit}` must hold, but is {text[:24]!r}")
+    return rate
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
+
+
+def _parse_signal_line(line: str, record: str) -> SignalLine:
+    fields = line.split(maxsplit=8)
+    if len(fields) < 2:
+        raise RecordError(record, f"signal line {line[:60]!r} lacks the format")
+    storage = _FORMAT.fullmatch(fields[1])
+    if storage is None or any(len(part) > 12 for part in storage.groups(default="")):
+        raise RecordError(record, f"signal line {line[:60]!r}: unknown format {fields[1][:24]!r}")
+    gain, baseline, unit = _parse_gain(fields, record)
+    return SignalLine(
+        file_name=_plain_file_name(fields[0], record),
+        format=int(storage.group(1)),
+        samples_per_frame=int(storage.group(2) or 1),
+        skew=int(storage.group(3) or 0),
+        byte_offset=int(storage.group(4) or 0),
+        gain_per_unit=gain,
+        baseline=baseline,
+        microvolts_per_unit=_MICROVOLTS_PER_UNIT.get(unit.lower()),
+        checksum=_integer(fields[6], record) & 0xFFFF if len(fields) > 6 else None,
+        lead=lead_name(fields[8]) if len(fields) > 8 else "",
+    )
+
+
+def _plain_file_name(name: str, record: str) -> str:
+    hostile = "/" in name or "\\" in name or "\0" in name or ":" in name or name in {".", "..", "~"}
+    if hostile:
+        reason = f"header names the file {name[:80]!r}; only a plain name in its own folder is read"
+        raise RecordError(record, reason)
+    return name
+
+
+def _parse_gain(fields: list[str], record: str) -> tuple[float, int, str]:
+    if len(fields) < 3:
+        return 200.0, 0, "mV"
+    match = _GAIN.fullmatch(fields[2])
+    gain = _number(match.group(1)) if match else math.nan
+    if match is None or not math.isfinite(gain):
+        raise RecordError(record, f"gain must be a number, but is {fields[2][:24]!r}")
+    adc_zero = _integer(fields[4], record) if len(fields) > 4 else 0
+    baseline = adc_zero if match.group(2) is None else _integer(match.group(2), record)
+    # The format writes gain 0 for "uncalibrated", to be read as 200 units per millivolt.
+    return gain or 200.0, baseline, match.group(3) or "mV"
+
+
+def _integer(text: str, record: str) -> int:
+    digits = text.lstrip("+-")
+    if not (digits.isascii() and digits.isdigit() and len(text) <= 12):
+        raise RecordError(record, f"header holds {text[:24]!r} where an integer must stand")
+    try:
+        return int(text)
+    except ValueError as error:
+        raise RecordError(record, f"header holds {text[:24]!r}, no integer") from error
