@@ -52,6 +52,8 @@ class Rhythm:
     qrs_width: float
     """Factor on the width of the ventricular waves."""
     st_depression_mv: float
+    bundle: Literal["left", "right"]
+    """Where conduction is slower, be it only a little."""
     bundle_severity: float
     """How complete a bundle branch block is, 0 to 1."""
     ectopic_share: float
@@ -76,22 +78,24 @@ def draw_rhythm(
 ) -> Rhythm:
     """Return a rhythm whose lasting traits come from `body` and its passing ones from `moment`.
 
-    The normal ranges reach close to the abnormal ones, so that no diagnosis is trivial.
+    The normal ranges reach into the abnormal ones, as if annotators disagreed about the limits, so
+    that no diagnosis is trivial.
     """
     sex: Literal["Male", "Female"] = "Male" if body.random() < 0.5 else "Female"
     age = int(np.clip(body.normal(60, 16), 18, 89))
-    turn = _rotation(body.normal(0, 0.30, size=3))
-    size = float(body.lognormal(0.0, 0.25))
+    turn = _rotation(body.normal(0, 0.45, size=3))
+    size = float(body.lognormal(0.0, 0.35))
     found = _draw_diagnoses(body, moment, abnormal_share)
     bundle = {"LBBB", "RBBB"} & found
     return Rhythm(
         diagnoses=frozenset(found or {"NORM"}),
         heart_rate_bpm=_draw_heart_rate(moment, found, severity),
         rr_variation=_draw_rr_variation(moment, found, severity),
-        pr_s=_beyond(moment, (0.12, 0.198), (0.204, 0.30), severity, "IAVB" in found),
-        qrs_width=moment.uniform(0.85, 1.2) * (1.0 + 0.45 * severity * bool(bundle)),
-        st_depression_mv=_beyond(moment, (0.0, 0.04), (0.06, 0.20), severity, "STD" in found),
-        bundle_severity=_beyond(moment, (0.0, 0.12), (0.4, 1.0), severity, bool(bundle)),
+        pr_s=_beyond(moment, (0.11, 0.212), (0.192, 0.28), severity, "IAVB" in found),
+        qrs_width=moment.uniform(0.8, 1.3) * (1.0 + 0.35 * severity * bool(bundle)),
+        st_depression_mv=_beyond(moment, (0.0, 0.07), (0.05, 0.17), severity, "STD" in found),
+        bundle=_bundle(moment, found),
+        bundle_severity=_beyond(moment, (0.0, 0.3), (0.2, 0.9), severity, bool(bundle)),
         ectopic_share=float(moment.uniform(0.06, 0.25)) if "PVC" in found else 0.0,
         turn=turn,
         size=size,
@@ -128,16 +132,22 @@ def _draw_diagnoses(
 
 def _draw_heart_rate(rng: np.random.Generator, found: set[str], severity: float) -> float:
     if "SB" in found:
-        return float(59.0 - severity * rng.uniform(0.5, 18))
+        return float(62.0 - severity * rng.uniform(0, 18))
     if "STach" in found:
-        return float(101.0 + severity * rng.uniform(0.5, 45))
-    return float(rng.uniform(61, 130) if "AF" in found else rng.uniform(61, 99))
+        return float(97.0 + severity * rng.uniform(0, 42))
+    return float(rng.uniform(61, 130) if "AF" in found else rng.uniform(57, 104))
 
 
 def _draw_rr_variation(rng: np.random.Generator, found: set[str], severity: float) -> float:
     if "AF" in found:
-        return float(0.08 + severity * rng.uniform(0.02, 0.16))
-    return float(rng.uniform(0.01, 0.07))
+        return float(0.06 + severity * rng.uniform(0.02, 0.14))
+    return float(rng.choice([0.02, 0.05, 0.12], p=[0.5, 0.35, 0.15]))
+
+
+def _bundle(rng: np.random.Generator, found: set[str]) -> Literal["left", "right"]:
+    if "LBBB" in found:
+        return "left"
+    return "right" if "RBBB" in found or rng.random() < 0.5 else "left"
 
 
 def _beyond(
@@ -213,8 +223,8 @@ def _waves(rhythm: Rhythm, rng: np.random.Generator) -> list[Wave]:
     waves: list[Wave] = []
     if "AF" not in rhythm.diagnoses:
         waves.append((0.05 - rhythm.pr_s, 0.022, 0.07 * vary[0], 0.11 * vary[0], -0.01))
-    left = block if "LBBB" in rhythm.diagnoses else 0.0
-    right = block if "RBBB" in rhythm.diagnoses else 0.0
+    left = block if rhythm.bundle == "left" else 0.0
+    right = block if rhythm.bundle == "right" else 0.0
     strength = vary[1] * (1 - 0.25 * max(left, right))
     waves += [
         (-0.026, 0.010 * width, -0.16 * (1 - left) * vary[2], -0.05, -0.18 * (1 - left)),
@@ -270,7 +280,7 @@ def _fibrillation(
     for _ in range(3):
         frequency = rng.uniform(4.5, 8.5)
         drift = rng.uniform(0.5, 1.5) * np.sin(2 * np.pi * rng.uniform(0.1, 0.4) * time_s)
-        direction = rng.normal(0, 0.018, size=(3, 1))
+        direction = rng.normal(0, 0.015, size=(3, 1))
         waves += direction * np.sin(2 * np.pi * frequency * time_s + drift)
     return waves
 
@@ -280,12 +290,12 @@ def _noise(
 ) -> Float64[np.ndarray, "channel time"]:
     """Return muscle noise, mains hum and baseline wander for the eight independent leads."""
     time_s = np.arange(n_samples) / sampling_rate_hz
-    level = 0.02 * rng.lognormal(0.0, 0.5)
+    level = 0.03 * rng.lognormal(0.0, 0.6)
     noise = level * rng.standard_normal((8, n_samples), dtype=np.float32).astype(np.float64)
     hum = 0.006 * rng.lognormal(0.0, 0.7, size=(8, 1))
     noise += hum * np.sin(2 * np.pi * 50 * time_s + rng.uniform(0, 2 * np.pi))
     for _ in range(2):
-        wander = 0.06 * rng.lognormal(0.0, 0.6) * rng.normal(size=(8, 1))
+        wander = 0.09 * rng.lognormal(0.0, 0.6) * rng.normal(size=(8, 1))
         frequency = rng.uniform(0.08, 0.45)
         noise += wander * np.sin(2 * np.pi * frequency * time_s + rng.uniform(0, 2 * np.pi))
     return noise

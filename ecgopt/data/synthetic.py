@@ -46,7 +46,7 @@ class SyntheticSettings:
     """Factor on how far an abnormality leaves the normal range; small is hard to diagnose."""
     abnormal_share: float = 0.7
     """Share of patients that are prone to any abnormality."""
-    label_noise: float = 0.02
+    label_noise: float = 0.04
     """Share of statements that are missed by the annotator."""
 
     def __post_init__(self) -> None:
