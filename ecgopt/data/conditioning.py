@@ -85,7 +85,7 @@ def condition(raw: RawSignal, settings: PrepareSettings, *, record: str) -> Cond
     ratio = rational_ratio(settings.sampling_rate_hz, raw.sampling_rate_hz)
     if ratio is None:
         return LeftOut(f"sampling rate {raw.sampling_rate_hz:g} Hz cannot be resampled")
-    microvolts = raw.microvolts if order == list(range(len(LEADS))) else raw.microvolts[order]
+    microvolts = raw.microvolts if raw.leads == LEADS else raw.microvolts[order]
     length = resampled_length(microvolts.shape[1], *ratio)
     if length < settings.n_samples and settings.shorter == "drop":
         return LeftOut(f"shorter than {settings.seconds:g} s")

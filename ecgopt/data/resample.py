@@ -15,7 +15,7 @@ MAX_FACTOR = 10_000
 
 def rational_ratio(to_hz: int, from_hz: float) -> tuple[int, int] | None:
     """Return `(up, down)` with `to_hz / from_hz = up / down`, None where no small ratio exists."""
-    if from_hz.is_integer():
+    if float(from_hz).is_integer():
         divisor = gcd(to_hz, int(from_hz))
         up, down = to_hz // divisor, int(from_hz) // divisor
     else:

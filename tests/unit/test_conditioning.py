@@ -1,0 +1,137 @@
+import numpy as np
+import pytest
+from ecg_files import adc
+
+from ecgopt.data.conditioning import Conditioned, LeftOut, PrepareSettings, condition
+from ecgopt.data.signals import LEADS, RawSignal
+from ecgopt.errors import DataError, RecordError
+
+SETTINGS = PrepareSettings()
+
+
+def raw(n_samples: int = 1000, *, rate: float = 100, leads: tuple[str, ...] = LEADS) -> RawSignal:
+    signal = adc(n_samples).T.astype(np.float64)[: len(leads)]
+    return RawSignal(signal, leads, rate)
+
+
+def stored(signal: RawSignal, settings: PrepareSettings = SETTINGS) -> Conditioned:
+    result = condition(signal, settings, record="r")
+    assert isinstance(result, Conditioned)
+    return result
+
+
+def reason(signal: RawSignal, settings: PrepareSettings = SETTINGS) -> str:
+    result = condition(signal, settings, record="r")
+    assert isinstance(result, LeftOut)
+    return result.reason
+
+
+def test_whole_microvolts_at_the_right_rate_are_stored_unchanged():
+    signal = raw()
+    np.testing.assert_array_equal(stored(signal).signal, signal.microvolts)
+
+
+def test_leads_are_put_into_the_standard_order():
+    signal = raw(leads=tuple(reversed(LEADS)))
+    np.testing.assert_array_equal(stored(signal).signal, signal.microvolts[::-1])
+
+
+def test_extra_leads_are_left_out():
+    signal = RawSignal(
+        np.vstack([raw().microvolts, np.ones((3, 1000))]), (*LEADS, "vx", "vy", "vz"), 100
+    )
+    assert stored(signal).signal.shape == (12, 1000)
+
+
+def test_lead_subset_is_left_out_with_the_missing_names():
+    assert reason(raw(leads=("I", "II", "V2"))).startswith("lacks 9 of 12 leads (III, aVR, aVL,")
+
+
+def test_lead_named_twice_is_left_out():
+    signal = RawSignal(np.ones((13, 1000)), (*LEADS, "V6"), 100)
+    assert reason(signal) == "names a lead twice"
+
+
+def test_longer_record_keeps_its_first_ten_seconds_by_default():
+    signal = raw(1500)
+    result = stored(signal)
+    assert result.was_cut
+    np.testing.assert_array_equal(result.signal, signal.microvolts[:, :1000])
+
+
+def test_longer_record_keeps_its_centre_on_request():
+    signal = raw(1500)
+    result = stored(signal, PrepareSettings(longer="centre"))
+    np.testing.assert_array_equal(result.signal, signal.microvolts[:, 250:1250])
+
+
+def test_shorter_record_is_left_out_by_default():
+    assert reason(raw(999)) == "shorter than 10 s"
+
+
+def test_shorter_record_is_padded_with_zeros_on_request():
+    result = stored(raw(900), PrepareSettings(shorter="pad"))
+    assert result.padded_samples == 100
+    assert not result.signal[:, 900:].any()
+
+
+def test_few_missing_samples_are_interpolated_within_their_lead():
+    signal = raw()
+    signal.microvolts[2, 10:13] = np.nan
+    result = stored(signal)
+    assert result.repaired_samples == 3
+    low, high = signal.microvolts[2, 9], signal.microvolts[2, 13]
+    expected = np.rint(low + (high - low) * np.array([0.25, 0.5, 0.75]))
+    np.testing.assert_array_equal(result.signal[2, 10:13], expected)
+
+
+def test_many_missing_samples_are_a_broken_record():
+    signal = raw()
+    signal.microvolts[2, :11] = np.nan
+    with pytest.raises(RecordError, match=r"record r: 1\.1% of a lead's samples are missing"):
+        condition(signal, SETTINGS, record="r")
+
+
+def test_wholly_missing_lead_is_a_broken_record():
+    signal = raw()
+    signal.microvolts[2] = np.nan
+    with pytest.raises(RecordError, match=r"100\.0% of a lead's samples are missing"):
+        condition(signal, SETTINGS, record="r")
+
+
+def test_all_flat_record_is_left_out():
+    assert reason(RawSignal(np.zeros((12, 1000)), LEADS, 100)) == "all leads are flat"
+
+
+def test_flat_leads_are_counted():
+    signal = raw()
+    signal.microvolts[4] = 7
+    assert stored(signal).flat_leads == 1
+
+
+def test_samples_beyond_16_bits_are_clipped_and_counted():
+    signal = raw()
+    signal.microvolts[0, 5] = -50_000
+    result = stored(signal)
+    assert result.clipped_samples == 1
+    assert result.signal[0, 5] == -32767
+
+
+def test_equal_signals_have_equal_hashes_and_others_not():
+    assert stored(raw()).signal_hash == stored(raw(1100)).signal_hash
+    other = raw()
+    other.microvolts[0, 0] += 1
+    assert stored(raw()).signal_hash != stored(other).signal_hash
+
+
+def test_rate_that_cannot_be_resampled_is_left_out():
+    assert reason(raw(rate=99_991.0)) == "sampling rate 99991 Hz cannot be resampled"
+
+
+@pytest.mark.parametrize(
+    ("values", "rule"),
+    [({"sampling_rate_hz": 0}, "sampling_rate_hz=0"), ({"seconds": -1.0}, "seconds=-1.0")],
+)
+def test_impossible_settings_are_refused(values, rule):
+    with pytest.raises(DataError, match=rule):
+        PrepareSettings(**values)

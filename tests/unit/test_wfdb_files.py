@@ -1,0 +1,163 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import wfdb
+from ecg_files import adc, real, write_record
+
+from ecgopt.data.wfdb_files import read_wfdb
+from ecgopt.data.wfdb_header import read_header
+from ecgopt.errors import RecordError
+
+
+def read(path: Path):
+    return read_wfdb(read_header(path), path.parent)
+
+
+def assert_equal_millivolts(ours: np.ndarray, theirs: np.ndarray, name: str) -> None:
+    # The last bit may differ where a gain is no power of ten; a femtovolt is far below any ADC.
+    np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-12, err_msg=name)
+
+
+def headers_wfdb_can_read() -> list[Path]:
+    folders = ["cinc2021_utu", "cinc2021_deeppsp", "cinc2020_awwong1", "chagas2025_code15"]
+    folders += ["quirks", "ptbxl_native/records500"]
+    found: list[Path] = []
+    for folder in folders:
+        found += sorted(real(folder).rglob("*.hea"))
+    found += sorted(real("ptbxl_native/records100").rglob("*.hea"))[::10]
+    return found
+
+
+def test_signals_equal_wfdbs_own_reading_wherever_wfdb_can_read_them():
+    compared = 0
+    for path in headers_wfdb_can_read():
+        try:
+            record = wfdb.rdrecord(str(path.with_suffix("")))
+        except wfdb.io.header.HeaderSyntaxError:
+            continue
+        ours = read(path)
+        assert_equal_millivolts(ours.microvolts / 1000, record.p_signal.T, str(path))
+        assert ours.sampling_rate_hz == record.fs
+        compared += 1
+    assert compared > 200
+
+
+def test_georgia_records_that_wfdb_refuses_equal_its_reading_under_a_mended_header(tmp_path):
+    path = real("cinc2021_deeppsp", "E07502.hea")
+    text = path.read_text().replace("E07502.mat 12", "E07502 12").replace("05-May-2020 ", "")
+    (tmp_path / "E07502.hea").write_text(text)
+    (tmp_path / "E07502.mat").write_bytes(path.with_suffix(".mat").read_bytes())
+    expected = wfdb.rdrecord(str(tmp_path / "E07502")).p_signal.T
+    assert_equal_millivolts(read(path).microvolts / 1000, expected, "E07502")
+
+
+def test_other_formats_are_read_through_wfdb(tmp_path):
+    samples = adc(600).astype(np.int64) // 16
+    wfdb.wrsamp(
+        "f212",
+        fs=500,
+        units=["mV"] * 2,
+        sig_name=["I", "II"],
+        d_signal=samples[:, :2],
+        fmt=["212"] * 2,
+        adc_gain=[200.0] * 2,
+        baseline=[0] * 2,
+        write_dir=str(tmp_path),
+    )
+    signal = read(tmp_path / "f212.hea")
+    np.testing.assert_allclose(signal.microvolts.T, samples[:, :2] * 5.0, atol=1e-9)
+
+
+def test_signals_in_two_files_are_joined(tmp_path):
+    path = write_record(tmp_path, "r", adc(50)[:, :12])
+    extra = adc(50, seed=1)[:, :3]
+    (tmp_path / "r.xyz").write_bytes(extra.tobytes())
+    text = path.read_text().replace("r 12 ", "r 15 ").split("#")[0]
+    for i, lead in enumerate(["vx", "vy", "vz"]):
+        total = int(extra[:, i].sum())
+        text += f"r.xyz 16 2000/mV 16 0 0 {total} 0 {lead}\n"
+    path.write_text(text)
+    signal = read(path)
+    assert signal.leads[-3:] == ("vx", "vy", "vz")
+    np.testing.assert_array_equal(signal.microvolts[12:].T, extra * 0.5)
+
+
+def test_missing_sample_value_becomes_nan(tmp_path):
+    samples = adc(50)
+    samples[7, 3] = -32768
+    missing = np.isnan(read(write_record(tmp_path, "r", samples)).microvolts)
+    assert missing.sum() == 1
+    assert missing[3, 7]
+
+
+def test_baseline_and_gain_are_applied(tmp_path):
+    samples = adc(50)
+    signal = read(write_record(tmp_path, "r", samples, gain="4880(10)/mV"))
+    np.testing.assert_array_equal(signal.microvolts, (samples.T - 10.0) / 4880 * 1000)
+
+
+def test_length_absent_from_the_header_comes_from_the_file(tmp_path):
+    path = write_record(tmp_path, "r", adc(50))
+    path.write_text(path.read_text().replace("r 12 500 50", "r 12 500"))
+    assert read(path).microvolts.shape == (12, 50)
+
+
+def test_missing_signal_file_is_named(tmp_path):
+    path = write_record(tmp_path, "r", adc(50))
+    (tmp_path / "r.dat").unlink()
+    with pytest.raises(
+        RecordError, match=r"record r: signal file .*r\.dat cannot be read: No such"
+    ):
+        read(path)
+
+
+def test_truncated_signal_file_is_refused(tmp_path):
+    path = write_record(tmp_path, "r", adc(50))
+    data = (tmp_path / "r.dat").read_bytes()
+    (tmp_path / "r.dat").write_bytes(data[:-24])
+    with pytest.raises(RecordError, match="truncated: 50 samples of 12 leads expected, 49 found"):
+        read(path)
+
+
+def test_empty_signal_file_is_refused(tmp_path):
+    path = write_record(tmp_path, "r", adc(50), suffix=".mat")
+    (tmp_path / "r.mat").write_bytes(b"")
+    with pytest.raises(RecordError, match="truncated"):
+        read(path)
+
+
+def test_announced_length_allocates_nothing(tmp_path):
+    path = write_record(tmp_path, "r", adc(50))
+    path.write_text(path.read_text().replace("500 50", "500 2000000000"))
+    with pytest.raises(RecordError, match="truncated: 2000000000 samples"):
+        read(path)
+
+
+def test_wrong_checksum_is_refused(tmp_path):
+    path = write_record(tmp_path, "r", adc(50))
+    data = bytearray((tmp_path / "r.dat").read_bytes())
+    data[100] ^= 1
+    (tmp_path / "r.dat").write_bytes(bytes(data))
+    with pytest.raises(RecordError, match=r"checksum of lead III is \d+, but the header says \d+"):
+        read(path)
+
+
+def test_unit_that_is_no_voltage_is_refused(tmp_path):
+    path = write_record(tmp_path, "r", adc(50), gain="1000/mmHg")
+    with pytest.raises(RecordError, match="the unit of lead I is no voltage"):
+        read(path)
+
+
+def test_header_cannot_name_a_file_outside_its_folder(tmp_path):
+    (tmp_path / "secret.dat").write_bytes(adc(50).tobytes())
+    path = write_record(tmp_path / "set", "r", adc(50), file_name="../secret.dat")
+    with pytest.raises(RecordError, match=r"names the file '\.\./secret\.dat'"):
+        read(path)
+
+
+def test_bytes_wfdb_cannot_read_are_a_record_error(tmp_path):
+    path = write_record(tmp_path, "r", adc(50))
+    path.write_text(path.read_text().replace(" 16 1000", " 999 1000"))
+    with pytest.raises(RecordError, match="wfdb cannot read it"):
+        read(path)
