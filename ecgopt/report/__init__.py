@@ -1,1 +1,1 @@
-"""Tables, figures and pages made from an analysis."""
+"""What people read: tables, figures and pages, made of conclusions."""

@@ -1,0 +1,1 @@
+"""The HTML page: its template, its style and what goes into them."""

@@ -1,0 +1,185 @@
+"""The report's tables as plain rows, and the forms they are written in."""
+
+import csv
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from ecgopt.analysis.conclude import ArmConclusion, CellConclusion, Conclusions
+from ecgopt.report import words
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """Rows under headings; values keep their type, so a CSV has full precision."""
+
+    name: str
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[object, ...], ...]
+
+    def to_csv(self) -> str:
+        """Return the table as CSV with a heading line."""
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(self.columns)
+        writer.writerows(["" if value is None else value for value in row] for row in self.rows)
+        return text.getvalue()
+
+
+HEADLINE_COLUMNS = (
+    "upstream", "downstream", "model", "n", "published reference", "published", "reference",
+    "tuned reference", "regime", "tuned", "difference", "low", "high", "verdict", "replicates",
+    "seeds", "p (Holm)", "further replicates",
+)  # fmt: skip
+
+
+def headline_table(conclusions: Conclusions) -> Table:
+    """Return one row per cell and regime: published and tuned scores, difference, verdict."""
+    rows = []
+    for cell in conclusions.cells:
+        for found in cell.comparisons:
+            reference, arm = cell.arms[found.reference], cell.arms[found.regime]
+            interval = found.interval
+            rows.append(
+                (
+                    cell.cell.upstream,
+                    cell.cell.downstream,
+                    cell.cell.model,
+                    cell.cell.n_train,
+                    reference.test_score("published"),
+                    arm.test_score("published"),
+                    found.reference,
+                    reference.test_score(),
+                    found.regime,
+                    arm.test_score(),
+                    interval and interval.estimate,
+                    interval and interval.low,
+                    interval and interval.high,
+                    words.verdict_of(found),
+                    found.n_replicates,
+                    len(found.differences),
+                    found.corrected and found.corrected.difference,
+                    found.further_replicates,
+                )
+            )
+    return Table(name="verdicts", title="Verdicts", columns=HEADLINE_COLUMNS, rows=tuple(rows))
+
+
+def trials_table(conclusions: Conclusions) -> Table:
+    """Return every trial of every study, pruned and failed ones too."""
+    studies = {study.study: study for study in conclusions.evidence.studies}
+    names = sorted({name for s in studies.values() for t in s.trials for name in t.parameters})
+    columns = (
+        "study", "regime", "replicate", "trial", "recipe", "state", "cause", "validation",
+        "epochs", "seconds", "samples", *names,
+    )  # fmt: skip
+    rows = tuple(
+        (
+            study.study, study.regime, study.replicate, trial.number, trial.recipe, trial.state,
+            trial.cause, trial.value, trial.n_epochs, trial.seconds, trial.n_samples,
+            *(trial.parameters.get(name) for name in names),
+        )
+        for study in studies.values()
+        for trial in study.trials
+    )  # fmt: skip
+    return Table(name="trials", title="Trials", columns=columns, rows=rows)
+
+
+def finals_table(conclusions: Conclusions) -> Table:
+    """Return every final fit with its test scores."""
+    finals = conclusions.evidence.finals
+    metrics = list(dict.fromkeys(name for final in finals for name in final.metrics))
+    columns = (
+        "study", "regime", "replicate", "role", "seed_index", "seed", "trial", "epochs",
+        "seconds", *metrics,
+    )  # fmt: skip
+    rows = tuple(
+        (
+            final.study, final.regime, final.replicate, final.role, final.seed_index, final.seed,
+            final.trial_number, final.n_epochs, final.seconds,
+            *(final.metrics.get(name) for name in metrics),
+        )
+        for final in finals
+    )  # fmt: skip
+    return Table(name="finals", title="Final fits", columns=columns, rows=rows)
+
+
+def counts_table(conclusions: Conclusions) -> Table:
+    """Return how the budget's trials ended, per cell and regime."""
+    rows = tuple(
+        (*_place(cell), regime, *(getattr(arm.counts, name) for name in _COUNTS), arm.counts.total)
+        for cell, regime, arm in _arms(conclusions)
+    )
+    columns = ("upstream", "downstream", "model", "n", "regime", *_COUNTS, "total")
+    return Table(name="counts", title="How trials ended", columns=columns, rows=rows)
+
+
+_COUNTS = ("complete", "pruned", "diverged", "failed", "lost", "set_aside", "unfinished")
+
+
+def cost_table(conclusions: Conclusions) -> Table:
+    """Return seconds, epochs and samples per cell, regime and line of the ledger."""
+    rows = []
+    for cell, regime, arm in _arms(conclusions):
+        for line in ("pretraining", "tuning", "finals", "beside_budget"):
+            cost = getattr(arm.cost, line)
+            rows.append((*_place(cell), regime, line, cost.seconds, cost.epochs, cost.samples))
+    columns = ("upstream", "downstream", "model", "n", "regime", "line", "seconds", "epochs",
+               "samples")  # fmt: skip
+    return Table(name="cost", title="Cost", columns=columns, rows=tuple(rows))
+
+
+def all_tables(conclusions: Conclusions) -> list[Table]:
+    """Return every table that a report writes."""
+    build = (headline_table, counts_table, cost_table, finals_table, trials_table)
+    return [table(conclusions) for table in build]
+
+
+def _arms(conclusions: Conclusions) -> Iterator[tuple[CellConclusion, str, ArmConclusion]]:
+    for cell in conclusions.cells:
+        for regime, arm in cell.arms.items():
+            yield cell, regime, arm
+
+
+def _place(cell: CellConclusion) -> Sequence[object]:
+    key = cell.cell
+    return (key.upstream, key.downstream, key.model, key.n_train)
+
+
+def verdict_rows(conclusions: Conclusions) -> list[tuple[str, ...]]:
+    """Return the headline as text: cell, published, tuned, difference, verdict."""
+    rows: list[tuple[str, ...]] = []
+    for cell in conclusions.cells:
+        for found in cell.comparisons:
+            reference, arm = cell.arms[found.reference], cell.arms[found.regime]
+            difference = words.MISSING
+            if found.interval:
+                difference = (
+                    f"{words.signed(found.interval.estimate)} "
+                    f"{words.interval(found.interval.low, found.interval.high)}"
+                )
+            rows.append(
+                (
+                    f"{cell.cell.upstream} → {cell.cell.downstream}",
+                    cell.cell.model,
+                    f"{cell.cell.n_train:,}",
+                    words.regime_name(found.regime),
+                    words.score(reference.test_score("published")),
+                    words.score(arm.test_score("published")),
+                    words.score(reference.test_score()),
+                    words.score(arm.test_score()),
+                    difference,
+                    words.verdict_of(found),
+                )
+            )
+    return rows
+
+
+def verdict_columns(conclusions: Conclusions) -> tuple[str, ...]:
+    """Return the headings of `verdict_rows`."""
+    reference = words.regime_name(conclusions.evidence.comparison.regimes[0])
+    return (
+        "cell", "model", "n", "arm", f"published {reference}", "published arm",
+        f"tuned {reference}", "tuned arm", "difference", "verdict",
+    )  # fmt: skip

@@ -1,0 +1,81 @@
+"""The verdicts in the terminal: a table that fits 80 columns, and plain lines."""
+
+from typing import TYPE_CHECKING
+
+from ecgopt.analysis.compare import CellComparison
+from ecgopt.analysis.conclude import CellConclusion, Conclusions
+from ecgopt.report import words
+
+if TYPE_CHECKING:
+    import rich.table
+
+VERDICT_STYLES = {"transfer wins": "bold blue", "scratch wins": "bold dark_orange"}
+
+
+def verdict_table(conclusions: Conclusions) -> "rich.table.Table":
+    """Return one row per cell and regime; what all rows share stands in the title."""
+    from rich import box
+    from rich.table import Table
+
+    comparison = conclusions.evidence.comparison
+    models = {cell.cell.model for cell in conclusions.cells}
+    others = comparison.regimes[1:]
+    reference = words.regime_name(comparison.regimes[0])
+    table = Table(
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        padding=(0, 1, 0, 0),
+        title=f"Test macro AUROC, {reference} / {' , '.join(map(words.regime_name, others))}"
+        + (f", {next(iter(models))}" if len(models) == 1 else ""),
+        title_justify="left",
+        title_style="",
+    )
+    table.add_column("cell")
+    table.add_column("n", justify="right", no_wrap=True)
+    table.add_column("published", justify="right", no_wrap=True)
+    table.add_column("tuned", justify="right", no_wrap=True)
+    table.add_column("difference", justify="right", no_wrap=True)
+    table.add_column("verdict", no_wrap=True)
+    for cell in conclusions.cells:
+        for found in cell.comparisons:
+            label = f"{cell.cell.upstream} → {cell.cell.downstream}"
+            if len(models) > 1:
+                label += f", {cell.cell.model}"
+            if len(others) > 1:
+                label += f", {words.regime_name(found.regime)}"
+            table.add_row(label, *_numbers(cell, found))
+    return table
+
+
+def _numbers(cell: CellConclusion, found: CellComparison) -> tuple[str, ...]:
+    reference, arm = cell.arms[found.reference], cell.arms[found.regime]
+    published, tuned = (
+        f"{words.score(reference.test_score(role))}/{words.score(arm.test_score(role))}"
+        for role in ("published", "tuned")
+    )
+    verdict = words.verdict_of(found)
+    style = VERDICT_STYLES.get(verdict, "")
+    return (
+        f"{cell.cell.n_train:,}",
+        published,
+        tuned,
+        _difference(found),
+        f"[{style}]{verdict}[/]" if style else verdict,
+    )
+
+
+def _difference(found: CellComparison) -> str:
+    if found.interval is None:
+        return words.MISSING
+    half = (found.interval.high - found.interval.low) / 2
+    return f"{words.signed(found.interval.estimate)} ± {words.score(half)}"
+
+
+def verdict_lines(conclusions: Conclusions) -> list[str]:
+    """Return the verdicts as plain lines, for logs and pipes."""
+    lines = []
+    for cell in conclusions.cells:
+        for found in cell.comparisons:
+            lines.append(f"{cell.cell}: {words.verdict_sentence(found)}")
+            lines.extend(f"  note: {caveat}" for caveat in found.caveats)
+    return lines

@@ -1,0 +1,89 @@
+"""How numbers and verdicts read, the same in every output."""
+
+import math
+
+from ecgopt.analysis.compare import CellComparison
+from ecgopt.analysis.verdict import Verdict
+
+REGIME_NAMES = {
+    "scratch": "scratch",
+    "scratch_twin": "scratch (twin)",
+    "fine_tune": "fine-tune",
+    "frozen_random": "frozen random",
+    "linear_probe": "linear probe",
+    "moment_matched": "moment-matched",
+    "svm_probe": "SVM probe",
+    "published": "published",
+}
+
+MISSING = "–"
+
+
+def regime_name(regime: str) -> str:
+    """Return a regime's name as people write it."""
+    return REGIME_NAMES.get(regime, regime.replace("_", " "))
+
+
+def score(value: float | None, digits: int = 3) -> str:
+    """Return a score in [0, 1], or a dash."""
+    return MISSING if value is None or not math.isfinite(value) else f"{value:.{digits}f}"
+
+
+def signed(value: float | None, digits: int = 3) -> str:
+    """Return a difference with its sign (a true minus), or a dash."""
+    if value is None or not math.isfinite(value):
+        return MISSING
+    text = f"{value:+.{digits}f}".replace("-", "−")
+    return text.replace("−0." + "0" * digits, "0." + "0" * digits).replace(
+        "+0." + "0" * digits, "0." + "0" * digits
+    )
+
+
+def interval(low: float, high: float, digits: int = 3) -> str:
+    """Return an interval of differences in brackets."""
+    if math.isinf(low) or math.isinf(high):
+        return "[unknown]"
+    return f"[{signed(low, digits)}, {signed(high, digits)}]"
+
+
+def duration(seconds: float) -> str:
+    """Return a length of time with a unit that suits it."""
+    if seconds < 120:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+    if seconds < 7200:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"
+
+
+def verdict_of(comparison: CellComparison) -> Verdict | str:
+    """Return the verdict's name; for another arm than fine-tuning, that arm's name wins."""
+    if comparison.verdict == "transfer wins" and comparison.regime != "fine_tune":
+        return f"{regime_name(comparison.regime)} wins"
+    if comparison.verdict == "scratch wins" and comparison.reference != "scratch":
+        return f"{regime_name(comparison.reference)} wins"
+    return comparison.verdict
+
+
+def verdict_sentence(comparison: CellComparison) -> str:
+    """Return the verdict on one cell as a sentence with its numbers."""
+    found = comparison.interval
+    if found is None:
+        return "No verdict yet: no pair of final fits is complete."
+    numbers = f"{signed(found.estimate)} {interval(found.low, found.high)}"
+    arm, reference = regime_name(comparison.regime), regime_name(comparison.reference)
+    if comparison.verdict == "equivalent":
+        return f"Equivalent: {arm} minus {reference} is {numbers}, inside ±{comparison.margin:g}."
+    if comparison.verdict == "undecided":
+        return f"Undecided: {arm} minus {reference} is {numbers}. {_what_would_decide(comparison)}"
+    winner = verdict_of(comparison)
+    return f"{winner[0].upper()}{winner[1:]}: {arm} minus {reference} is {numbers}."
+
+
+def _what_would_decide(comparison: CellComparison) -> str:
+    further = comparison.further_replicates
+    at_least = "at least " if comparison.n_replicates == 1 else "about "
+    if further is None:
+        return "More replicates alone would hardly decide it."
+    return (
+        f"{at_least[0].upper()}{at_least[1:]}{further} more replicate{'s' * (further != 1)} would."
+    )

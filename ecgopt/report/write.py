@@ -1,0 +1,73 @@
+"""The report as files: page, results, tables and figures."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from ecgopt.analysis.conclude import Conclusions, conclude
+from ecgopt.analysis.evidence import Evidence
+from ecgopt.errors import UserError
+from ecgopt.report.page.html import render
+from ecgopt.report.page.sections import build_page
+from ecgopt.report.results import results
+from ecgopt.report.tables import all_tables
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportPaths:
+    """Where a report was written."""
+
+    html: Path
+    results: Path
+    tables: tuple[Path, ...]
+    figures: tuple[Path, ...]
+
+
+def write_report(evidence: Evidence, workspace: Path, out: Path) -> ReportPaths:
+    """Write report.html, results.json, tables/*.csv and figures/*.svg, *.pdf under `out`.
+
+    Args:
+        evidence: Of one comparison, finished or not.
+        workspace: Folder that the paths of the predictions are relative to.
+        out: Folder to write to, made when missing; files of an earlier report are replaced, each
+            at once.
+
+    Raises:
+        UserError: `out` cannot be written.
+    """
+    return write_conclusions(conclude(evidence, workspace), out)
+
+
+def write_conclusions(conclusions: Conclusions, out: Path) -> ReportPaths:
+    """Write the report of `conclusions`; see `write_report`."""
+    page = build_page(conclusions)
+    drawings = [drawing for section in page.sections for drawing in section.drawings]
+    try:
+        tables = tuple(
+            _write(out / "tables" / f"{table.name}.csv", table.to_csv().encode())
+            for table in all_tables(conclusions)
+        )
+        figures = tuple(
+            _write(out / "figures" / f"{drawing.name}.{suffix}", content)
+            for drawing in drawings
+            for suffix, content in (("svg", drawing.svg.encode()), ("pdf", drawing.pdf))
+        )
+        content = json.dumps(results(conclusions), indent=1, ensure_ascii=False, allow_nan=False)
+        return ReportPaths(
+            html=_write(out / "report.html", render(page).encode()),
+            results=_write(out / "results.json", content.encode()),
+            tables=tables,
+            figures=figures,
+        )
+    except OSError as error:
+        raise UserError(
+            f"report {out}: cannot be written ({error.strerror}): choose --out"
+        ) from error
+
+
+def _write(path: Path, content: bytes) -> Path:
+    """Write `content` so that a reader never meets half a file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.part")
+    temporary.write_bytes(content)
+    return temporary.replace(path)
