@@ -45,6 +45,10 @@ class RecordError(DataError):
         self.record = record
         self.reason = reason
 
+    def __reduce__(self) -> tuple[type["RecordError"], tuple[str, str]]:
+        # Without this the error cannot leave a worker process: it is made from two arguments.
+        return type(self), (self.record, self.reason)
+
 
 class CheckpointError(UserError):
     """A checkpoint is damaged or does not fit the model it is loaded into."""

@@ -60,6 +60,12 @@ class SyntheticSettings:
                 f"sampling_rate_hz={self.sampling_rate_hz}"
             )
 
+        if not 1 <= self.records_per_patient <= 100:
+            raise DataError(
+                "`1 <= records_per_patient <= 100` must hold, but got "
+                f"records_per_patient={self.records_per_patient}"
+            )
+
     @property
     def fingerprint(self) -> str:
         """Hash of all settings and of the generator's version."""

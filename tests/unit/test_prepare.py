@@ -1,0 +1,264 @@
+import json
+import os
+import tempfile
+import threading
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from ecg_files import adc, real, write_record
+from scipy.signal import resample_poly
+
+from ecgopt.data.prepare import PrepareSettings, open_prepared, prepare
+from ecgopt.errors import DataError, RecordError
+
+SETTINGS = PrepareSettings()
+DROP_BROKEN = PrepareSettings(broken="drop")
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for number in range(6):
+        write_record(tmp_path / "in", f"A{number:04d}", adc(5000, seed=number), suffix=".mat")
+    return tmp_path / "in"
+
+
+def prepare_cinc(folder: Path, settings: PrepareSettings = SETTINGS, **options):
+    return prepare("cinc", [folder], folder.parent / "out", settings, **options)
+
+
+def test_signals_are_resampled_and_rounded_microvolts(folder):
+    prepared = prepare_cinc(folder)
+    expected = np.rint(resample_poly(adc(5000, seed=2).T.astype(float), 1, 5, axis=1))
+    np.testing.assert_array_equal(prepared.signals[2], expected)
+    assert prepared.signals.dtype == np.int16
+    assert not prepared.signals.flags.writeable
+
+
+def test_table_row_describes_the_signal_of_the_same_row(folder):
+    row = prepare_cinc(folder).records.iloc[3]
+    assert (row["record"], row["age_years"], row["sex"]) == ("A0003", 60.0, "male")
+    assert (row["sampling_rate_hz"], row["seconds"], bool(row["was_cut"])) == (500.0, 10.0, False)
+    assert (row["patient"], bool(row["patient_published"])) == ("record-A0003", False)
+    assert pd.isna(row["fold"])
+
+
+def test_folder_is_named_by_source_and_fingerprint(folder):
+    prepared = prepare_cinc(folder)
+    assert prepared.folder.name == f"cinc-{prepared.fingerprint[:12]}"
+    files = sorted(path.name for path in prepared.folder.iterdir())
+    assert files == ["manifest.json", "records.parquet", "signals.npy"]
+
+
+def test_preparing_again_opens_what_is_there(folder):
+    first = prepare_cinc(folder)
+    before = (first.folder / "signals.npy").stat().st_mtime_ns
+    again = prepare_cinc(folder, on_progress=lambda *_: pytest.fail("read a record again"))
+    assert again.fingerprint == first.fingerprint
+    assert (first.folder / "signals.npy").stat().st_mtime_ns == before
+
+
+def test_other_settings_or_other_input_give_another_folder(folder):
+    first = prepare_cinc(folder)
+    other = prepare_cinc(folder, PrepareSettings(sampling_rate_hz=125))
+    write_record(folder, "A0000", adc(5000, seed=99), suffix=".mat")
+    changed = prepare_cinc(folder)
+    assert len({first.fingerprint, other.fingerprint, changed.fingerprint}) == 3
+
+
+def test_fingerprint_does_not_depend_on_where_the_files_lie(folder, tmp_path):
+    first = prepare_cinc(folder)
+    moved = folder.rename(tmp_path / "elsewhere")
+    assert prepare("cinc", [moved], tmp_path / "out2", SETTINGS).fingerprint == first.fingerprint
+
+
+def test_two_processes_give_the_same_bytes_as_one(folder, tmp_path):
+    for number in range(6, 80):
+        write_record(folder, f"A{number:04d}", adc(1000, seed=number), rate=100)
+    settings = PrepareSettings(shorter="pad")
+    one = prepare_cinc(folder, settings)
+    two = prepare("cinc", [folder], tmp_path / "out2", settings, n_processes=2)
+    for name in ("signals.npy", "manifest.json"):
+        assert (one.folder / name).read_bytes() == (two.folder / name).read_bytes()
+    pd.testing.assert_frame_equal(one.records, two.records)
+
+
+def test_manifest_accounts_for_every_record(folder):
+    write_record(folder, "B1", adc(6000), suffix=".mat")
+    write_record(folder, "B2", adc(4000), suffix=".mat")
+    write_record(folder, "B3", adc(5000)[:, :2], leads=("I", "II"))
+    write_record(folder, "B4", np.zeros((5000, 12), dtype="<i2"))
+    write_record(folder, "B5", adc(9000), rate=300)
+    (write_record(folder, "B6", adc(5000)).with_suffix(".dat")).unlink()
+    manifest = prepare_cinc(folder, DROP_BROKEN).manifest
+    counts = manifest["counts"]
+    assert counts["found"] == counts["kept"] + counts["dropped"] == 12
+    assert (counts["kept"], counts["cut"], counts["broken"]) == (7, 1, 1)
+    reasons = {row["record"]: row["reason"] for row in manifest["dropped"]}
+    assert reasons["B2"] == "shorter than 10 s"
+    assert reasons["B3"].startswith("lacks 10 of 12 leads")
+    assert reasons["B4"] == "all leads are flat"
+    assert reasons["B5"] == "sampling rate 300 Hz, but cinc has 257, 500, 1000 Hz"
+    assert "B6.dat cannot be read" in reasons["B6"]
+
+
+def test_hash_in_the_manifest_is_that_of_the_samples(folder):
+    import hashlib
+
+    prepared = prepare_cinc(folder)
+    expected = hashlib.sha256(np.ascontiguousarray(prepared.signals).tobytes()).hexdigest()
+    assert prepared.manifest["signals_sha256"] == expected
+
+
+def break_missing(folder: Path) -> None:
+    (folder / "A0003.mat").unlink()
+
+
+def break_truncated(folder: Path) -> None:
+    os.truncate(folder / "A0003.mat", 90_000)
+
+
+def break_nan(folder: Path) -> None:
+    samples = adc(5000)
+    samples[:400, 5] = -32768
+    write_record(folder, "A0003", samples, suffix=".mat")
+
+
+def break_outside(folder: Path) -> None:
+    path = folder / "A0003.hea"
+    path.write_text(path.read_text().replace("A0003.mat", "../A0003.mat"))
+
+
+def break_checksum(folder: Path) -> None:
+    data = bytearray((folder / "A0003.mat").read_bytes())
+    data[5000] ^= 255
+    (folder / "A0003.mat").write_bytes(bytes(data))
+
+
+BREAKS = [
+    (break_missing, "cannot be read: No such file"),
+    (break_truncated, "truncated"),
+    (break_nan, r"8\.0% of a lead's samples are missing"),
+    (break_outside, "only a plain name in its own folder is read"),
+    (break_checksum, "checksum of lead"),
+]
+
+
+@pytest.mark.parametrize(("break_it", "reason"), BREAKS)
+@pytest.mark.parametrize("n_processes", [1, 2])
+def test_broken_record_stops_with_one_line_and_leaves_nothing(
+    folder, break_it, reason, n_processes
+):
+    break_it(folder)
+    with pytest.raises(RecordError, match=f"record A0003: .*{reason}") as caught:
+        prepare_cinc(folder, n_processes=n_processes)
+    assert "\n" not in str(caught.value)
+    assert list((folder.parent / "out").iterdir()) == []
+
+
+@pytest.mark.parametrize(("break_it", "reason"), BREAKS)
+def test_broken_record_is_left_out_and_counted_on_request(folder, break_it, reason):
+    break_it(folder)
+    prepared = prepare_cinc(folder, DROP_BROKEN)
+    assert prepared.manifest["counts"]["broken"] == 1
+    assert "A0003" not in set(prepared.records["record"])
+    assert len(prepared) == 5
+
+
+def test_empty_folder_is_a_data_error(tmp_path):
+    with pytest.raises(DataError, match="hold no record of this data set"):
+        prepare("cinc", [tmp_path], tmp_path / "out", SETTINGS)
+
+
+def test_absent_folder_is_a_data_error(tmp_path):
+    with pytest.raises(DataError, match=r"nowhere: No such file or directory"):
+        prepare("cinc", [tmp_path / "nowhere"], tmp_path / "out", SETTINGS)
+
+
+def test_one_record_in_two_folders_is_a_data_error(folder, tmp_path):
+    write_record(tmp_path / "more", "A0001", adc(5000))
+    with pytest.raises(DataError, match="record A0001 occurs twice"):
+        prepare("cinc", [folder, tmp_path / "more"], tmp_path / "out", SETTINGS)
+
+
+def test_set_in_which_no_record_fits_is_a_data_error(tmp_path):
+    write_record(tmp_path / "in", "A1", adc(100))
+    with pytest.raises(DataError, match="no record fits: 1 x shorter than 10 s"):
+        prepare("cinc", [tmp_path / "in"], tmp_path / "out", SETTINGS)
+
+
+def test_destination_without_permission_is_a_data_error():
+    # Not tmp_path: only its owner may enter that, and this test gives up being the owner.
+    with tempfile.TemporaryDirectory() as name:
+        root = Path(name)
+        write_record(root / "in", "A0001", adc(5000))
+        (root / "locked").mkdir(mode=0o555)
+        root.chmod(0o755)
+        with as_nobody(), pytest.raises(DataError, match=r"cannot write to .*locked"):
+            prepare("cinc", [root / "in"], root / "locked/out", SETTINGS)
+
+
+def test_interrupted_preparation_leaves_nothing(folder):
+    def interrupt(done, total):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        prepare_cinc(folder, on_progress=interrupt)
+    assert list((folder.parent / "out").iterdir()) == []
+
+
+def test_two_preparations_at_once_end_with_one_whole_set(folder):
+    barrier = threading.Barrier(2)
+    results = []
+
+    def run():
+        results.append(prepare_cinc(folder, on_progress=lambda *_: barrier.wait(timeout=20)))
+
+    threads = [threading.Thread(target=run) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(results) == 2
+    assert [path.name for path in (folder.parent / "out").iterdir()] == [results[0].folder.name]
+
+
+def test_damaged_prepared_set_is_refused(folder):
+    prepared = prepare_cinc(folder)
+    (prepared.folder / "manifest.json").write_text("{")
+    with pytest.raises(DataError, match="damaged prepared set"):
+        open_prepared(prepared.folder)
+
+
+def test_folder_that_is_no_prepared_set_is_refused(tmp_path):
+    with pytest.raises(DataError, match=r"is no prepared set: .*manifest\.json is missing"):
+        open_prepared(tmp_path)
+
+
+def test_prepared_set_survives_a_round_trip_through_its_files(folder):
+    prepared = prepare_cinc(folder)
+    opened = open_prepared(prepared.folder)
+    assert opened.statements() == [{"426783006": 100.0}] * 6
+    assert json.loads((opened.folder / "manifest.json").read_text()) == opened.manifest
+
+
+def test_ptbxl_parts_are_one_set_of_1983_records(tmp_path):
+    folders = [real("ptbxl_native"), real("ptbxl_resampled100")]
+    prepared = prepare("ptbxl", folders, tmp_path, SETTINGS)
+    assert len(prepared) == 1983
+    assert prepared.records["fold"].notna().all()
+    assert prepared.manifest["counts"]["dropped"] == 0
+
+
+class as_nobody:
+    """Give up root for a while: root may write anywhere."""
+
+    def __enter__(self):
+        self._user = os.geteuid()
+        if self._user == 0:
+            os.seteuid(65534)
+
+    def __exit__(self, *_):
+        if self._user == 0:
+            os.seteuid(0)
