@@ -78,7 +78,7 @@ def facts_of(header: WfdbHeader) -> RecordFacts:
     patients = [fields[key] for key in _PATIENT_KEYS if fields.get(key)]
     return RecordFacts(
         patient=patients[0] if patients else None,
-        age_years=number_or_none(fields.get("age", ""), 0, 120),
+        age_years=number_or_none(fields.get("age", ""), 0.0, 120.0),
         sex=_SEX.get(fields.get("sex", "").lower()),
         statements=statements,
     )

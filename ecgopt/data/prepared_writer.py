@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 
@@ -27,7 +27,7 @@ class PreparedWriter:
         self._rows: list[dict[str, Any]] = []
         self._dropped: list[Dropped] = []
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "PreparedWriter":
         return self
 
     def __exit__(

@@ -72,7 +72,9 @@ class PtbXl:
             patient=f"ptbxl-{_whole_number(row, 'patient_id')}",
             fold=_whole_number(row, "strat_fold"),
             # Ages above 89 are published as 300.
-            age_years=90.0 if row["age"].startswith("300") else number_or_none(row["age"], 0, 120),
+            age_years=90.0
+            if row["age"].startswith("300")
+            else number_or_none(row["age"], 0.0, 120.0),
             sex=_SEX.get(row["sex"]),
             statements=_statements(row, ecg_id),
         )
@@ -102,7 +104,7 @@ def read_rows(path: Path, columns: Sequence[str]) -> Sequence[Mapping[str, str]]
 
 
 def _whole_number(row: Mapping[str, str], column: str) -> int:
-    number = number_or_none(row[column], 0, 1e9)
+    number = number_or_none(row[column], 0.0, 1e9)
     if number is None or not number.is_integer():
         raise DataError(f"{TABLE}: {column} must be a whole number, but is {row[column][:40]!r}")
     return int(number)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from ecgopt.data.signals import RawSignal
 from ecgopt.errors import DataError
@@ -44,6 +44,7 @@ class Reading:
     signal: RawSignal
 
 
+@runtime_checkable
 class Source(Protocol):
     """A kind of data set: how its records are listed and read. Must survive pickling."""
 

@@ -13,6 +13,9 @@ from ecgopt.data.stratify import stratified_share
 from ecgopt.errors import DataError
 from ecgopt.seeds import seed_for
 
+Rows = Int[np.ndarray, "_"]
+"""Rows of a prepared set; of any number, since one function may return two of them."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class EcgDataset:
@@ -42,9 +45,7 @@ class TuningData:
     validation: EcgDataset
 
 
-def dataset(
-    prepared: PreparedSet, rows: Int[np.ndarray, " record"], label_set: LabelSet
-) -> EcgDataset:
+def dataset(prepared: PreparedSet, rows: Rows, label_set: LabelSet) -> EcgDataset:
     """Return the records `rows` of a prepared set with their labels."""
     table = prepared.records.iloc[rows]
     return EcgDataset(
@@ -58,13 +59,13 @@ def dataset(
 
 
 def row_labels(
-    prepared: PreparedSet, rows: Int[np.ndarray, " record"], label_set: LabelSet
+    prepared: PreparedSet, rows: Rows, label_set: LabelSet
 ) -> Bool[np.ndarray, "record label"]:
     """Return the labels of the records `rows`."""
     return label_set.encode(prepared.statements(rows))
 
 
-def labelled_rows(prepared: PreparedSet, label_set: LabelSet) -> Int[np.ndarray, " record"]:
+def labelled_rows(prepared: PreparedSet, label_set: LabelSet) -> Rows:
     """Return the rows that carry any class; the PTB-XL benchmark uses no others."""
     return np.flatnonzero(prepared.labels(label_set).any(axis=1))
 
@@ -78,9 +79,7 @@ def labels_without_both_classes(
     return tuple(name for name, lacks in zip(classes, lacking, strict=True) if lacks)
 
 
-def patients_part(
-    prepared: PreparedSet, low: float, high: float, *, seed: int
-) -> Int[np.ndarray, " record"]:
+def patients_part(prepared: PreparedSet, low: float, high: float, *, seed: int) -> Rows:
     """Return the records of the patients whose hash share lies in [`low`, `high`).
 
     With one seed, disjoint intervals give disjoint patients, whatever else the set holds.
@@ -99,12 +98,12 @@ def patients_part(
 
 def pool_and_test(
     prepared: PreparedSet,
-    rows: Int[np.ndarray, " record"],
+    rows: Rows,
     *,
     test_folds: Sequence[int] | None,
     test_share: float | None,
     seed: int,
-) -> tuple[Int[np.ndarray, " record"], Int[np.ndarray, " record"]]:
+) -> tuple[Rows, Rows]:
     """Return `rows` divided into a pool to train from and a sealed test set, by patient.
 
     Args:
@@ -132,12 +131,12 @@ def pool_and_test(
 
 def labelled_subset(
     prepared: PreparedSet,
-    pool: Int[np.ndarray, " record"],
+    pool: Rows,
     n: int,
     *,
     seed: int,
     replicate: int,
-) -> Int[np.ndarray, " record"]:
+) -> Rows:
     """Return `n` records of `pool`: whole patients in a drawn order, the last one cut to fit.
 
     For one seed and replicate a smaller subset is part of every larger one.
@@ -154,12 +153,12 @@ def labelled_subset(
 
 def train_and_validation(
     prepared: PreparedSet,
-    rows: Int[np.ndarray, " record"],
+    rows: Rows,
     labels: Bool[np.ndarray, "record label"],
     *,
     validation_share: float,
     seed: int,
-) -> tuple[Int[np.ndarray, " record"], Int[np.ndarray, " record"]]:
+) -> tuple[Rows, Rows]:
     """Return `rows` divided by patient so that each label keeps its share on both sides.
 
     A label carried by two or more patients has positives on both sides wherever the patients'
@@ -190,7 +189,7 @@ def train_and_validation(
     return rows[~in_validation], rows[in_validation]
 
 
-def split_fingerprint(prepared: PreparedSet, *parts: Int[np.ndarray, " record"]) -> str:
+def split_fingerprint(prepared: PreparedSet, *parts: Rows) -> str:
     """Return a hash of the record names of each part, in the given order of parts."""
     names = prepared.records["record"].to_numpy()
     digest = hashlib.sha256()
@@ -209,7 +208,7 @@ def _patient_shares(
 
 
 def _in_folds(
-    prepared: PreparedSet, rows: Int[np.ndarray, " record"], test_folds: Sequence[int]
+    prepared: PreparedSet, rows: Rows, test_folds: Sequence[int]
 ) -> Bool[np.ndarray, " record"]:
     table = prepared.records.iloc[rows]
     if table["fold"].isna().any():
@@ -223,7 +222,7 @@ def _in_folds(
 
 
 def _drawn_share(
-    prepared: PreparedSet, rows: Int[np.ndarray, " record"], test_share: float, seed: int
+    prepared: PreparedSet, rows: Rows, test_share: float, seed: int
 ) -> Bool[np.ndarray, " record"]:
     """Return the patients with the smallest shares, until `test_share` of the records is met."""
     if not 0 < test_share < 1:

@@ -9,7 +9,7 @@ from ecgopt.errors import DataError, RecordError
 SETTINGS = PrepareSettings()
 
 
-def raw(n_samples: int = 1000, *, rate: float = 100, leads: tuple[str, ...] = LEADS) -> RawSignal:
+def raw(n_samples: int = 1000, *, rate: float = 100.0, leads: tuple[str, ...] = LEADS) -> RawSignal:
     signal = adc(n_samples).T.astype(np.float64)[: len(leads)]
     return RawSignal(signal, leads, rate)
 
@@ -38,7 +38,7 @@ def test_leads_are_put_into_the_standard_order():
 
 def test_extra_leads_are_left_out():
     signal = RawSignal(
-        np.vstack([raw().microvolts, np.ones((3, 1000))]), (*LEADS, "vx", "vy", "vz"), 100
+        np.vstack([raw().microvolts, np.ones((3, 1000))]), (*LEADS, "vx", "vy", "vz"), 100.0
     )
     assert stored(signal).signal.shape == (12, 1000)
 
@@ -48,7 +48,7 @@ def test_lead_subset_is_left_out_with_the_missing_names():
 
 
 def test_lead_named_twice_is_left_out():
-    signal = RawSignal(np.ones((13, 1000)), (*LEADS, "V6"), 100)
+    signal = RawSignal(np.ones((13, 1000)), (*LEADS, "V6"), 100.0)
     assert reason(signal) == "names a lead twice"
 
 
@@ -100,7 +100,7 @@ def test_wholly_missing_lead_is_a_broken_record():
 
 
 def test_all_flat_record_is_left_out():
-    assert reason(RawSignal(np.zeros((12, 1000)), LEADS, 100)) == "all leads are flat"
+    assert reason(RawSignal(np.zeros((12, 1000)), LEADS, 100.0)) == "all leads are flat"
 
 
 def test_flat_leads_are_counted():

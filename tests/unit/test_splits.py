@@ -61,8 +61,8 @@ def test_disjoint_parts_share_no_patient_and_lose_no_record(patients, seed, cut)
 
 def test_part_of_a_patient_does_not_depend_on_the_other_patients():
     few, many = made_set([f"p{i}" for i in range(50)]), made_set([f"p{i}" for i in range(200)])
-    in_few = patients_of(few, patients_part(few, 0, 0.5, seed=1))
-    in_many = patients_of(many, patients_part(many, 0, 0.5, seed=1))
+    in_few = patients_of(few, patients_part(few, 0.0, 0.5, seed=1))
+    in_many = patients_of(many, patients_part(many, 0.0, 0.5, seed=1))
     assert in_few == {name for name in in_many if int(name[1:]) < 50}
 
 
