@@ -16,17 +16,15 @@ from ecgopt.analysis.evidence import (
 )
 from ecgopt.analysis.influence import PatientInfluence, align_influences, influence_of_patients
 from ecgopt.analysis.interval import Interval, PairedDifference, paired_interval
+from ecgopt.analysis.mean_error import FEW
+from ecgopt.analysis.power import further_replicates
 from ecgopt.analysis.verdict import (
     Tests,
     Verdict,
     correct_for_cells,
     decide,
-    further_replicates,
     run_tests,
 )
-
-FEW_REPLICATES = 5
-"""Below this many the interval rests on a variance that is itself hardly known."""
 
 InfluenceOf = Callable[[FinalEvidence], PatientInfluence | None]
 
@@ -146,16 +144,16 @@ def _with_verdicts(cells: Sequence[CellComparison]) -> list[CellComparison]:
     corrected_of = {
         id(cell): corrected for cell, corrected in zip(tested, corrections, strict=True)
     }
-    return [_with_verdict(cell, corrected_of.get(id(cell))) for cell in cells]
+    return [_with_verdict(cell, corrected_of.get(id(cell)), n_cells=len(tested)) for cell in cells]
 
 
-def _with_verdict(cell: CellComparison, corrected: Tests | None) -> CellComparison:
+def _with_verdict(cell: CellComparison, corrected: Tests | None, *, n_cells: int) -> CellComparison:
     if cell.interval is None or corrected is None or cell.tests is None:
         return replace(cell, caveats=("no pair of final fits is complete yet",))
     verdict = decide(cell.interval, corrected, cell.margin)
     further = None
     if verdict == "undecided":
-        further = further_replicates(cell.interval, cell.margin)
+        further = further_replicates(cell.interval, margin=cell.margin, n_cells=n_cells)
     alone = decide(cell.interval, cell.tests, cell.margin)
     caveats = _caveats(cell, cell.interval)
     if alone != verdict:
@@ -167,18 +165,18 @@ def _with_verdict(cell: CellComparison, corrected: Tests | None) -> CellComparis
 
 def _caveats(cell: CellComparison, interval: Interval) -> tuple[str, ...]:
     found = []
-    if math.isinf(interval.standard_error):
+    if math.isinf(interval.error.standard_error):
         found.append("one pair without predictions: its uncertainty cannot be known")
-    elif interval.n_patients == 0:
+    elif interval.error.n_patients == 0:
         found.append("predictions were not kept: the interval lacks the patients' part")
     if cell.n_replicates == 1:
         found.append(
             "one replicate: the interval holds seeds and patients only, not what another subset, "
             "split or search would give"
         )
-    elif cell.n_replicates < FEW_REPLICATES:
+    elif cell.n_replicates < FEW:
         found.append(
             f"{cell.n_replicates} replicates: a t interval on so few is valid but wide; "
-            f"{FEW_REPLICATES} or more are advised"
+            f"{FEW} or more are advised"
         )
     return tuple(found)

@@ -11,10 +11,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
 
 from ecgopt.analysis.arms import Pair
 from ecgopt.analysis.influence import PatientInfluence, align_influences
+from ecgopt.analysis.mean_error import MeanError
 from ecgopt.shapes import Float
 
 
@@ -47,13 +47,7 @@ class Interval:
     low: float
     high: float
     confidence: float
-    standard_error: float
-    degrees_of_freedom: float
-    run_variance: float
-    """Variance between units (replicates, or seeds where there is one replicate)."""
-    patient_variance: float
-    n_units: int
-    n_patients: int
+    error: MeanError
     variances: Variances
 
 
@@ -61,9 +55,8 @@ def paired_interval(differences: Mapping[Pair, PairedDifference], *, confidence:
     """Return the mean difference over replicates with its t interval.
 
     Replicates are the units; with one replicate its seeds are, and the interval then knows nothing
-    of other subsets, splits and searches. Degrees of freedom are Satterthwaite's, so few
-    replicates give a wide interval instead of a wrong one. A variance that cannot be estimated at
-    all gives an infinite interval.
+    of other subsets, splits and searches. Few replicates give a wide interval instead of a wrong
+    one; where nothing speaks about the error at all, the interval is infinite.
 
     Args:
         differences: By replicate and seed index; at least one.
@@ -72,56 +65,21 @@ def paired_interval(differences: Mapping[Pair, PairedDifference], *, confidence:
     units = _units(differences)
     means = np.array([np.mean([difference.value for difference in unit]) for unit in units])
     covariance, n_patients = _patient_covariance(units)
-    run_variance = float(means.var(ddof=1)) if len(means) > 1 else 0.0
-    patient_variance = _common_variance(covariance) if covariance is not None else 0.0
-    estimate = float(means.mean())
-    is_known = len(means) > 1 or covariance is not None
-    variance = run_variance / len(means) + patient_variance
-    freedom = degrees_of_freedom(
-        run_variance=run_variance,
-        patient_variance=patient_variance,
+    error = MeanError(
+        run_variance=float(means.var(ddof=1)) if len(means) > 1 else 0.0,
+        patient_variance=_common_variance(covariance) if covariance is not None else 0.0,
         n_units=len(means),
         n_patients=n_patients,
     )
-    error = math.sqrt(variance) if is_known else math.inf
-    half = error * quantile(confidence, freedom) if error > 0 else 0.0
+    estimate, half = float(means.mean()), error.reach(confidence)
     return Interval(
         estimate=estimate,
         low=estimate - half,
         high=estimate + half,
         confidence=confidence,
-        standard_error=error,
-        degrees_of_freedom=freedom,
-        run_variance=run_variance,
-        patient_variance=patient_variance,
-        n_units=len(means),
-        n_patients=n_patients,
-        variances=_variances(differences, patient_variance if covariance is not None else None),
+        error=error,
+        variances=_variances(differences, error.patient_variance if n_patients else None),
     )
-
-
-def degrees_of_freedom(
-    *, run_variance: float, patient_variance: float, n_units: int, n_patients: int
-) -> float:
-    """Return the Satterthwaite degrees of freedom of the mean's variance; infinite if it is 0.
-
-    Source: Satterthwaite 1946, Biometrics Bulletin 2:110.
-    """
-    of_runs = run_variance / n_units
-    denominator = 0.0
-    if n_units > 1:
-        denominator += of_runs**2 / (n_units - 1)
-    if n_patients > 1:
-        denominator += patient_variance**2 / (n_patients - 1)
-    return (of_runs + patient_variance) ** 2 / denominator if denominator > 0 else math.inf
-
-
-def quantile(confidence: float, freedom: float) -> float:
-    """Return how many standard errors a two-sided interval reaches to each side."""
-    upper = (1 + confidence) / 2
-    if math.isinf(freedom):
-        return float(stats.norm.ppf(upper))
-    return float(stats.t.ppf(upper, freedom))
 
 
 def _units(differences: Mapping[Pair, PairedDifference]) -> list[list[PairedDifference]]:

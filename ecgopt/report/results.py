@@ -112,8 +112,8 @@ def _comparison(found: CellComparison) -> dict[str, Any]:
         "difference": interval and interval.estimate,
         "interval": interval and [interval.low, interval.high],
         "confidence": interval and interval.confidence,
-        "standard_error": interval and interval.standard_error,
-        "degrees_of_freedom": interval and interval.degrees_of_freedom,
+        "standard_error": interval and interval.error.standard_error,
+        "degrees_of_freedom": interval and interval.error.degrees_of_freedom,
         "standard_deviations": interval
         and {
             "seeds": interval.variances.seeds,
@@ -122,7 +122,7 @@ def _comparison(found: CellComparison) -> dict[str, Any]:
         },
         "n_replicates": found.n_replicates,
         "n_pairs": len(found.differences),
-        "n_patients": interval and interval.n_patients,
+        "n_patients": interval and interval.error.n_patients,
         "share_won": found.share_won,
         "p_difference": found.tests and found.tests.difference,
         "p_difference_holm": found.corrected and found.corrected.difference,
