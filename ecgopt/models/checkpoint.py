@@ -20,6 +20,9 @@ from ecgopt.models.stages import HEAD, StagedModel
 MODEL_PREFIX = "model."
 """Names of model tensors in a checkpoint begin with it; other prefixes hold optimiser state."""
 
+LEFT_OUT_KEY = "left_out"
+"""Metadata key: name prefixes of model tensors that the checkpoint lacks on purpose."""
+
 _METADATA_KEY = "ecgopt"
 _DIGEST_KEY = "tensors_sha256"
 
@@ -107,18 +110,35 @@ def model_tensors(model: StagedModel) -> dict[str, Tensor]:
 def transfer(model: StagedModel, checkpoint: Checkpoint) -> float:
     """Load all but the head from `checkpoint` and return the share of weights that came from it.
 
-    Statistics of BatchNorm are loaded too, but not counted as weights.
+    Statistics of BatchNorm are loaded too, but not counted as weights. Parts that the checkpoint's
+    metadata names under `left_out` (name prefixes; no upstream task trained them) stay fresh.
 
     Raises:
         CheckpointError: a tensor is missing or has another shape; the model is left as it was.
     """
-    body = {
-        name: tensor
-        for name, tensor in model.state_dict().items()
-        if not name.startswith(f"{HEAD}.")
+    stored = body_tensors(model, checkpoint)
+    current = model.state_dict()
+    with torch.no_grad():
+        for name, tensor in stored.items():
+            current[name].copy_(tensor)
+    sizes = {name: parameter.numel() for name, parameter in model.named_parameters()}
+    return sum(size for name, size in sizes.items() if name in stored) / sum(sizes.values())
+
+
+def body_tensors(model: StagedModel, checkpoint: Checkpoint) -> dict[str, Tensor]:
+    """Return the checkpoint's tensors for all of `model` but its head, by the model's names.
+
+    Raises:
+        CheckpointError: a tensor is missing or has another shape.
+    """
+    left_out = checkpoint.metadata.get(LEFT_OUT_KEY) or []
+    assert isinstance(left_out, list)
+    skipped = (f"{HEAD}.", *(str(prefix) for prefix in left_out))
+    expected = {
+        name: tensor for name, tensor in model.state_dict().items() if not name.startswith(skipped)
     }
     faults = []
-    for name, tensor in body.items():
+    for name, tensor in expected.items():
         stored = checkpoint.tensors.get(MODEL_PREFIX + name)
         if stored is None:
             faults.append(f"{name} is missing")
@@ -130,11 +150,7 @@ def transfer(model: StagedModel, checkpoint: Checkpoint) -> float:
             f"the checkpoint does not fit the model: {'; '.join(faults[:3])}{more}. Pre-train with "
             "the same model name, width and head"
         )
-    with torch.no_grad():
-        for name, tensor in body.items():
-            tensor.copy_(checkpoint.tensors[MODEL_PREFIX + name])
-    sizes = {name: parameter.numel() for name, parameter in model.named_parameters()}
-    return sum(size for name, size in sizes.items() if name in body) / sum(sizes.values())
+    return {name: checkpoint.tensors[MODEL_PREFIX + name] for name in expected}
 
 
 def _tensors_digest(tensors: Mapping[str, Tensor]) -> str:

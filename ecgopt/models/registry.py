@@ -8,8 +8,13 @@ from typing import Literal
 import torch
 
 from ecgopt.errors import UserError
-from ecgopt.models.resnet1d import PUBLISHED_WIDTH, BasicBlock, Bottleneck, build_resnet1d
+from ecgopt.models import inception1d, resnet1d, rnn, transformer1d, xresnet1d
+from ecgopt.models.inception1d import build_inception1d
+from ecgopt.models.resnet1d import BasicBlock, Bottleneck, build_resnet1d
+from ecgopt.models.rnn import Cell, build_rnn
 from ecgopt.models.stages import StagedModel
+from ecgopt.models.transformer1d import build_transformer1d
+from ecgopt.models.xresnet1d import build_xresnet1d
 from ecgopt.seeds import seed_torch
 
 HeadKind = Literal["as_published", "flatten", "pooled"]
@@ -21,9 +26,10 @@ class ModelSpec:
 
     name: str = "resnet1d18"
     width: int | None = None
-    """Channels of the first stage, hidden units of a recurrent network; None means as published."""
+    """Channels of the first stage, of a branch or token, or hidden units; None: as published."""
     head: HeadKind = "as_published"
-    """What reduces time before the head: the family's own way, nothing, or pooling alone."""
+    """What lies before the last linear layer: what the network was published with, all states in
+    a row (recurrent networks, whose published head it is), or pooling over time alone."""
     dropout: float = 0.0
     """Share of the head's inputs dropped in training, in [0, 1)."""
 
@@ -52,27 +58,83 @@ def _resnet1d(
     block: type[BasicBlock] | type[Bottleneck], depths: tuple[int, int, int, int]
 ) -> Builder:
     def build(spec: ModelSpec, shape: InputShape) -> StagedModel:
-        if spec.head == "flatten":
-            raise UserError(
-                f"model {spec.name!r} has heads 'as_published' (hidden layer) and 'pooled' (none), "
-                "but got head='flatten', which only recurrent networks have"
-            )
         return build_resnet1d(
             block,
             depths,
             n_leads=shape.n_leads,
             n_labels=shape.n_labels,
-            width=spec.width or PUBLISHED_WIDTH,
-            has_hidden_layer=spec.head == "as_published",
+            width=spec.width or resnet1d.PUBLISHED_WIDTH,
+            has_hidden_layer=_has_hidden_layer(spec),
         )
 
     return build
+
+
+def _rnn(cell: Cell) -> Builder:
+    def build(spec: ModelSpec, shape: InputShape) -> StagedModel:
+        return build_rnn(
+            cell,
+            n_leads=shape.n_leads,
+            n_samples=shape.n_samples,
+            n_labels=shape.n_labels,
+            width=spec.width or rnn.PUBLISHED_WIDTH,
+            pools=spec.head == "pooled",
+        )
+
+    return build
+
+
+def _xresnet1d101(spec: ModelSpec, shape: InputShape) -> StagedModel:
+    return build_xresnet1d(
+        (3, 4, 23, 3),
+        n_leads=shape.n_leads,
+        n_labels=shape.n_labels,
+        width=spec.width or xresnet1d.PUBLISHED_WIDTH,
+        has_hidden_layer=_has_hidden_layer(spec),
+    )
+
+
+def _inception1d(spec: ModelSpec, shape: InputShape) -> StagedModel:
+    return build_inception1d(
+        n_leads=shape.n_leads,
+        n_labels=shape.n_labels,
+        width=spec.width or inception1d.PUBLISHED_WIDTH,
+        has_hidden_layer=_has_hidden_layer(spec),
+    )
+
+
+def _transformer1d(spec: ModelSpec, shape: InputShape) -> StagedModel:
+    _refuse_flatten(spec)
+    return build_transformer1d(
+        n_leads=shape.n_leads,
+        n_labels=shape.n_labels,
+        width=spec.width or transformer1d.DEFAULT_WIDTH,
+    )
+
+
+def _has_hidden_layer(spec: ModelSpec) -> bool:
+    _refuse_flatten(spec)
+    return spec.head == "as_published"
+
+
+def _refuse_flatten(spec: ModelSpec) -> None:
+    if spec.head == "flatten":
+        raise UserError(
+            f"model {spec.name!r} has heads 'as_published' and 'pooled', but got head='flatten', "
+            "which only recurrent networks have"
+        )
 
 
 MODELS: Mapping[str, Builder] = {
     "resnet1d18": _resnet1d(BasicBlock, (2, 2, 2, 2)),
     "resnet1d50": _resnet1d(Bottleneck, (3, 4, 6, 3)),
     "resnet1d101": _resnet1d(Bottleneck, (3, 4, 23, 3)),
+    "gru": _rnn("gru"),
+    "lstm": _rnn("lstm"),
+    "bilstm": _rnn("bilstm"),
+    "xresnet1d101": _xresnet1d101,
+    "inception1d": _inception1d,
+    "transformer1d": _transformer1d,
 }
 
 

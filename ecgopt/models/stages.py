@@ -28,6 +28,34 @@ class LinearHead(nn.Module):
         return logits
 
 
+class LastStage(nn.Module):
+    """The last stage before the head: its own layers, pooling over time, and a hidden layer.
+
+    Pooling and hidden layer belong to the stage, so they move with it on a transfer.
+    """
+
+    def __init__(self, body: nn.Module, pool: nn.Module, hidden: nn.Module | None = None) -> None:
+        super().__init__()
+        self.body = body
+        self.pool = pool
+        self.hidden = nn.Identity() if hidden is None else hidden
+        self.keeps_time = False
+        """Whether pooling and hidden layer are passed by, for heads over the feature map."""
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return what the head sees."""
+        return self.finish(self.pooled(features))
+
+    def pooled(self, features: Tensor) -> Tensor:
+        """Return the part of the stage that is worth keeping: all but the cheap hidden layer."""
+        feature_map: Tensor = self.body(features)
+        return feature_map if self.keeps_time else self.pool(feature_map)
+
+    def finish(self, pooled: Tensor) -> Tensor:
+        """Return what the head sees, given what `pooled` returned."""
+        return pooled if self.keeps_time else self.hidden(pooled)
+
+
 class StagedModel(nn.Module):
     """A network as an ordered chain of stages; leading stages can be frozen, the last is the head.
 
@@ -36,8 +64,12 @@ class StagedModel(nn.Module):
     stages but the head leaves a linear probe whose input can be computed once and kept.
     """
 
-    def __init__(self, stages: Mapping[str, nn.Module], head: LinearHead) -> None:
+    def __init__(
+        self, stages: Mapping[str, nn.Module], head: LinearHead, *, gains_from_bf16: bool = True
+    ) -> None:
         super().__init__()
+        self.gains_from_bf16 = gains_from_bf16
+        """Whether training in bf16 is faster; if not, a recipe's bf16 is read as fp32."""
         self.stage_names: tuple[str, ...] = (*stages, HEAD)
         self.n_frozen_stages = 0
         for name, stage in stages.items():
@@ -66,15 +98,34 @@ class StagedModel(nn.Module):
         """
         return self.forward_from(signals, 0)
 
+    @property
+    def last_stage(self) -> LastStage:
+        """The stage before the head."""
+        stage = self.stage(self.stage_names[-2])
+        assert isinstance(stage, LastStage)
+        return stage
+
     def features(self, signals: SignalBatch, n_stages: int) -> Tensor:
-        """Return what the first `n_stages` stages make of `signals`: the input of the next one."""
+        """Return what the first `n_stages` stages make of `signals`, for `forward_from`.
+
+        Of the last stage before the head the hidden layer is left to `forward_from`. It is a
+        matrix product, whose last bits depend on the size of the batch: run again on the batch at
+        hand, it gives the same bits whether the features were kept or computed anew.
+        """
         features = signals
-        for name in self.stage_names[:n_stages]:
+        for name in self.stage_names[: min(n_stages, self.n_freezable_stages - 1)]:
             features = self.stage(name)(features)
-        return features
+        return self.last_stage.pooled(features) if n_stages == self.n_freezable_stages else features
 
     def forward_from(self, features: Tensor, n_stages: int) -> LogitBatch:
-        """Return the logits, given what `features` returned for the same `n_stages`."""
+        """Return the logits, given what `features` returned for the same `n_stages`.
+
+        Args:
+            features: the features.
+            n_stages: at most all stages but the head.
+        """
+        if n_stages == self.n_freezable_stages:
+            features = self.last_stage.finish(features)
         for name in self.stage_names[n_stages:]:
             features = self.stage(name)(features)
         return features

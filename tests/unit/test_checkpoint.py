@@ -118,11 +118,13 @@ def test_the_share_transferred_to_a_published_resnet_is_all_but_its_last_layer()
 def test_transfer_between_widths_names_both_shapes_and_changes_nothing(model):
     target = build_model(ModelSpec(width=8), n_labels=3, seed=1)
     before = {name: tensor.clone() for name, tensor in target.state_dict().items()}
-    with pytest.raises(CheckpointError, match=r"stem.conv.weight is \(4, 12, 1, 7\) instead of"):
+    with pytest.raises(
+        CheckpointError, match=r"stem.first.conv.weight is \(4, 12, 1, 7\) instead of"
+    ):
         transfer(target, checkpoint_of(model))
     assert all(torch.equal(tensor, before[name]) for name, tensor in target.state_dict().items())
 
 
 def test_transfer_names_a_missing_tensor(model):
-    with pytest.raises(CheckpointError, match=r"stem.conv.weight is missing"):
+    with pytest.raises(CheckpointError, match=r"stem.first.conv.weight is missing"):
         transfer(model, Checkpoint(tensors={}, metadata={}, sha256=""))

@@ -36,24 +36,26 @@ class PlainResNet1d18(nn.Module):
             for name, module in model.named_modules()
             if (twin := conv1d_twin(module)) is not None
         }
-        self.hidden = model.stage("stage4")[3]
+        self.hidden = model.last_stage.hidden[0]
         self.last = model.head.linear
 
     def block(self, name, features):
-        residual = self.layers[f"{name}.norm1"](self.layers[f"{name}.conv1"](features)).relu()
-        residual = self.layers[f"{name}.norm2"](self.layers[f"{name}.conv2"](residual))
-        if f"{name}.shortcut.0" in self.layers:
-            features = self.layers[f"{name}.shortcut.1"](
-                self.layers[f"{name}.shortcut.0"](features)
-            )
+        residual = self.conv_norm(f"{name}.first", features).relu()
+        residual = self.conv_norm(f"{name}.second", residual)
+        if f"{name}.shortcut.conv" in self.layers:
+            features = self.conv_norm(f"{name}.shortcut", features)
         return (residual + features).relu()
 
+    def conv_norm(self, name, features):
+        return self.layers[f"{name}.norm"](self.layers[f"{name}.conv"](features))
+
     def forward(self, signals):
-        features = self.layers["stem.norm"](self.layers["stem.conv"](signals)).relu()
+        features = self.conv_norm("stem.first", signals).relu()
         features = nn.functional.max_pool1d(features, 3, stride=2, padding=1)
         for stage in range(1, 5):
             for block in range(2):
-                features = self.block(f"stage{stage}.{block}", features)
+                inner = "body." if stage == 4 else ""
+                features = self.block(f"stage{stage}.{inner}{block}", features)
         return self.last(self.hidden(features.mean(2)).relu())
 
     def set_mode(self, training):
@@ -88,12 +90,12 @@ def test_only_the_last_linear_layer_is_the_head_as_published():
 def test_a_pooled_head_sees_the_pooled_channels_themselves():
     model = build_model(ModelSpec(width=8, head="pooled"), n_labels=5, seed=0)
     assert model.head.linear.in_features == 64
-    assert not any(isinstance(module, nn.Linear) for module in model.stage("stage4"))
+    assert not any(isinstance(module, nn.Linear) for module in model.last_stage.modules())
 
 
 def test_weights_lie_channels_last():
     model = build_model(ModelSpec(width=8), n_labels=5, seed=0)
-    weight = model.stage("stage2")[0].conv2.weight
+    weight = model.stage("stage2")[0].second.conv.weight
     assert weight.is_contiguous(memory_format=torch.channels_last)
     assert not weight.is_contiguous()
 

@@ -1,0 +1,58 @@
+"""Layers that the convolutional networks share: convolutions over time, and pooling of it.
+
+Convolutions are two-dimensional ones of height 1. In the channels-last memory format oneDNN runs
+these 1.2 to 1.5 times faster on a CPU than `nn.Conv1d`, at equal results. A feature map therefore
+has the shape (batch, width, 1, time).
+"""
+
+import torch
+from torch import Tensor, nn
+
+
+def as_image(signals: Tensor) -> Tensor:
+    """Return signals of shape (batch, lead, time) as (batch, lead, 1, time), channels last."""
+    return signals.unsqueeze(2).contiguous(memory_format=torch.channels_last)
+
+
+def convolution(n_in: int, n_out: int, kernel: int, stride: int = 1) -> nn.Conv2d:
+    """Return a convolution over time, without bias, that keeps the length at stride 1."""
+    return nn.Conv2d(
+        n_in, n_out, (1, kernel), stride=(1, stride), padding=(0, (kernel - 1) // 2), bias=False
+    )
+
+
+class ConvNorm(nn.Module):
+    """A convolution and its BatchNorm, kept together so that evaluation can fold them into one."""
+
+    def __init__(self, n_in: int, n_out: int, kernel: int, stride: int = 1) -> None:
+        super().__init__()
+        self.conv = convolution(n_in, n_out, kernel, stride)
+        self.norm = nn.BatchNorm2d(n_out)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return features of shape (batch, n_out, 1, time / stride)."""
+        normalised: Tensor = self.norm(self.conv(features))
+        return normalised
+
+
+class MaxPool(nn.MaxPool2d):
+    """The maximum of three neighbours in time."""
+
+    def __init__(self, stride: int) -> None:
+        super().__init__((1, 3), stride=(1, stride), padding=(0, 1))
+
+
+class MeanPool(nn.Module):
+    """The mean over time."""
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return features of shape (batch, width)."""
+        return features.mean(dim=(2, 3))
+
+
+class ConcatPool(nn.Module):
+    """The mean and the maximum over time, side by side."""
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return features of shape (batch, 2 x width)."""
+        return torch.cat([features.mean(dim=(2, 3)), features.amax(dim=(2, 3))], dim=1)
