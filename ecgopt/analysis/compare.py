@@ -19,7 +19,7 @@ from ecgopt.analysis.interval import Interval, PairedDifference, paired_interval
 from ecgopt.analysis.mean_error import FEW
 from ecgopt.analysis.power import further_replicates
 from ecgopt.analysis.verdict import (
-    Tests,
+    PValues,
     Verdict,
     correct_for_cells,
     decide,
@@ -41,8 +41,8 @@ class CellComparison:
     interval: Interval | None
     """None while no pair of finals is complete."""
     margin: float
-    tests: Tests | None
-    corrected: Tests | None
+    tests: PValues | None
+    corrected: PValues | None
     """After Holm's correction over the cells."""
     verdict: Verdict
     further_replicates: int | None
@@ -147,7 +147,9 @@ def _with_verdicts(cells: Sequence[CellComparison]) -> list[CellComparison]:
     return [_with_verdict(cell, corrected_of.get(id(cell)), n_cells=len(tested)) for cell in cells]
 
 
-def _with_verdict(cell: CellComparison, corrected: Tests | None, *, n_cells: int) -> CellComparison:
+def _with_verdict(
+    cell: CellComparison, corrected: PValues | None, *, n_cells: int
+) -> CellComparison:
     if cell.interval is None or corrected is None or cell.tests is None:
         return replace(cell, caveats=("no pair of final fits is complete yet",))
     verdict = decide(cell.interval, corrected, cell.margin)

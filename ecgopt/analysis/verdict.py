@@ -11,7 +11,7 @@ Verdict = Literal["transfer wins", "scratch wins", "equivalent", "undecided"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Tests:
+class PValues:
     """P values of one cell, before or after Holm's correction."""
 
     difference: float
@@ -20,22 +20,22 @@ class Tests:
     """Of a difference at least as large as the margin: the larger of two one-sided tests."""
 
 
-def run_tests(interval: Interval, margin: float) -> Tests:
+def run_tests(interval: Interval, margin: float) -> PValues:
     """Return the p values of the interval's estimate.
 
     Source: two one-sided tests, Schuirmann 1987, J. Pharmacokinet. Biopharm. 15:657.
     """
     distance, error = abs(interval.estimate), interval.error
     if math.isinf(error.standard_error):
-        return Tests(difference=1.0, equivalence=1.0)
+        return PValues(difference=1.0, equivalence=1.0)
     if error.standard_error == 0:
-        return Tests(difference=float(distance == 0), equivalence=float(distance > margin))
-    return Tests(
+        return PValues(difference=float(distance == 0), equivalence=float(distance > margin))
+    return PValues(
         difference=min(1.0, 2 * error.tail(distance)), equivalence=error.tail(margin - distance)
     )
 
 
-def correct_for_cells(tests: Sequence[Tests]) -> list[Tests]:
+def correct_for_cells(tests: Sequence[PValues]) -> list[PValues]:
     """Return Holm-corrected p values, the differences as one family, the equivalences as another.
 
     Source: Holm 1979, Scand. J. Statist. 6:65.
@@ -47,12 +47,12 @@ def correct_for_cells(tests: Sequence[Tests]) -> list[Tests]:
     differences = multipletests([test.difference for test in tests], method="holm")[1]
     equivalences = multipletests([test.equivalence for test in tests], method="holm")[1]
     return [
-        Tests(difference=float(difference), equivalence=float(equivalence))
+        PValues(difference=float(difference), equivalence=float(equivalence))
         for difference, equivalence in zip(differences, equivalences, strict=True)
     ]
 
 
-def decide(interval: Interval, corrected: Tests, margin: float) -> Verdict:
+def decide(interval: Interval, corrected: PValues, margin: float) -> Verdict:
     """Return the verdict on one cell.
 
     An arm wins where no difference is refuted and the estimate exceeds the margin. The arms are

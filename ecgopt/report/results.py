@@ -113,7 +113,6 @@ def _comparison(found: CellComparison) -> dict[str, Any]:
         "interval": interval and [interval.low, interval.high],
         "confidence": interval and interval.confidence,
         "standard_error": interval and interval.error.standard_error,
-        "degrees_of_freedom": interval and interval.error.degrees_of_freedom,
         "standard_deviations": interval
         and {
             "seeds": interval.variances.seeds,
