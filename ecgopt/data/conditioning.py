@@ -56,7 +56,10 @@ class Conditioned:
     seconds: float
     """Duration of the record as found."""
     was_cut: bool
+    zero_padded_s: float
+    """Zeros in all leads at both ends of the record as found: padding by its publisher."""
     padded_samples: int
+    """Zeros appended here."""
     repaired_samples: int
     clipped_samples: int
     """Samples beyond the range of 16-bit microvolts, set to its ends."""
@@ -103,6 +106,7 @@ def condition(raw: RawSignal, settings: PrepareSettings, *, record: str) -> Cond
         signal=stored,
         seconds=raw.microvolts.shape[1] / raw.sampling_rate_hz,
         was_cut=length > settings.n_samples,
+        zero_padded_s=_zero_padding(raw.microvolts) / raw.sampling_rate_hz,
         padded_samples=padded,
         repaired_samples=n_repaired,
         clipped_samples=n_clipped,
@@ -151,6 +155,17 @@ def _interpolate(
         gaps = missing[lead]
         repaired[lead, gaps] = np.interp(time[gaps], time[~gaps], microvolts[lead, ~gaps])
     return repaired
+
+
+def _zero_padding(microvolts: Float64[np.ndarray, "lead time"]) -> int:
+    """Return the number of samples at both ends that are zero in all leads."""
+    if microvolts[:, 0].any() and microvolts[:, -1].any():
+        return 0
+    n_samples = int(microvolts.shape[1])
+    occupied = np.flatnonzero(microvolts.any(axis=0))
+    if not occupied.size:
+        return n_samples
+    return n_samples - (int(occupied[-1]) + 1 - int(occupied[0]))
 
 
 def _to_int16(

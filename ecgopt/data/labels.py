@@ -1,58 +1,26 @@
-"""Label sets: which statements of a data set make which classes."""
+"""The label sets that ecgopt knows by name."""
 
-import csv
 import difflib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
-import numpy as np
-from jaxtyping import Bool
-
+from ecgopt.data.csv_tables import table_rows
+from ecgopt.data.label_classes import LabelSet
+from ecgopt.data.own_files import own_label_set
 from ecgopt.errors import UserError
 
-TABLES = Path(__file__).parent / "tables"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LabelSet:
-    """Classes in a fixed order, and the statement codes that stand for each."""
-
-    name: str
-    classes: tuple[str, ...]
-    members: Mapping[str, tuple[str, ...]] = field(repr=False)
-    """Statement code to the classes it belongs to."""
-
-    def encode(self, statements: Sequence[Mapping[str, float]]) -> Bool[np.ndarray, "record label"]:
-        """Return True where a record carries a class.
-
-        A statement counts whatever its likelihood, 0 included, as in the PTB-XL benchmark of
-        Strodthoff et al.: there a likelihood of 0 means "not stated".
-
-        Args:
-            statements: One mapping per record, statement code to likelihood in percent.
-        """
-        labels = np.zeros((len(statements), len(self.classes)), dtype=np.bool_)
-        column = {name: index for index, name in enumerate(self.classes)}
-        columns = {code: [column[name] for name in names] for code, names in self.members.items()}
-        for row, codes in enumerate(statements):
-            for code in codes:
-                if code in columns:
-                    labels[row, columns[code]] = True
-        return labels
-
-    def codes_of(self, name: str) -> frozenset[str]:
-        """Return the statement codes that stand for the class `name`."""
-        return frozenset(code for code, names in self.members.items() if name in names)
+__all__ = ["LabelSet", "label_set", "label_set_names"]
 
 
 def label_set(name: str) -> LabelSet:
-    """Return the label set called `name`.
+    """Return the label set called `name`, or the one that the file `name` (`own.toml`) describes.
 
     Raises:
         UserError: there is none; the message names the nearest.
     """
+    if name.endswith(".toml"):
+        return own_label_set(Path(name))
     if name not in _BUILDERS:
         close = difflib.get_close_matches(name, _BUILDERS, n=1)
         hint = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(_BUILDERS)}"
@@ -68,12 +36,6 @@ def label_set_names() -> tuple[str, ...]:
 @cache
 def _build(name: str) -> LabelSet:
     return _BUILDERS[name](name)
-
-
-def table_rows(table: str) -> list[dict[str, str]]:
-    """Return the rows of one of the package's own tables."""
-    with (TABLES / table).open(newline="", encoding="utf-8") as stream:
-        return list(csv.DictReader(stream))
 
 
 _Builder = Callable[[str], LabelSet]

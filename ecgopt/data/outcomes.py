@@ -23,6 +23,8 @@ class Kept:
     sampling_rate_hz: float
     """As found in the file."""
     conditioned: Conditioned
+    correction: str
+    """As `Reading.correction`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,7 @@ def outcome(source: Source, entry: RecordEntry, settings: PrepareSettings) -> Ou
         return Dropped(entry.record, error.reason, broken=True)
     if isinstance(stored, LeftOut):
         return Dropped(entry.record, stored.reason, broken=False)
-    return Kept(entry.record, reading.facts, rate, stored)
+    return Kept(entry.record, reading.facts, rate, stored, reading.correction)
 
 
 def outcomes(

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 
-from ecgopt.data.labels import LabelSet, table_rows
+from ecgopt.data.csv_tables import table_rows
+from ecgopt.data.label_classes import LabelSet
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

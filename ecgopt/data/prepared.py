@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Bool, Int, Int16
 
-from ecgopt.data.labels import LabelSet
+from ecgopt.data.label_classes import LabelSet
 from ecgopt.errors import DataError
 
 if TYPE_CHECKING:

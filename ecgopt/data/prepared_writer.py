@@ -97,7 +97,10 @@ class PreparedWriter:
             "kept": len(self._rows),
             "cut": sum(row["was_cut"] for row in self._rows),
             "padded": sum(row["padded_samples"] > 0 for row in self._rows),
+            # A few zeros at an end occur in ordinary records; a tenth of a second does not.
+            "padded_at_source": sum(row["zero_padded_s"] >= 0.1 for row in self._rows),
             "repaired": sum(row["repaired_samples"] > 0 for row in self._rows),
+            "corrected": sum(bool(row["correction"]) for row in self._rows),
             "clipped": sum(row["clipped_samples"] > 0 for row in self._rows),
             "dropped": len(self._dropped),
             "broken": sum(drop.broken for drop in self._dropped),
@@ -108,9 +111,8 @@ def _row(kept: Kept) -> dict[str, Any]:
     facts, stored = kept.facts, kept.conditioned
     return {
         "record": kept.record,
-        # Without a published patient, each record counts as its own.
-        "patient": facts.patient or f"record-{kept.record}",
-        "patient_published": facts.patient is not None,
+        "patient": facts.patient,
+        "patient_published": facts.patient_published,
         "fold": facts.fold,
         "age_years": facts.age_years,
         "sex": facts.sex,
@@ -118,7 +120,9 @@ def _row(kept: Kept) -> dict[str, Any]:
         "statement_likelihoods": list(facts.statements.values()),
         "sampling_rate_hz": kept.sampling_rate_hz,
         "seconds": stored.seconds,
+        "correction": kept.correction,
         "was_cut": stored.was_cut,
+        "zero_padded_s": stored.zero_padded_s,
         "padded_samples": stored.padded_samples,
         "repaired_samples": stored.repaired_samples,
         "clipped_samples": stored.clipped_samples,

@@ -1,12 +1,13 @@
 """PTB-XL: 21,799 records with patients, official folds and SCP-ECG statements."""
 
-import csv
 import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
+from ecgopt.data.csv_tables import read_rows, table_rows
 from ecgopt.data.records import (
     Reading,
     RecordEntry,
@@ -82,25 +83,17 @@ class PtbXl:
         return RecordEntry(record=f"{ecg_id:05d}", files=files, facts=facts)
 
 
-def read_rows(path: Path, columns: Sequence[str]) -> Sequence[Mapping[str, str]]:
-    """Return the rows of a CSV file, each with at least `columns`.
+def ptbxl_patient_and_fold(ecg_id: int) -> tuple[str | None, int | None]:
+    """Return patient and official fold of a record of PTB-XL 1.0.3, None for withdrawn records."""
+    return _patients_and_folds().get(ecg_id, (None, None))
 
-    Raises:
-        DataError: the file is missing, unreadable, no UTF-8 text, or lacks a column.
-    """
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as stream:
-            reader = csv.DictReader(stream, restval="")
-            missing = [name for name in columns if name not in (reader.fieldnames or ())]
-            if missing:
-                raise DataError(f"{path}: column {missing[0]!r} is missing")
-            return list(reader)
-    except OSError as error:
-        raise DataError(f"{path}: {error.strerror}; check the folder") from error
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: must be UTF-8 text: {error.reason}") from error
-    except csv.Error as error:
-        raise DataError(f"{path}: is no CSV table: {error}") from error
+
+@cache
+def _patients_and_folds() -> Mapping[int, tuple[str, int]]:
+    return {
+        int(row["ecg_id"]): (f"ptbxl-{row['patient_id']}", int(row["strat_fold"]))
+        for row in table_rows("ptbxl_patients.csv")
+    }
 
 
 def _whole_number(row: Mapping[str, str], column: str) -> int:

@@ -15,8 +15,10 @@ Sex = Literal["female", "male"]
 class RecordFacts:
     """What is known of a record besides its signal."""
 
-    patient: str | None = None
-    """None where the data set publishes no patient."""
+    patient: str
+    """Equal for all records of one person, over all data sets; see `patient_published`."""
+    patient_published: bool = True
+    """False where the data set names no patients, so that each record counts as one."""
     fold: int | None = None
     """Fold of the data set's own recommended split."""
     age_years: float | None = None
@@ -42,6 +44,8 @@ class Reading:
 
     facts: RecordFacts
     signal: RawSignal
+    correction: str = ""
+    """What the reader set right because the publisher is known to have erred, else empty."""
 
 
 @runtime_checkable
@@ -82,6 +86,14 @@ class Source(Protocol):
             RecordError: the record is damaged.
         """
         ...
+
+
+_SEX: Mapping[str, Sex] = {"female": "female", "f": "female", "male": "male", "m": "male"}
+
+
+def sex_of(text: str) -> Sex | None:
+    """Return the sex that `text` states, None where it states none."""
+    return _SEX.get(text.strip().lower())
 
 
 def number_or_none(text: str, low: float, high: float) -> float | None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int, Int16
 
-from ecgopt.data.labels import LabelSet
+from ecgopt.data.label_classes import LabelSet
 from ecgopt.data.prepared import PreparedSet
 from ecgopt.data.stratify import stratified_share
 from ecgopt.errors import DataError

@@ -150,7 +150,7 @@ def write_record(folder: Path, settings: SyntheticSettings, number: int) -> None
     """Write record `number` of the population as one `.hea` and one `.mat` file."""
     rng = generator_for("synthetic record", settings.population, settings.seed, number)
     patient = _patient_of(settings, number)
-    patient_name = f"{settings.population}P{patient:05d}"
+    patient_name = f"{settings.population}{settings.seed}P{patient:05d}"
     body = generator_for("synthetic patient", settings.population, settings.seed, patient)
     rhythm = draw_rhythm(
         body, rng, abnormal_share=settings.abnormal_share, severity=settings.severity

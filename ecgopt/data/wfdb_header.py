@@ -89,6 +89,16 @@ def parse_header(data: bytes, *, record: str) -> WfdbHeader:
     return WfdbHeader(record, rate, n_samples, signals, tuple(comments))
 
 
+def comment_fields(header: WfdbHeader) -> dict[str, str]:
+    """Return the comments of the form `key: value`, keys in lower case, the first of equal keys."""
+    fields: dict[str, str] = {}
+    for comment in header.comments:
+        key, separator, value = comment.partition(":")
+        if separator:
+            fields.setdefault(key.strip().lower(), value.strip())
+    return fields
+
+
 def _split_lines(data: bytes) -> tuple[list[str], list[str]]:
     try:
         text = data.decode("utf-8")

@@ -40,7 +40,7 @@ def test_table_row_describes_the_signal_of_the_same_row(folder):
     row = prepare_cinc(folder).records.iloc[3]
     assert (row["record"], row["age_years"], row["sex"]) == ("A0003", 60.0, "male")
     assert (row["sampling_rate_hz"], row["seconds"], bool(row["was_cut"])) == (500.0, 10.0, False)
-    assert (row["patient"], bool(row["patient_published"])) == ("record-A0003", False)
+    assert (row["patient"], bool(row["patient_published"])) == ("cinc-A0003", False)
     assert pd.isna(row["fold"])
 
 

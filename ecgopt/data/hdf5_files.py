@@ -1,0 +1,35 @@
+"""Data sets inside HDF5 files, opened so that no file can point at another one."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ecgopt.errors import RecordError
+
+
+@contextmanager
+def open_dataset(path: Path, name: str, *, record: str) -> Iterator[Any]:
+    """Give the data set `name` at the root of the HDF5 file `path`, not yet read.
+
+    Raises:
+        RecordError: the file is missing or damaged, or the data set is absent, no numbers, or
+            stored outside the file.
+    """
+    import h5py
+
+    try:
+        with h5py.File(path, "r") as file:
+            # External links, external storage and virtual data sets may name any file on disk.
+            link = file.get(name, getlink=True)
+            dataset = file[name] if isinstance(link, h5py.HardLink) else None
+            if not isinstance(dataset, h5py.Dataset) or dataset.is_virtual or dataset.external:
+                raise RecordError(record, f"{path.name} must hold a data set {name!r} of its own")
+            if dataset.dtype.kind not in "fiu" or not np.issubdtype(dataset.dtype, np.number):
+                raise RecordError(record, f"{path.name}: {name} must be numbers")
+            yield dataset
+    except (OSError, RuntimeError, KeyError, ValueError) as error:
+        reason = f"{path} cannot be read as HDF5: {str(error)[:160]}"
+        raise RecordError(record, reason) from error

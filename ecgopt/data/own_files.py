@@ -1,0 +1,206 @@
+"""A user's own data: a folder of WFDB records and a CSV table, described in one TOML file."""
+
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from ecgopt.data.csv_tables import read_rows
+from ecgopt.data.label_classes import LabelSet
+from ecgopt.data.records import (
+    Reading,
+    RecordEntry,
+    RecordFacts,
+    existing_folders,
+    number_or_none,
+    sex_of,
+    unique_entries,
+)
+from ecgopt.data.wfdb_files import read_wfdb
+from ecgopt.data.wfdb_header import read_header
+from ecgopt.errors import DataError
+
+_RECORD = re.compile(r"(?:[\w-][\w.-]*/){0,8}[\w-][\w.-]*", re.ASCII)
+_TRUE, _FALSE = {"1", "1.0", "true", "yes"}, {"", "0", "0.0", "false", "no"}
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True)
+
+
+class Columns(_Section):
+    """Names of the table's columns; only `record` is needed."""
+
+    record: str
+    """Path of the record below the folder of records, without `.hea`."""
+    patient: str | None = None
+    age: str | None = None
+    sex: str | None = None
+    fold: str | None = None
+
+
+class Statements(_Section):
+    """Where a record's findings stand: in one column of codes, or in one column per finding."""
+
+    column: str | None = None
+    separator: Annotated[str, Field(min_length=1)] = ";"
+    flags: tuple[str, ...] = ()
+    """Columns that hold 1, true or yes where the record has the finding of that name."""
+
+    @model_validator(mode="after")
+    def _one_way(self) -> "Statements":
+        if (self.column is None) == (not self.flags):
+            raise ValueError("give either `column` or `flags`")
+        return self
+
+
+class OwnFile(_Section):
+    """The description of a data set of one's own."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,31}$")]
+    records: str
+    """Folder of the WFDB records, relative to the description."""
+    table: str
+    """CSV table, relative to the description."""
+    columns: Columns
+    statements: Statements
+    classes: dict[str, Annotated[tuple[str, ...], Field(min_length=1)]] = {}
+    """Class name to the codes that stand for it; without it each flag is a class."""
+
+    @model_validator(mode="after")
+    def _has_classes(self) -> "OwnFile":
+        if not self.classes and not self.statements.flags:
+            raise ValueError("`classes` is needed where statements stand in one column")
+        return self
+
+
+@dataclass(frozen=True, slots=True)
+class OwnSource:
+    """Reads the data set that one description file names."""
+
+    name: str
+    description: OwnFile
+    folder: Path
+    """Folder of the description file."""
+    sampling_rates_hz: tuple[float, ...] = ()
+    version: int = 1
+
+    def __repr__(self) -> str:
+        # Part of the preparation's key, which must not depend on where the folder lies.
+        return f"OwnSource({self.description!r})"
+
+    def tables(self, folders: Sequence[Path]) -> Sequence[Path]:  # noqa: ARG002 as in `Source`
+        """Return the CSV table."""
+        return [self.folder / self.description.table]
+
+    def entries(self, folders: Sequence[Path]) -> Sequence[RecordEntry]:
+        """Return the records of the table, ordered by name.
+
+        Args:
+            folders: Folders of records instead of the one that the description names, or nothing.
+        """
+        roots = existing_folders(folders or [self.folder / self.description.records], self.name)
+        if len(roots) > 1:
+            raise DataError(f"{self.name}: one folder of records is needed, but got {len(roots)}")
+        entries = [self._entry(roots[0], row) for row in self._rows()]
+        return unique_entries(sorted(entries, key=lambda entry: entry.record), self.name)
+
+    def read(self, entry: RecordEntry) -> Reading:
+        """Return the signal and facts of one record."""
+        assert entry.facts is not None
+        path = entry.files[0]
+        return Reading(entry.facts, read_wfdb(read_header(path), path.parent))
+
+    def _rows(self) -> Sequence[Mapping[str, str]]:
+        columns, statements = self.description.columns, self.description.statements
+        named = [columns.record, columns.patient, columns.age, columns.sex, columns.fold]
+        wanted = [name for name in (*named, statements.column, *statements.flags) if name]
+        return read_rows(self.folder / self.description.table, wanted)
+
+    def _entry(self, root: Path, row: Mapping[str, str]) -> RecordEntry:
+        columns = self.description.columns
+        record = row[columns.record].strip().removesuffix(".hea")
+        if not _RECORD.fullmatch(record):
+            raise DataError(
+                f"{self.description.table}: {columns.record} must be a path of letters, digits, "
+                f"'.', '_' and '-' below the folder of records, but is {record[:60]!r}"
+            )
+        patient = row[columns.patient].strip() if columns.patient else ""
+        facts = RecordFacts(
+            patient=f"{self.name}-{patient or record}",
+            patient_published=bool(patient),
+            fold=self._fold(row, record),
+            age_years=number_or_none(row[columns.age], 0.0, 120.0) if columns.age else None,
+            sex=sex_of(row[columns.sex]) if columns.sex else None,
+            statements=self._statements(row, record),
+        )
+        header = root / f"{record}.hea"
+        files = (header, header.with_suffix(".dat"), header.with_suffix(".mat"))
+        return RecordEntry(record=record, files=files, facts=facts)
+
+    def _fold(self, row: Mapping[str, str], record: str) -> int | None:
+        column = self.description.columns.fold
+        if column is None or not row[column].strip():
+            return None
+        fold = number_or_none(row[column], 0.0, 30_000.0)
+        if fold is None or not fold.is_integer():
+            raise DataError(
+                f"{self.description.table}: record {record}: {column} must be a whole number, "
+                f"but is {row[column][:40]!r}"
+            )
+        return int(fold)
+
+    def _statements(self, row: Mapping[str, str], record: str) -> dict[str, float]:
+        statements = self.description.statements
+        if statements.column is not None:
+            codes = row[statements.column].split(statements.separator)
+            return {code.strip(): 100.0 for code in codes if code.strip()}
+        for name in statements.flags:
+            if row[name].strip().lower() not in _TRUE | _FALSE:
+                raise DataError(
+                    f"{self.description.table}: record {record}: {name} must be 0 or 1, but is "
+                    f"{row[name][:40]!r}"
+                )
+        return {name: 100.0 for name in statements.flags if row[name].strip().lower() in _TRUE}
+
+
+def own_source(path: Path) -> OwnSource:
+    """Return the reader of the data set that `path` describes.
+
+    Raises:
+        DataError: the file is missing, no TOML, or breaks a rule; the message names the key.
+    """
+    description = _load(path)
+    return OwnSource(description.name, description, path.parent)
+
+
+def own_label_set(path: Path) -> LabelSet:
+    """Return the classes that `path` describes.
+
+    Raises:
+        DataError: as `own_source`.
+    """
+    description = _load(path)
+    classes = description.classes or {name: (name,) for name in description.statements.flags}
+    members: dict[str, tuple[str, ...]] = {}
+    for name, codes in classes.items():
+        for code in codes:
+            members[code] = (*members.get(code, ()), name)
+    return LabelSet(name=description.name, classes=tuple(classes), members=members)
+
+
+def _load(path: Path) -> OwnFile:
+    try:
+        return OwnFile.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+    except OSError as error:
+        raise DataError(f"{path}: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} is no TOML file: {error}") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"]) or "the file"
+        raise DataError(f"{path}: {key}: {first['msg']}") from error

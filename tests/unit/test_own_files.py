@@ -1,0 +1,101 @@
+import pytest
+from made_sets import OWN_TOML, make_own
+
+from ecgopt.data.catalog import source
+from ecgopt.data.labels import label_set
+from ecgopt.data.prepare import PrepareSettings, prepare
+from ecgopt.errors import DataError, RecordError
+
+
+def with_text(tmp_path, old, new):
+    path = make_own(tmp_path)
+    assert old in OWN_TOML
+    path.write_text(OWN_TOML.replace(old, new), encoding="utf-8")
+    return str(path)
+
+
+def test_own_records_are_prepared_with_patients_folds_and_labels(tmp_path):
+    path = str(make_own(tmp_path))
+    prepared = prepare(path, [], tmp_path / "out", PrepareSettings())
+    records = prepared.records
+    assert list(records["record"][:2]) == ["ward0/ecg0", "ward0/ecg2"]
+    assert list(records["patient"]) == [f"clinic-p{i}" for i in (0, 1, 2, 0, 1, 2)]
+    assert list(records["fold"]) == [0, 2, 1, 1, 0, 2]
+    assert (records["sex"] == "female").all()
+    labels = prepared.labels(label_set(path))
+    assert label_set(path).classes == ("AF", "LBBB")
+    assert labels.tolist() == [[False, False]] * 2 + [[False, True]] + [[True, False]] * 3
+
+
+def test_codes_in_one_column_make_the_classes_that_the_file_defines(tmp_path):
+    path = make_own(tmp_path)
+    text = OWN_TOML.replace('{ flags = ["AF", "LBBB"] }', '{ column = "dx", separator = "|" }')
+    text += '[classes]\nAF = ["I48", "I48.0"]\nblock = ["I44.7", "I45.1"]\n'
+    path.write_text(text)
+    table = tmp_path / "findings.csv"
+    lines = table.read_text().splitlines()
+    codes = ["dx", "I48.0|I44.7", "I45.1", "", "Z00", "I48", "I48"]
+    table.write_text("\n".join(f"{a},{b}" for a, b in zip(lines, codes, strict=True)))
+    prepared = prepare(str(path), [], tmp_path / "out", PrepareSettings())
+    labels = prepared.labels(label_set(str(path)))
+    found = dict(zip(prepared.records["record"], labels.tolist(), strict=True))
+    assert found["ward0/ecg0"] == [True, True]
+    assert found["ward1/ecg1"] == [False, True]
+    assert found["ward1/ecg3"] == [False, False]
+
+
+def test_records_may_lie_in_another_folder(tmp_path):
+    path = str(make_own(tmp_path / "a"))
+    moved = (tmp_path / "a" / "ecgs").rename(tmp_path / "elsewhere")
+    assert len(source(path).entries([moved])) == 6
+
+
+def test_fingerprint_does_not_depend_on_the_folder(tmp_path):
+    first = prepare(str(make_own(tmp_path / "a")), [], tmp_path / "out", PrepareSettings())
+    second = prepare(str(make_own(tmp_path / "b")), [], tmp_path / "out", PrepareSettings())
+    assert first.fingerprint == second.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "reason"),
+    [
+        ('name = "clinic"', 'name = "My Clinic"', "name: String should match"),
+        ('records = "ecgs"', "", "records: Field required"),
+        ('table = "findings.csv"', 'tabel = "findings.csv"', "tabel: Extra inputs|table: Field"),
+        ('{ flags = ["AF", "LBBB"] }', "{ }", "statements: .*give either `column` or `flags`"),
+        ('{ flags = ["AF", "LBBB"] }', '{ column = "x" }', "`classes` is needed"),
+        ('name = "clinic"', "name = ", "is no TOML file"),
+        ('record = "file"', 'record = "missing"', "column 'missing' is missing"),
+        ('flags = ["AF", "LBBB"]', 'flags = ["age"]', "record ward0/ecg0: age must be 0 or 1"),
+        ('fold = "fold"', 'fold = "file"', "file must be a whole number, but is 'ward0/ecg0'"),
+        ('records = "ecgs"', 'records = "nowhere"', "nowhere: No such file"),
+    ],
+)
+def test_faulty_description_is_refused_with_its_key(tmp_path, old, new, reason):
+    with pytest.raises(DataError, match=reason):
+        source(with_text(tmp_path, old, new)).entries([])
+
+
+@pytest.mark.parametrize(
+    "record", ["../outside", "/etc/passwd", "=cmd|' /C calc'!A0", "a//b", "", "a\\b", ".hidden"]
+)
+def test_record_outside_the_folder_or_with_a_formula_is_refused(tmp_path, record):
+    path = make_own(tmp_path)
+    table = tmp_path / "findings.csv"
+    table.write_text(table.read_text().replace("ward0/ecg0", record, 1))
+    with pytest.raises(DataError, match="must be a path of letters, digits"):
+        source(str(path)).entries([])
+
+
+def test_missing_record_file_is_named(tmp_path):
+    path = make_own(tmp_path)
+    (tmp_path / "ecgs" / "ward1" / "ecg3.hea").unlink()
+    with pytest.raises(RecordError, match=r"ecg3\.hea cannot be read"):
+        prepare(str(path), [], tmp_path / "out", PrepareSettings())
+
+
+def test_missing_description_is_named(tmp_path):
+    with pytest.raises(DataError, match=r"absent\.toml: No such file"):
+        source(str(tmp_path / "absent.toml"))
+    with pytest.raises(DataError, match=r"absent\.toml: No such file"):
+        label_set(str(tmp_path / "absent.toml"))

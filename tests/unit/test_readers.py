@@ -1,0 +1,390 @@
+import os
+import struct
+import zlib
+
+import h5py
+import numpy as np
+import pytest
+from ecg_files import adc, real, write_record
+from made_sets import limb_consistent, make_code_test, make_cpsc_native, make_ptb, make_sph
+
+from ecgopt.data.catalog import dataset_info, source
+from ecgopt.data.conditioning import PrepareSettings
+from ecgopt.data.labels import label_set
+from ecgopt.data.prepare import prepare
+from ecgopt.data.signals import LEADS
+from ecgopt.errors import DataError, RecordError, UserError
+
+
+def entry_of(reader, folders, record):
+    return next(entry for entry in reader.entries(folders) if entry.record == record)
+
+
+# PTB-XL
+
+
+def test_ptbxl_keeps_fold_patient_and_statements():
+    folders = [real("ptbxl_native"), real("ptbxl_resampled100")]
+    facts = entry_of(source("ptbxl"), folders, "00001").facts
+    assert (facts.fold, facts.patient, facts.sex) == (3, "ptbxl-15709", "female")
+    assert facts.statements == {"NORM": 100.0, "LVOLT": 0.0, "SR": 0.0}
+
+
+def test_ptbxl_500_reports_files_that_are_absent(tmp_path):
+    settings = PrepareSettings(broken="drop")
+    prepared = prepare("ptbxl_500", [real("ptbxl_native")], tmp_path, settings)
+    counts = prepared.manifest["counts"]
+    assert counts["found"] == 314
+    assert counts["kept"] == 40
+    assert counts["broken"] == 274
+
+
+def test_ptbxl_500_and_100_agree_on_the_same_heartbeats(tmp_path):
+    settings = PrepareSettings(broken="drop")
+    high = prepare("ptbxl_500", [real("ptbxl_native")], tmp_path, settings)
+    low = prepare("ptbxl", [real("ptbxl_native")], tmp_path, settings)
+    rows = low.records.reset_index().set_index("record")["index"]
+    for i, record in enumerate(high.records["record"][:10]):
+        ours, theirs = high.signals[i, 1], low.signals[rows[record], 1]
+        assert np.corrcoef(ours, theirs)[0, 1] > 0.9
+
+
+def ptbxl_with(tmp_path, **changes):
+    row = {
+        "ecg_id": "7", "patient_id": "3.0", "age": "50", "sex": "0", "strat_fold": "1",
+        "scp_codes": "{'NORM': 100.0}", "filename_lr": "records100/00007_lr",
+    } | changes  # fmt: skip
+    lines = [",".join(row), ",".join(f'"{value}"' for value in row.values())]
+    (tmp_path / "ptbxl_database.csv").write_text("\n".join(lines), encoding="utf-8")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"ecg_id": "=1+1"}, "ecg_id must be a whole number, but is '=1"),
+        ({"patient_id": ""}, "patient_id must be a whole number"),
+        ({"strat_fold": "nan"}, "strat_fold must be a whole number"),
+        ({"filename_lr": "../../etc/passwd"}, "must be a relative path of plain names"),
+        ({"filename_lr": "/etc/passwd"}, "must be a relative path of plain names"),
+        ({"scp_codes": "__import__('os')"}, "scp_codes must map codes to likelihoods"),
+        ({"scp_codes": "[" * 100_000}, "scp_codes must map codes to likelihoods"),
+    ],
+)
+def test_hostile_ptbxl_row_is_a_data_error(tmp_path, changes, reason):
+    with pytest.raises(DataError, match=reason):
+        source("ptbxl").entries([ptbxl_with(tmp_path, **changes)])
+
+
+def test_ages_above_89_are_read_as_90(tmp_path):
+    entry = source("ptbxl").entries([ptbxl_with(tmp_path, age="300")])[0]
+    assert entry.facts.age_years == 90.0
+
+
+@pytest.mark.parametrize("data", [b"\xff\xfe\x00bad", "ecg_id\n1".encode("utf-16")])
+def test_table_in_a_wrong_encoding_is_a_data_error(tmp_path, data):
+    (tmp_path / "ptbxl_database.csv").write_bytes(data)
+    with pytest.raises(DataError, match="must be UTF-8 text"):
+        source("ptbxl").entries([tmp_path])
+
+
+def test_missing_column_is_named(tmp_path):
+    (tmp_path / "ptbxl_database.csv").write_text("ecg_id\n1\n")
+    with pytest.raises(DataError, match="column 'patient_id' is missing"):
+        source("ptbxl").entries([tmp_path])
+
+
+def test_huge_cell_is_a_data_error(tmp_path):
+    (tmp_path / "ptbxl_database.csv").write_text("ecg_id\n" + "x" * 200_000)
+    with pytest.raises(DataError, match=r"is no CSV table|column 'patient_id'"):
+        source("ptbxl").entries([tmp_path])
+
+
+# The challenges
+
+
+def facts(folder, comments, name="A0001"):
+    write_record(folder, name, adc(100), comments=comments)
+    reader = source("cinc")
+    return reader.read(reader.entries([folder])[0]).facts
+
+
+@pytest.mark.parametrize(
+    ("dx", "expected"),
+    [
+        ("#Dx: 1,2", ["1", "2"]),
+        ("#Dx:1,2", ["1", "2"]),
+        ("# Dx: 1 , 2", ["1", "2"]),
+        ("#Dx:", []),
+        ("#Dx: Unknown", []),
+        ("#Dx: RBBB", ["RBBB"]),
+        ("#Dx: 1,1", ["1"]),
+        ("", []),
+    ],
+)
+def test_diagnoses_are_read_with_and_without_blank_empty_and_as_text(tmp_path, dx, expected):
+    assert list(facts(tmp_path, dx + "\n").statements) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "age"),
+    [("74", 74.0), ("NaN", None), ("-1", None), ("Unknown", None), ("", None), ("300", None)],
+)
+def test_ages_that_are_none_become_unknown(tmp_path, text, age):
+    assert facts(tmp_path, f"#Age: {text}\n").age_years == age
+
+
+@pytest.mark.parametrize(
+    ("text", "sex"), [("Male", "male"), ("F", "female"), ("Unknown", None), ("", None)]
+)
+def test_sexes_are_read_in_all_spellings(tmp_path, text, sex):
+    assert facts(tmp_path, f"#Sex: {text}\n").sex == sex
+
+
+def test_copies_of_ptbxl_have_its_patient_and_fold(tmp_path):
+    copy = facts(tmp_path, "#Dx: 1\n", name="HR00001")
+    assert (copy.patient, copy.fold, copy.patient_published) == ("ptbxl-15709", 3, True)
+
+
+def test_withdrawn_copy_of_ptbxl_counts_as_its_own_patient(tmp_path):
+    copy = facts(tmp_path, "#Dx: 1\n", name="HR00137")
+    assert (copy.patient, copy.patient_published) == ("cinc-HR00137", False)
+
+
+def test_code15_has_published_patients_and_its_label():
+    reader = source("code15")
+    entry = entry_of(reader, [real("chagas2025_code15")], "1111576")
+    found = reader.read(entry).facts
+    assert found.patient == "code15-728777"
+    assert label_set("chagas").encode([found.statements])[0].all()
+
+
+def test_faulty_code15_records_are_left_out_with_their_reasons(tmp_path):
+    prepared = prepare("code15", [real("chagas2025_code15")], tmp_path, PrepareSettings())
+    reasons = {row["record"]: row["reason"] for row in prepared.manifest["dropped"]}
+    assert reasons["9190_low_sample_rate"] == "sampling rate 300 Hz, but code15 has 400 Hz"
+    assert "sampling rate 800 Hz" in reasons["9190_all_data_is_zero"]
+    assert reasons["1111"] == "shorter than 10 s"
+
+
+@pytest.mark.parametrize("leads", ["two", "three", "four", "six"])
+def test_lead_subsets_are_left_out_with_the_missing_leads(tmp_path, leads):
+    with pytest.raises(DataError, match=r"no record fits: .*lacks \d+ of 12 leads"):
+        prepare("cinc", [real("quirks", f"{leads}_leads")], tmp_path, PrepareSettings())
+
+
+@pytest.mark.parametrize("record", ["HR00001", "E00001"])
+def test_wrong_gain_of_the_first_issue_is_set_right(record):
+    reader = source("cinc")
+    old, new = (
+        reader.read(entry_of(reader, [folder], record))
+        for folder in (real("quirks", "dx_empty_odd_gain"), real("cinc2021_utu"))
+    )
+    np.testing.assert_array_equal(old.signal.microvolts, new.signal.microvolts)
+    assert (old.correction, new.correction) == ("gain of the 2020 issue", "")
+
+
+def test_challenge_copy_of_ptbxl_equals_the_official_record():
+    copy = source("cinc")
+    official = source("ptbxl_500")
+    for record in ("00001", "00002"):
+        ours = copy.read(entry_of(copy, [real("cinc2021_utu")], f"HR{record}")).signal
+        theirs = official.read(entry_of(official, [real("ptbxl_native")], record)).signal
+        np.testing.assert_array_equal(ours.microvolts, theirs.microvolts)
+
+
+def test_corrected_records_are_counted(tmp_path):
+    prepared = prepare("cinc", [real("quirks", "dx_empty_odd_gain")], tmp_path, PrepareSettings())
+    assert prepared.manifest["counts"]["corrected"] == 2
+
+
+def test_chapman_and_ningbo_divide_the_js_records():
+    folders = [real("cinc2021_utu"), real("cinc2021_deeppsp")]
+    chapman = {entry.record for entry in source("chapman").entries(folders)}
+    ningbo = {entry.record for entry in source("ningbo").entries(folders)}
+    assert max(chapman) <= "JS10646" < min(ningbo)
+
+
+# PTB
+
+
+def test_ptb_takes_patients_from_the_path_and_diagnoses_from_comments(tmp_path):
+    reader, folder = source("ptb"), make_ptb(tmp_path)
+    first = reader.read(entry_of(reader, [folder], "patient001_s010_re")).facts
+    assert (first.patient, first.age_years, first.sex) == ("ptb-patient001", 81.0, "female")
+    assert first.statements == {"myocardial infarction": 100.0}
+    unknown = reader.read(entry_of(reader, [folder], "patient003_s030_re")).facts
+    assert unknown.statements == {}
+
+
+def test_ptb_labels_are_normal_and_infarction(tmp_path):
+    prepared = prepare("ptb", [make_ptb(tmp_path / "in")], tmp_path / "out", PrepareSettings())
+    labels = prepared.labels(label_set("ptb"))
+    assert labels.tolist() == [[False, True], [False, True], [True, False], [False, False]]
+    assert prepared.records["patient"].nunique() == 3
+    assert (prepared.records["seconds"] == 12.0).all()
+
+
+# CPSC2018
+
+
+def test_native_cpsc_record_is_read_in_microvolts_with_its_label(tmp_path):
+    reader, folder = source("cpsc2018_native"), make_cpsc_native(tmp_path)
+    reading = reader.read(entry_of(reader, [folder], "A1981"))
+    assert reading.signal.microvolts.shape == (12, 7950)
+    assert (reading.facts.sex, reading.facts.age_years) == ("female", 48.0)
+    assert 300 < np.ptp(reading.signal.microvolts, axis=1).max() < 20_000
+    one, two, three = reading.signal.microvolts[:3]
+    assert np.abs(one + three - two).max() < 20
+
+
+def test_native_cpsc_record_may_have_several_labels(tmp_path):
+    reader, folder = source("cpsc2018_native"), make_cpsc_native(tmp_path)
+    statements = reader.read(entry_of(reader, [folder], "A0043")).facts.statements
+    labels = label_set("cpsc2018")
+    found = [
+        c for c, has in zip(labels.classes, labels.encode([statements])[0], strict=True) if has
+    ]
+    assert found == ["AF", "RBBB"]
+
+
+def test_native_cpsc_without_its_table_is_a_data_error(tmp_path):
+    with pytest.raises(DataError, match=r"none of the folders holds REFERENCE\.csv"):
+        source("cpsc2018_native").entries([tmp_path])
+
+
+@pytest.mark.parametrize("size", [0, 4, 128, 200, 5000])
+def test_truncated_matlab_file_is_a_record_error(tmp_path, size):
+    reader, folder = source("cpsc2018_native"), make_cpsc_native(tmp_path)
+    os.truncate(folder / "A1981.mat", size)
+    with pytest.raises(RecordError, match="A1981"):
+        reader.read(entry_of(reader, [folder], "A1981"))
+
+
+def test_matlab_file_that_inflates_without_end_is_refused(tmp_path):
+    reader, folder = source("cpsc2018_native"), make_cpsc_native(tmp_path)
+    bomb = zlib.compress(b"\0" * (80 << 20), 9)
+    header = (folder / "A1981.mat").read_bytes()[:128]
+    (folder / "A1981.mat").write_bytes(header + struct.pack("<II", 15, len(bomb)) + bomb)
+    with pytest.raises(RecordError, match="inflates beyond 64 MiB"):
+        reader.read(entry_of(reader, [folder], "A1981"))
+
+
+# CODE-test
+
+
+def test_code_test_exams_are_read_by_row_in_microvolts(tmp_path):
+    reader, folder = source("code_test"), make_code_test(tmp_path)
+    reading = reader.read(entry_of(reader, [folder], "code0002"))
+    expected = limb_consistent(4000, seed=2).T
+    np.testing.assert_allclose(reading.signal.microvolts[:, 48:4048], expected, atol=1e-6)
+    assert (reading.facts.age_years, reading.facts.sex) == (32.0, "male")
+
+
+def test_code_test_labels_include_the_derived_normal_class(tmp_path):
+    prepared = prepare("code_test", [make_code_test(tmp_path / "in")], tmp_path, PrepareSettings())
+    labels = prepared.labels(label_set("code_test"))
+    assert labels[:, 0].tolist() == [False] * 6 + [True] * 2
+    assert np.array_equal(labels[:6, 1:], np.eye(6, dtype=bool))
+
+
+def test_code_test_zero_padding_is_counted(tmp_path):
+    prepared = prepare("code_test", [make_code_test(tmp_path / "in")], tmp_path, PrepareSettings())
+    assert prepared.records["zero_padded_s"].round(2).tolist() == [0.24, 3.24] * 4
+    assert prepared.manifest["counts"]["padded_at_source"] == 8
+
+
+@pytest.mark.parametrize("order", [LEADS, ("I", "II", "III", "aVL", "aVF", "aVR", *LEADS[6:])])
+def test_code_test_lead_order_follows_from_the_limb_leads(tmp_path, order):
+    reader, folder = source("code_test"), make_code_test(tmp_path, order=order)
+    assert reader.read(entry_of(reader, [folder], "code0000")).signal.leads == order
+
+
+def test_code_test_with_impossible_limb_leads_is_refused(tmp_path):
+    wrong = ("aVF", "aVL", "aVR", "I", "II", "III", *LEADS[6:])
+    reader, folder = source("code_test"), make_code_test(tmp_path, order=wrong)
+    with pytest.raises(RecordError, match="fit no published lead order"):
+        reader.read(entry_of(reader, [folder], "code0000"))
+
+
+def test_code_test_tables_of_different_length_are_refused(tmp_path):
+    folder = make_code_test(tmp_path)
+    table = folder / "data" / "attributes.csv"
+    table.write_text("\n".join(table.read_text().splitlines()[:-1]))
+    with pytest.raises(DataError, match="8 tracings, 7 rows of attributes and 8 of annotations"):
+        source("code_test").entries([folder])
+
+
+def test_external_link_in_hdf5_is_not_followed(tmp_path):
+    folder = make_code_test(tmp_path)
+    tracings = folder / "data" / "ecg_tracings.hdf5"
+    outside = tmp_path / "outside.hdf5"
+    tracings.rename(outside)
+    with h5py.File(tracings, "w") as file:
+        file["tracings"] = h5py.ExternalLink(str(outside), "/tracings")
+    with pytest.raises(RecordError, match="must hold a data set 'tracings' of its own"):
+        source("code_test").entries([folder])
+
+
+def test_external_storage_in_hdf5_is_not_read(tmp_path):
+    folder = make_code_test(tmp_path)
+    secret = tmp_path / "secret.bin"
+    secret.write_bytes(bytes(8 * 4096 * 12 * 8))
+    tracings = folder / "data" / "ecg_tracings.hdf5"
+    tracings.unlink()
+    with h5py.File(tracings, "w") as file:
+        file.create_dataset(
+            "tracings", (8, 4096, 12), "f8", external=[(str(secret), 0, h5py.h5f.UNLIMITED)]
+        )
+    with pytest.raises(RecordError, match="must hold a data set 'tracings' of its own"):
+        source("code_test").entries([folder])
+
+
+def test_damaged_hdf5_is_a_record_error(tmp_path):
+    folder = make_code_test(tmp_path)
+    os.truncate(folder / "data" / "ecg_tracings.hdf5", 3000)
+    with pytest.raises(RecordError, match="cannot be read as HDF5"):
+        source("code_test").entries([folder])
+
+
+# SPH
+
+
+def test_sph_statements_come_with_and_without_modifiers(tmp_path):
+    reader, folder = source("sph"), make_sph(tmp_path)
+    entry = reader.entries([folder])[0]
+    assert list(entry.facts.statements) == ["aha:50", "aha:50+346", "aha:22"]
+    assert entry.facts.patient == "sph-S1"
+
+
+def test_sph_signals_obey_einthoven(tmp_path):
+    reader, folder = source("sph"), make_sph(tmp_path)
+    for entry in reader.entries([folder]):
+        one, two, three = reader.read(entry).signal.microvolts[:3]
+        # Stored as half-precision millivolts: a few microvolts of rounding.
+        assert np.abs(one + three - two).max() < 15
+
+
+@pytest.mark.parametrize("name", ["../A00001", "=A00001", "A1"])
+def test_hostile_sph_name_is_a_data_error(tmp_path, name):
+    (tmp_path / "metadata.csv").write_text(
+        f"ECG_ID,AHA_Code,Patient_ID,Age,Sex\n{name},1,S1,50,M\n"
+    )
+    with pytest.raises(DataError, match="ECG_ID must be like A00001"):
+        source("sph").entries([tmp_path])
+
+
+# The catalog
+
+
+def test_unknown_data_set_names_the_nearest():
+    with pytest.raises(UserError, match="'ptb_xl' is not known; did you mean 'ptbxl'"):
+        source("ptb_xl")
+    with pytest.raises(UserError, match="'georgie' is not known; did you mean 'georgia'"):
+        dataset_info("georgie")
+
+
+def test_published_sizes_of_the_study_are_in_the_catalog():
+    sizes = {name: dataset_info(name).records for name in ("ptbxl", "cpsc2018", "georgia", "ptb")}
+    assert sizes == {"ptbxl": 21_799, "cpsc2018": 6_877, "georgia": 10_344, "ptb": 549}
+    assert dataset_info("code_test").records == 827
