@@ -76,7 +76,7 @@ def load_checkpoint(path: Path, *, sha256: str | None = None) -> Checkpoint:
         CheckpointError: the file is missing, cut short, altered, or not of this kind.
     """
     try:
-        found = _file_digest(path)
+        found = file_digest(path)
     except OSError as error:
         raise CheckpointError(f"checkpoint {path} cannot be read: {error.strerror}") from error
     if sha256 is not None and found != sha256:
@@ -162,7 +162,8 @@ def _tensors_digest(tensors: Mapping[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
-def _file_digest(path: Path) -> str:
+def file_digest(path: Path) -> str:
+    """Return the SHA-256 of a file's content."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

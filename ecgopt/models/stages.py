@@ -42,6 +42,14 @@ class LastStage(nn.Module):
         self.keeps_time = False
         """Whether pooling and hidden layer are passed by, for heads over the feature map."""
 
+    def requires_grad_(self, requires_grad: bool = True) -> Self:
+        """Thaw or freeze all layers in use."""
+        super().requires_grad_(requires_grad)
+        if self.keeps_time:
+            self.pool.requires_grad_(False)
+            self.hidden.requires_grad_(False)
+        return self
+
     def forward(self, features: Tensor) -> Tensor:
         """Return what the head sees."""
         return self.finish(self.pooled(features))

@@ -1,54 +1,90 @@
-"""Records of a dataset as tensors: microvolts in storage, millivolts in a batch."""
+"""Inputs and targets of a dataset, gathered batch by batch from where they are stored."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from ecgopt.data.splits import EcgDataset
 from ecgopt.shapes import RowIndex, SignalBatch
-
-if TYPE_CHECKING:
-    from ecgopt.data.splits import EcgDataset
 
 MICROVOLTS_PER_MILLIVOLT = 1000.0
 
 
-class SignalSource:
-    """Signals and labels of one dataset, gathered batch by batch.
+class Source:
+    """Stored inputs of some records, and their targets.
 
-    On a CPU the records stay where the dataset keeps them (a memory map); on an accelerator they
-    are copied to the device once, as 16-bit integers.
+    On a CPU the inputs stay where they are (usually a memory map shared by all processes of the
+    host); on an accelerator those of the chosen rows are copied to the device once, as stored.
     """
 
-    def __init__(self, dataset: "EcgDataset", device: torch.device) -> None:
-        self._rows = np.asarray(dataset.rows)
-        self._signals = dataset.signals
+    def __init__(
+        self,
+        storage: np.ndarray,
+        rows: RowIndex,
+        targets: Tensor,
+        *,
+        decode: Callable[[Tensor], Tensor],
+        n_stages: int = 0,
+        device: torch.device,
+    ) -> None:
+        """Describe the records.
+
+        Args:
+            storage: inputs of any number of records, first axis record.
+            rows: the rows of `storage` that count.
+            targets: one row per row of `rows`.
+            decode: makes network inputs of gathered rows, on the device.
+            n_stages: leading stages of the network that the stored inputs have passed already.
+            device: where batches are wanted.
+        """
+        self.n_stages = n_stages
+        self.targets = targets.to(device)
+        self._storage = storage
+        self._rows = rows
+        self._decode = decode
         self._device = device
-        self._labels = torch.from_numpy(np.array(dataset.labels, dtype=np.float32)).to(device)
-        self._resident: Tensor | None = None
-        if device.type != "cpu":
-            self._resident = self._gather(self._rows).to(device)
+        self._resident = None if device.type == "cpu" else self._gather(rows).to(device)
 
     def __len__(self) -> int:
         return self._rows.size
 
-    def labels(self, positions: RowIndex) -> Tensor:
-        """Return the label rows at `positions` of the dataset."""
-        return self._labels[torch.from_numpy(positions).to(self._device)]
-
-    def inputs(self, positions: RowIndex) -> SignalBatch:
-        """Return the signals at `positions` of the dataset, in millivolts."""
-        if self._resident is None:
-            microvolts = self._gather(self._rows[positions])
-        else:
-            microvolts = self._resident[torch.from_numpy(positions).to(self._device)]
-        return microvolts.to(torch.float32).div_(MICROVOLTS_PER_MILLIVOLT)
+    def batches(self, order: RowIndex, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield inputs and targets of the records at `order`, batch by batch."""
+        # One copy of the order, not one per batch: each would wait for the accelerator.
+        places = torch.from_numpy(order).to(self._device)
+        for start, stop in batch_bounds(order.size, batch_size):
+            if self._resident is None:
+                stored = self._gather(self._rows[order[start:stop]])
+            else:
+                stored = self._resident[places[start:stop]]
+            yield self._decode(stored), self.targets[places[start:stop]]
 
     def _gather(self, rows: RowIndex) -> Tensor:
-        return torch.from_numpy(np.asarray(self._signals[rows]))
+        return torch.from_numpy(np.asarray(self._storage[rows]))
+
+
+def signal_source(dataset: EcgDataset, device: torch.device) -> Source:
+    """Return the dataset's signals in millivolts, with its label rows as targets."""
+    return Source(
+        dataset.signals,
+        np.asarray(dataset.rows),
+        label_targets(dataset),
+        decode=to_millivolts,
+        device=device,
+    )
+
+
+def label_targets(dataset: EcgDataset) -> Tensor:
+    """Return the dataset's label rows as a tensor of its own memory."""
+    return torch.from_numpy(np.array(dataset.labels, dtype=np.float32))
+
+
+def to_millivolts(microvolts: Tensor) -> SignalBatch:
+    """Return stored 16-bit microvolts as floating-point millivolts."""
+    return microvolts.to(torch.float32).div_(MICROVOLTS_PER_MILLIVOLT)
 
 
 def batch_bounds(n_records: int, batch_size: int) -> list[tuple[int, int]]:
@@ -59,13 +95,4 @@ def batch_bounds(n_records: int, batch_size: int) -> list[tuple[int, int]]:
     starts = list(range(0, n_records, batch_size))
     if len(starts) > 1 and n_records - starts[-1] == 1:
         starts.pop()
-    return [(start, stop) for start, stop in pairwise([*starts, n_records])]
-
-
-def shuffled_batches(
-    n_records: int, batch_size: int, generator: np.random.Generator
-) -> Iterator[RowIndex]:
-    """Yield the positions 0..n_records-1 once each, in a random order, batch by batch."""
-    order = generator.permutation(n_records)
-    for start, stop in batch_bounds(n_records, batch_size):
-        yield order[start:stop]
+    return list(pairwise([*starts, n_records]))

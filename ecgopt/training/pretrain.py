@@ -1,17 +1,28 @@
 """Pre-training: an upstream run of which the epoch best on upstream validation is kept."""
 
 import math
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final, Literal, get_args
 
+import torch
 from pydantic import JsonValue
 from torch import Tensor
 
+from ecgopt.data.splits import EcgDataset, TuningData
 from ecgopt.errors import CheckpointError, UserError
-from ecgopt.models.checkpoint import model_tensors
+from ecgopt.models.checkpoint import LEFT_OUT_KEY, MODEL_PREFIX, model_tensors
+from ecgopt.models.decoder import attach_decoder
+from ecgopt.models.registry import ModelSpec, build_model
+from ecgopt.seeds import generator_for
 from ecgopt.training.fit import EpochResult, TrainingRun
+from ecgopt.training.objectives import AgeRegression, MaskedSignal, MultiLabel, Objective
+from ecgopt.training.recipe import Recipe
 
 _BEST_PREFIX = "best."
+
+ObjectiveName = Literal["multi_label", "age", "masked_signal", "label_permuted"]
+OBJECTIVE_NAMES: Final[tuple[str, ...]] = get_args(ObjectiveName)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,7 +30,7 @@ class Pretrained:
     """What to save as the upstream checkpoint."""
 
     tensors: dict[str, Tensor]
-    """The best epoch's model, under the names `transfer` expects."""
+    """The best epoch's model, under the names that `transfer` expects."""
     metadata: dict[str, JsonValue]
     """Best epoch and score, epochs and seconds spent, and the score of every epoch."""
 
@@ -27,8 +38,20 @@ class Pretrained:
 class Pretraining:
     """An upstream run that remembers its best epoch; it stops and goes on as its run does."""
 
-    def __init__(self, run: TrainingRun) -> None:
+    def __init__(
+        self, run: TrainingRun, *, objective: str = "multi_label", left_out: Sequence[str] = ()
+    ) -> None:
+        """Wrap a run.
+
+        Args:
+            run: the upstream run.
+            objective: what it is trained for, for the record.
+            left_out: name prefixes of model tensors that the objective does not train; the
+                checkpoint goes without them.
+        """
         self._run = run
+        self._objective = objective
+        self._left_out = tuple(left_out)
         self._best: dict[str, Tensor] = {}
         self._best_epoch = 0
         self._best_score = -math.inf
@@ -83,22 +106,29 @@ class Pretraining:
         """
         if not self._best:
             raise UserError(
-                "pre-training ended without a score: no label of the upstream validation part has "
-                "both positives and negatives; use more upstream records or other labels"
+                f"pre-training by {self._objective} ended without a score: the upstream validation "
+                "part allows none (of labels, one needs both positives and negatives; of ages, two "
+                "must differ); use more upstream records or another objective"
             )
-        return Pretrained(
-            tensors=dict(self._best),
-            metadata=self._account() | {"epochs": self._run.epochs_done},
-        )
+        prefixes = tuple(MODEL_PREFIX + prefix for prefix in self._left_out)
+        kept = {
+            name: tensor for name, tensor in self._best.items() if not name.startswith(prefixes)
+        }
+        account: dict[str, JsonValue] = {
+            "objective": self._objective,
+            "epochs": self._run.epochs_done,
+            LEFT_OUT_KEY: list(self._left_out),
+        }
+        return Pretrained(tensors=kept, metadata=self._account() | account)
 
     def _remember(self, result: EpochResult) -> None:
         self._seconds += result.seconds
-        score = result.validation_macro_auroc
+        score = result.validation_score
         self._history.append(
             {
                 "epoch": result.epoch,
                 "train_loss": result.train_loss,
-                "validation_macro_auroc": score,
+                "validation_score": score,
                 "validation_loss": result.validation_loss,
                 "seconds": result.seconds,
             }
@@ -129,3 +159,73 @@ def pretrain(run: TrainingRun) -> Pretrained:
     for _ in pretraining.epochs():
         pass
     return pretraining.finish()
+
+
+def build_pretraining(
+    objective: ObjectiveName,
+    spec: ModelSpec,
+    data: TuningData,
+    recipe: Recipe,
+    *,
+    seed: int,
+    device: torch.device,
+) -> Pretraining:
+    """Return a pre-training of a fresh network.
+
+    Args:
+        objective: `multi_label` predicts the labels; `age` predicts the single column of the
+            labels as years; `masked_signal` fills in hidden segments and needs no labels;
+            `label_permuted` is the control that predicts labels of other records.
+        spec: the network.
+        data: upstream records.
+        recipe: how to train.
+        seed: the source of weights, orders and permutations.
+        device: where to train.
+
+    Raises:
+        UserError: the objective is unknown, or `age` is given other than one column.
+    """
+    _, n_leads, n_samples = data.train.signals.shape
+    n_labels = data.train.labels.shape[1]
+    model = build_model(
+        spec, n_labels=max(1, n_labels), n_leads=n_leads, n_samples=n_samples, seed=seed
+    )
+    left_out: list[str] = []
+    task: Objective = MultiLabel()
+    match objective:
+        case "multi_label":
+            pass
+        case "label_permuted":
+            data = permuted(data, seed=seed)
+        case "age":
+            if n_labels != 1:
+                raise UserError(
+                    "pre-training by age needs the ages as the only column of the labels, but got "
+                    f"{n_labels} columns"
+                )
+            task = AgeRegression()
+        case "masked_signal":
+            task = MaskedSignal()
+            left_out = attach_decoder(model, n_leads=n_leads, n_samples=n_samples, seed=seed)
+        case _:
+            raise UserError(
+                f"a pre-training objective must be one of {', '.join(OBJECTIVE_NAMES)}, but got "
+                f"{objective!r}"
+            )
+    run = TrainingRun(model, data, recipe, seed=seed, device=device, objective=task)
+    return Pretraining(run, objective=objective, left_out=left_out)
+
+
+def permuted(data: TuningData, *, seed: int) -> TuningData:
+    """Return the data with label rows dealt out anew among records, within each part.
+
+    Each label keeps its frequency and its company; only the tie to the signals is cut.
+    """
+
+    def dealt(part: str, dataset: EcgDataset) -> EcgDataset:
+        order = generator_for("permuted labels", part, seed).permutation(len(dataset))
+        return replace(dataset, labels=dataset.labels[order])
+
+    return TuningData(
+        train=dealt("train", data.train), validation=dealt("validation", data.validation)
+    )

@@ -1,17 +1,17 @@
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import islice
 
 import numpy as np
 import pytest
 import torch
+from wave_records import wave_data
 
 from ecgopt.errors import CheckpointError, TrialDiverged, UserError
 from ecgopt.models.checkpoint import load_checkpoint, save_checkpoint
 from ecgopt.models.registry import ModelSpec, build_model
-from ecgopt.training.batches import batch_bounds, shuffled_batches
+from ecgopt.training.batches import batch_bounds, signal_source
 from ecgopt.training.fit import TrainingRun, predict
 from ecgopt.training.optimizer import build_optimizer
-from ecgopt.training.pretrain import Pretraining, pretrain
 from ecgopt.training.recipe import Recipe
 
 CPU = torch.device("cpu")
@@ -19,39 +19,9 @@ SPEC = ModelSpec(name="resnet1d18", width=4)
 RECIPE = Recipe(learning_rate=3e-3, n_epochs=4, batch_size=16, dropout=0.2)
 
 
-@dataclass
-class Records:
-    """The part of a dataset that training reads."""
-
-    signals: np.ndarray
-    rows: np.ndarray
-    labels: np.ndarray
-
-    def __len__(self):
-        return self.rows.size
-
-
-@dataclass
-class Data:
-    train: Records
-    validation: Records
-
-
 @pytest.fixture(scope="module")
 def data():
-    """Records whose first label is a slow wave in lead 1 and whose second is a fast one in 2."""
-    generator = np.random.default_rng(0)
-    labels = (generator.random((90, 2)) < 0.5).astype(np.float32)
-    signals = generator.normal(0, 100, (90, 12, 1000))
-    time = np.arange(1000)
-    signals[:, 0] += labels[:, :1] * 500 * np.sin(time / 40)
-    signals[:, 1] += labels[:, 1:] * 500 * np.sin(time / 5)
-    signals = signals.astype(np.int16)
-
-    def part(rows):
-        return Records(signals, rows, labels[rows])
-
-    return Data(part(np.arange(0, 90, 2)[:33]), part(np.arange(1, 90, 2)))
+    return wave_data()
 
 
 def run_of(data, recipe=RECIPE, *, seed=0, evaluate_after=None):
@@ -200,8 +170,10 @@ def test_bf16_trains_to_about_the_same_loss(data):
 
 @pytest.mark.parametrize("n_records", [1, 2, 16, 17, 33])
 def test_a_rest_of_one_record_does_not_stop_training(data, n_records):
-    rows = data.train.rows[:n_records]
-    few = replace(data, train=Records(data.train.signals, rows, data.train.labels[:n_records]))
+    train = data.train
+    few = replace(
+        data, train=replace(train, rows=train.rows[:n_records], labels=train.labels[:n_records])
+    )
     assert np.isfinite(next(run_of(few).epochs()).train_loss)
 
 
@@ -213,9 +185,13 @@ def test_no_batch_holds_a_single_record():
     assert batch_bounds(0, 16) == []
 
 
-def test_an_epoch_takes_every_record_once():
-    batches = list(shuffled_batches(100, 16, np.random.default_rng(0)))
-    assert sorted(np.concatenate(batches)) == list(range(100))
+def test_batches_hold_the_records_asked_for_in_millivolts(data):
+    source = signal_source(data.train, CPU)
+    order = np.random.default_rng(0).permutation(len(source))
+    signals, labels = map(torch.cat, zip(*source.batches(order, 16), strict=True))
+    rows = data.train.rows[order]
+    np.testing.assert_allclose(signals.numpy(), data.train.signals[rows] / 1000, rtol=1e-6)
+    np.testing.assert_array_equal(labels.numpy(), data.train.labels[order])
 
 
 def test_predictions_are_probabilities_of_the_model_in_evaluation_mode(data):
@@ -268,41 +244,3 @@ def test_the_fused_optimiser_equals_the_plain_one():
             optimizer.step()
         weights.append(torch.cat([p.detach().flatten() for p in model.parameters()]))
     torch.testing.assert_close(*weights, rtol=1e-4, atol=1e-5)
-
-
-def test_pre_training_keeps_the_epoch_best_on_validation(data):
-    pretrained = pretrain(run_of(data))
-    scores = [entry["validation_macro_auroc"] for entry in pretrained.metadata["history"]]
-    best = pretrained.metadata["best_epoch"]
-    assert scores[best - 1] == max(scores) == pretrained.metadata["best_score"]
-    assert pretrained.metadata["epochs"] == 4
-    assert pretrained.metadata["seconds"] > 0
-    again = run_of(data)
-    for result in again.epochs():
-        if result.epoch == best:
-            break
-    for name, tensor in again.model.state_dict().items():
-        assert torch.equal(pretrained.tensors[f"model.{name}"], tensor)
-
-
-def test_a_pre_training_continued_from_disk_keeps_the_same_model(data, tmp_path):
-    expected = pretrain(run_of(data))
-    first = Pretraining(run_of(data))
-    for result in first.epochs():
-        if result.epoch == 3:
-            break
-    save_checkpoint(tmp_path / "state", *first.state())
-    checkpoint = load_checkpoint(tmp_path / "state")
-    second = Pretraining(run_of(data))
-    second.restore(checkpoint.tensors, checkpoint.metadata)
-    assert [r.epoch for r in second.epochs()] == [4]
-    finished = second.finish()
-    assert equal(finished.tensors, expected.tensors)
-    assert finished.metadata["best_epoch"] == expected.metadata["best_epoch"]
-    assert len(finished.metadata["history"]) == 4
-
-
-def test_pre_training_that_cannot_be_scored_is_a_clear_error(data):
-    blind = replace(data.validation, labels=np.zeros_like(data.validation.labels))
-    with pytest.raises(UserError, match="both positives and negatives"):
-        pretrain(run_of(replace(data, validation=blind)))

@@ -1,0 +1,154 @@
+"""A user's own weights as the upstream: tensors by other names, from safetensors or torch files."""
+
+import difflib
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from ecgopt.errors import CheckpointError
+from ecgopt.models.checkpoint import LEFT_OUT_KEY, MODEL_PREFIX, Checkpoint, file_digest
+from ecgopt.models.stages import HEAD, StagedModel
+
+NameTable = Mapping[str, str]
+"""Their names to ours, by dotted beginnings; `*` stands for one part, and the rest is kept."""
+
+
+def _torchvision_table() -> dict[str, str]:
+    table = {
+        "conv1": "stem.first.conv",
+        "bn1": "stem.first.norm",
+        "fc1": "stage4.hidden.0",
+        "fc2": f"{HEAD}.linear",
+        "fc": f"{HEAD}.linear",
+    }
+    for position in range(1, 5):
+        ours = f"stage{position}.body.*" if position == 4 else f"stage{position}.*"
+        theirs = f"layer{position}.*"
+        table |= {f"{theirs}.downsample.0": f"{ours}.shortcut.conv"}
+        table |= {f"{theirs}.downsample.1": f"{ours}.shortcut.norm"}
+        for index, word in enumerate(("first", "second", "third"), 1):
+            table |= {f"{theirs}.conv{index}": f"{ours}.{word}.conv"}
+            table |= {f"{theirs}.bn{index}": f"{ours}.{word}.norm"}
+    return table
+
+
+TABLES: Final[Mapping[str, NameTable]] = {
+    "ecgopt": {},
+    "torchvision": _torchvision_table(),
+}
+"""Known naming schemes: ours, and torchvision's ResNets (in one dimension, with fc1 and fc2)."""
+
+_WRAPPERS: Final = ("module.", "_orig_mod.", MODEL_PREFIX)
+"""What DataParallel, torch.compile and we put before every name."""
+
+
+def load_foreign(path: Path, model: StagedModel, names: NameTable) -> Checkpoint:
+    """Read a user's weights and return them under the names that `transfer` expects.
+
+    One-dimensional convolutions are accepted where ours are of height 1. The head may have any
+    shape or be missing, since a transfer does not use it; everything else must be there.
+
+    Args:
+        path: a `.safetensors` file, or one of `torch.save` that holds nothing but tensors
+            (a state dict, alone or under the key `state_dict` or `model`).
+        model: the network that the weights are for; it is not changed.
+        names: how their names map to ours; `{}` if they are equal.
+
+    Raises:
+        CheckpointError: the file cannot be read, holds more than tensors, or does not fit.
+    """
+    try:
+        sha256 = file_digest(path)
+    except OSError as error:
+        raise CheckpointError(f"weights {path} cannot be read: {error.strerror}") from error
+    theirs = _unwrapped(_read(path))
+    expected = model.state_dict()
+    renamed = {_renamed(name, names): tensor for name, tensor in theirs.items()}
+    if len(renamed) < len(theirs):
+        raise CheckpointError(f"{path}: the name table sends two tensors to the same name")
+    is_needed = {name for name in expected if not name.startswith(f"{HEAD}.")}
+    # Counters of batches are bookkeeping that older files lack and evaluation never reads.
+    missing = sorted(n for n in is_needed - renamed.keys() if not n.endswith("batches_tracked"))
+    unknown = sorted(n for n in renamed if n not in expected and not n.startswith(f"{HEAD}."))
+    if missing or unknown:
+        raise CheckpointError(_mismatch(path, missing, unknown))
+    tensors = {name: renamed.get(name, expected[name]) for name in is_needed}
+    fitted = {name: _fitted(tensor, expected[name]) for name, tensor in tensors.items()}
+    return Checkpoint(
+        tensors={MODEL_PREFIX + name: tensor for name, tensor in fitted.items()},
+        metadata={"source": path.name, LEFT_OUT_KEY: []},
+        sha256=sha256,
+    )
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    try:
+        if path.suffix == ".safetensors":
+            return dict(load_file(path))
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise CheckpointError(
+            f"weights {path} hold Python objects, which are not loaded since they could run any "
+            "code; save `model.state_dict()` with torch.save, or a .safetensors file"
+        ) from error
+    except (SafetensorError, RuntimeError, EOFError, ValueError, OSError) as error:
+        raise CheckpointError(f"weights {path} are damaged or of another kind: {error}") from error
+    for key in ("state_dict", "model"):
+        if isinstance(content, dict) and isinstance(content.get(key), dict):
+            content = content[key]
+    if not isinstance(content, dict) or not all(isinstance(v, Tensor) for v in content.values()):
+        raise CheckpointError(
+            f"weights {path} must be a mapping from names to tensors, but hold a "
+            f"{type(content).__name__} of other things; save `model.state_dict()`"
+        )
+    return content
+
+
+def _unwrapped(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    for wrapper in _WRAPPERS:
+        inside = {n.removeprefix(wrapper): t for n, t in tensors.items() if n.startswith(wrapper)}
+        # Names without the prefix beside it are an optimiser's or a wrapper's own.
+        tensors = inside or tensors
+    return tensors
+
+
+def _renamed(name: str, table: NameTable) -> str:
+    """Return our name for theirs, by the longest rule that matches; unchanged if none does."""
+    parts = name.split(".")
+    for length in range(len(parts), 0, -1):
+        for pattern, ours in table.items():
+            wanted = pattern.split(".")
+            pairs = list(zip(wanted, parts, strict=False))
+            if len(wanted) == length and all(want in ("*", part) for want, part in pairs):
+                stars = iter([part for want, part in pairs if want == "*"])
+                replaced = [next(stars, "*") if part == "*" else part for part in ours.split(".")]
+                return ".".join([*replaced, *parts[length:]])
+    return name
+
+
+def _mismatch(path: Path, missing: list[str], unknown: list[str]) -> str:
+    lines = []
+    if missing:
+        near = difflib.get_close_matches(missing[0], unknown, n=1, cutoff=0.3)
+        hint = f" (the nearest that the file has is {near[0]})" if near else ""
+        lines.append(f"{len(missing)} tensors are missing, among them {missing[0]}{hint}")
+    if unknown:
+        lines.append(f"{len(unknown)} have no place in the model, among them {unknown[0]}")
+    known = ", ".join(repr(name) for name in TABLES)
+    return (
+        f"weights {path} do not fit the model: {'; '.join(lines)}. Give a table of names "
+        f"(known ones: {known}) or choose the model they were made for"
+    )
+
+
+def _fitted(tensor: Tensor, expected: Tensor) -> Tensor:
+    """Return a one-dimensional kernel as one of height 1; shapes are checked by the transfer."""
+    is_flat_kernel = tensor.ndim == 3 and expected.ndim == 4 and expected.shape[2] == 1
+    fitted = tensor.unsqueeze(2) if is_flat_kernel else tensor
+    return fitted.to(expected.dtype)
