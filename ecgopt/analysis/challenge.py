@@ -83,15 +83,37 @@ def _earned(
     return float((weights.weights * confusion).sum())
 
 
+SNOMED_CODES = {
+    "IAVB": "270492004", "1dAVb": "270492004", "AF": "164889003", "AFL": "164890007",
+    "Brady": "426627000", "CRBBB": "713427006", "IRBBB": "713426002", "LAnFB": "445118002",
+    "LAD": "39732003", "LBBB": "164909002", "LQRSV": "251146004", "NSIVCB": "698252002",
+    "PR": "10370003", "PAC": "284470004", "SVPB": "284470004", "PVC": "427172004",
+    "VPB": "427172004", "VEB": "427172004", "LPR": "164947007", "LQT": "111975006",
+    "QAb": "164917005", "RAD": "47665007", "RBBB": "713427006", "SA": "427393009",
+    "SB": "426177001", "NSR": "426783006", "NORM": "426783006", "STach": "427084000",
+    "TAb": "164934002", "TInv": "59931005", "CRBBB|RBBB": "713427006",
+    "PAC|SVPB": "284470004", "PVC|VPB": "427172004",
+}  # fmt: skip
+"""Scored classes by the abbreviations that label sets use; equivalent ones share a code."""
+
+
+def weights_for(labels: Sequence[str]) -> ChallengeWeights | None:
+    """Return the shipped weights of `labels` in their order; None where they do not apply.
+
+    They apply where every label is a scored class, none twice, and sinus rhythm is among them.
+    """
+    codes = [EQUIVALENT.get(code, code) for label in labels if (code := _code(label))]
+    if len(codes) < len(labels) or len(set(codes)) < len(codes) or SINUS_RHYTHM not in codes:
+        return None
+    weights = _shipped_weights()
+    places = [weights.classes.index(code) for code in codes]
+    return ChallengeWeights(classes=tuple(codes), weights=weights.weights[np.ix_(places, places)])
+
+
+def _code(label: str) -> str | None:
+    return label if label in _shipped_weights().classes else SNOMED_CODES.get(label)
+
+
 @cache
-def snomed_codes() -> dict[str, str]:
-    """Return the SNOMED CT code of each scored class's abbreviation."""
-    return {
-        "IAVB": "270492004", "AF": "164889003", "AFL": "164890007", "Brady": "426627000",
-        "CRBBB": "713427006", "IRBBB": "713426002", "LAnFB": "445118002", "LAD": "39732003",
-        "LBBB": "164909002", "LQRSV": "251146004", "NSIVCB": "698252002", "PR": "10370003",
-        "PAC": "284470004", "PVC": "427172004", "LPR": "164947007", "LQT": "111975006",
-        "QAb": "164917005", "RAD": "47665007", "RBBB": "59118001", "SA": "427393009",
-        "SB": "426177001", "NSR": "426783006", "STach": "427084000", "SVPB": "63593006",
-        "TAb": "164934002", "TInv": "59931005", "VPB": "17338001",
-    }  # fmt: skip
+def _shipped_weights() -> ChallengeWeights:
+    return read_weights(Path(__file__).parent / "tables" / "challenge2020_weights.csv")

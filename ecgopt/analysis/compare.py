@@ -3,7 +3,6 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from ecgopt.analysis.arms import Arm, Pair, sort_into_arms
 from ecgopt.analysis.evidence import (
@@ -12,9 +11,8 @@ from ecgopt.analysis.evidence import (
     Evidence,
     FinalEvidence,
     FinalRole,
-    load_predictions,
 )
-from ecgopt.analysis.influence import PatientInfluence, align_influences, influence_of_patients
+from ecgopt.analysis.influence import PatientInfluence, align_influences
 from ecgopt.analysis.interval import Interval, PairedDifference, paired_interval
 from ecgopt.analysis.mean_error import FEW
 from ecgopt.analysis.power import further_replicates
@@ -58,22 +56,6 @@ class CellComparison:
         """Share of pairs in which the regime scored higher, ties counting one half."""
         values = [difference.value for difference in self.differences.values()]
         return sum((value > 0) + 0.5 * (value == 0) for value in values) / max(len(values), 1)
-
-
-def influence_loader(workspace: Path) -> InfluenceOf:
-    """Return a function that gives the patients' influences of a final fit, read only once."""
-    known: dict[str, PatientInfluence] = {}
-
-    def influence_of(final: FinalEvidence) -> PatientInfluence | None:
-        if final.predictions is None:
-            return None
-        if final.predictions not in known:
-            predictions = load_predictions(final, workspace)
-            assert predictions is not None
-            known[final.predictions] = influence_of_patients(predictions)
-        return known[final.predictions]
-
-    return influence_of
 
 
 def compare_cells(

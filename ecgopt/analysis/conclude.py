@@ -7,10 +7,22 @@ from pathlib import Path
 import numpy as np
 
 from ecgopt.analysis.arms import Arm, TrialCounts, count_trials, sort_into_arms
-from ecgopt.analysis.compare import CellComparison, compare_cells, influence_loader
+from ecgopt.analysis.claims import Claim, ClaimGrounds, judge_claims
+from ecgopt.analysis.compare import CellComparison, compare_cells
+from ecgopt.analysis.convergence import Convergence, common_target, converge
 from ecgopt.analysis.cost import ArmCost, BreakEven, arm_cost, break_even
 from ecgopt.analysis.curves import BudgetCrossover, BudgetCurve, arm_curve, budget_crossover
-from ecgopt.analysis.evidence import CellKey, Evidence, FinalRole, TrialEvidence
+from ecgopt.analysis.evidence import CellKey, Evidence, FinalEvidence, FinalRole, TrialEvidence
+from ecgopt.analysis.gates import Gate, check_gates
+from ecgopt.analysis.importance import parameter_importance
+from ecgopt.analysis.influence import PatientInfluence
+from ecgopt.analysis.pooled import Pooled, pool
+from ecgopt.analysis.pruning_audit import PruningAudit, audit_pruning
+from ecgopt.analysis.readings import Readings
+from ecgopt.analysis.response import LearningRateResponse, learning_rate_response
+from ecgopt.analysis.scores import ArmScores, arm_scores
+from ecgopt.analysis.sizes import SizeLadder, size_ladders
+from ecgopt.analysis.waterfall import Step, waterfall
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,7 +33,12 @@ class ArmConclusion:
     counts: TrialCounts
     winners: Mapping[int, TrialEvidence]
     """By replicate."""
+    scores: ArmScores | None
     curve: BudgetCurve | None
+    response: LearningRateResponse | None
+    convergence: Convergence | None
+    importance: Mapping[str, float]
+    pruning: PruningAudit
     cost: ArmCost
 
     def test_score(self, role: FinalRole = "tuned") -> float | None:
@@ -43,6 +60,7 @@ class CellConclusion:
     """The same comparisons with the published recipe in both arms."""
     crossovers: Mapping[str, BudgetCrossover]
     break_even: Mapping[str, BreakEven]
+    waterfalls: Mapping[str, tuple[Step, ...]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +69,11 @@ class Conclusions:
 
     evidence: Evidence
     cells: tuple[CellConclusion, ...]
+    pooled: tuple[Pooled, ...]
+    ladders: tuple[SizeLadder, ...]
+    claims: tuple[Claim, ...]
+    """Empty unless fine-tuning is among the regimes."""
+    gates: tuple[Gate, ...]
 
 
 def conclude(evidence: Evidence, workspace: Path) -> Conclusions:
@@ -59,36 +82,112 @@ def conclude(evidence: Evidence, workspace: Path) -> Conclusions:
     Args:
         evidence: Of one comparison.
         workspace: Folder that the paths of the predictions are relative to.
+
+    Raises:
+        DataError: a file of predictions is missing or was altered.
     """
-    influence_of = influence_loader(workspace)
+    readings = Readings(workspace)
+
+    def influence_of(final: FinalEvidence) -> PatientInfluence | None:
+        reading = readings(final)
+        return None if reading is None else reading.influence
+
+    comparison = evidence.comparison
     tuned = compare_cells(evidence, influence_of)
     published = compare_cells(evidence, influence_of, role="published")
     arms = sort_into_arms(evidence)
-    cells = tuple(
-        _conclude_cell(
-            evidence,
-            of_cell,
-            tuned=tuple(found for found in tuned if found.cell == cell),
-            published=tuple(found for found in published if found.cell == cell),
-        )
-        for cell, of_cell in arms.items()
+    concluded = _conclude_arms(evidence, arms, readings)
+    ladders = size_ladders(tuned, confidence=comparison.confidence)
+    return Conclusions(
+        evidence=evidence,
+        cells=tuple(
+            _conclude_cell(
+                concluded[cell],
+                tuned=tuple(found for found in tuned if found.cell == cell),
+                published=tuple(found for found in published if found.cell == cell),
+            )
+            for cell in arms
+        ),
+        pooled=_pool(tuned, comparison.regimes[1:], comparison.confidence),
+        ladders=ladders,
+        claims=_claims(evidence, arms, tuned, published, ladders),
+        gates=check_gates(
+            evidence, [arm for of_cell in arms.values() for arm in of_cell.values()], influence_of
+        ),
     )
-    return Conclusions(evidence=evidence, cells=cells)
+
+
+def _pool(
+    tuned: list[CellComparison], regimes: tuple[str, ...], confidence: float
+) -> tuple[Pooled, ...]:
+    found = []
+    for regime in regimes:
+        cells = [cell for cell in tuned if cell.regime == regime and cell.interval is not None]
+        pooled = pool(cells, confidence=confidence)
+        if pooled is not None:
+            found.append(pooled)
+    return tuple(found)
+
+
+def _claims(
+    evidence: Evidence,
+    arms: dict[CellKey, dict[str, Arm]],
+    tuned: list[CellComparison],
+    published: list[CellComparison],
+    ladders: tuple[SizeLadder, ...],
+) -> tuple[Claim, ...]:
+    regime = "fine_tune"
+    if regime not in evidence.comparison.regimes[1:]:
+        return ()
+    return judge_claims(
+        ClaimGrounds(
+            evidence=evidence,
+            arms=arms,
+            tuned=[found for found in tuned if found.regime == regime],
+            published=[found for found in published if found.regime == regime],
+            ladders=[ladder for ladder in ladders if ladder.regime == regime],
+        )
+    )
+
+
+def _conclude_arms(
+    evidence: Evidence, arms: Mapping[CellKey, Mapping[str, Arm]], readings: Readings
+) -> dict[CellKey, dict[str, ArmConclusion]]:
+    """Return every arm's conclusions; the costly ones once per arm that cells share."""
+    importances: dict[tuple[str, ...], dict[str, float]] = {}
+    found: dict[CellKey, dict[str, ArmConclusion]] = {}
+    for cell, of_cell in arms.items():
+        target = common_target(list(of_cell.values()))
+        for regime, arm in of_cell.items():
+            studies = tuple(study.study for study in arm.studies)
+            if studies not in importances:
+                importances[studies] = parameter_importance(arm)
+            found.setdefault(cell, {})[regime] = ArmConclusion(
+                arm=arm,
+                counts=count_trials(arm.budget_trials()),
+                winners=arm.winners(),
+                scores=arm_scores(arm, readings),
+                curve=arm_curve(arm),
+                response=learning_rate_response(arm, evidence.comparison.margin),
+                convergence=None if target is None else converge(arm, target),
+                importance=importances[studies],
+                pruning=audit_pruning(arm),
+                cost=arm_cost(arm, evidence),
+            )
+    return found
 
 
 def _conclude_cell(
-    evidence: Evidence,
-    arms: Mapping[str, Arm],
+    arms: Mapping[str, ArmConclusion],
     *,
     tuned: tuple[CellComparison, ...],
     published: tuple[CellComparison, ...],
 ) -> CellConclusion:
-    reference, *others = evidence.comparison.regimes
-    concluded = {regime: _conclude_arm(arm, evidence) for regime, arm in arms.items()}
-    curves = {regime: arm.curve for regime, arm in concluded.items() if arm.curve is not None}
+    reference, *others = arms
+    curves = {regime: arm.curve for regime, arm in arms.items() if arm.curve is not None}
     return CellConclusion(
-        cell=arms[reference].cell,
-        arms=concluded,
+        cell=arms[reference].arm.cell,
+        arms=arms,
         comparisons=tuned,
         published=published,
         crossovers={
@@ -97,17 +196,7 @@ def _conclude_cell(
             if regime in curves and reference in curves
         },
         break_even={
-            regime: break_even(concluded[reference].cost, concluded[regime].cost)
-            for regime in others
+            regime: break_even(arms[reference].cost, arms[regime].cost) for regime in others
         },
-    )
-
-
-def _conclude_arm(arm: Arm, evidence: Evidence) -> ArmConclusion:
-    return ArmConclusion(
-        arm=arm,
-        counts=count_trials(arm.budget_trials()),
-        winners=arm.winners(),
-        curve=arm_curve(arm),
-        cost=arm_cost(arm, evidence),
+        waterfalls={regime: waterfall(arms[reference].arm, arms[regime].arm) for regime in others},
     )

@@ -1,0 +1,150 @@
+"""Claims about differences between differences: models, upstreams, depths, recipes."""
+
+from collections.abc import Callable, Sequence
+from itertools import combinations
+from typing import Literal
+
+from ecgopt.analysis.compare import CellComparison
+from ecgopt.analysis.contrast import contrast
+from ecgopt.analysis.evidence import CellKey
+from ecgopt.analysis.interval import Interval
+from ecgopt.analysis.power import Rules
+from ecgopt.analysis.verdict import Verdict, correct_for_cells, decide, run_tests
+
+Outcome = Literal["supported", "refuted", "mixed", "undecided", "no cell for it"]
+Judgement = tuple[Outcome, str]
+"""An outcome and its grounds."""
+NO_CELL: Judgement = ("no cell for it", "")
+RECURRENT = ("gru", "lstm", "bilstm")
+
+
+def outcome(n_holds: int, n_fails: int, n_cells: int) -> Outcome:
+    """Return what cells say together: a majority decides, a contradiction is `mixed`."""
+    if n_holds and n_fails:
+        return "mixed"
+    if n_holds * 2 > n_cells:
+        return "supported"
+    return "refuted" if n_fails * 2 > n_cells else "undecided"
+
+
+def suits_cnns(cells: Sequence[CellComparison], rules: Rules) -> Judgement:
+    """Return the judgement on C7: whether the gain of CNNs exceeds that of recurrent networks."""
+    pairs = [
+        (cnn, rnn)
+        for cnn, rnn in _pairs(cells, lambda key: (key.upstream, _target(key)))
+        if not _is_recurrent(cnn) and _is_recurrent(rnn)
+    ]
+    reason = "gain of CNNs minus gain of recurrent networks"
+    heads = {"pooled" if "pooled" in rnn.cell.model else "flatten head" for _, rnn in pairs}
+    if heads:
+        reason += f" ({' and '.join(sorted(heads))})"
+    return _directed(rules, pairs, reason)
+
+
+def source_matters(cells: Sequence[CellComparison], rules: Rules) -> Judgement:
+    """Return the judgement on C8: whether upstreams differ on the same target."""
+    pairs = _pairs(cells, lambda key: (key.model, _target(key)))
+    return _any_differs(rules, pairs, "differences between upstreams")
+
+
+def depth_does_not(cells: Sequence[CellComparison], rules: Rules) -> Judgement:
+    """Return the judgement on C9: whether ResNets of all depths gain alike."""
+    nets = [found for found in cells if _depth(found) is not None]
+    pairs = [
+        pair
+        for pair in _pairs(nets, lambda key: (key.upstream, _target(key)))
+        if _depth(pair[0]) != _depth(pair[1])
+    ]
+    judged, reason = _any_differs(rules, pairs, "differences between depths")
+    flipped: dict[Outcome, Outcome] = {"supported": "refuted", "refuted": "supported"}
+    return flipped.get(judged, judged), reason
+
+
+def tuning_sets_the_gap(
+    cells: Sequence[CellComparison], published: Sequence[CellComparison], rules: Rules
+) -> Judgement:
+    """Return the judgement on C10: whether tuning changes the gap of the published recipe."""
+    of_cell = {found.cell: found for found in published}
+    pairs = [
+        (found, of_cell[found.cell])
+        for found in cells
+        if found.cell in of_cell and of_cell[found.cell].interval is not None
+    ]
+    return _any_differs(rules, pairs, "the gap after tuning minus the published recipe's")
+
+
+def _contrasts(
+    rules: Rules, pairs: Sequence[tuple[CellComparison, CellComparison]]
+) -> tuple[list[Interval], list[Verdict]]:
+    """Return the pairs' contrasts and their verdicts, Holm-corrected within the claim."""
+    found = [contrast(first, second, confidence=rules.confidence) for first, second in pairs]
+    intervals = [interval for interval in found if interval is not None]
+    margin = rules.margin
+    corrected = correct_for_cells([run_tests(interval, margin) for interval in intervals])
+    verdicts = [
+        decide(interval, tests, margin)
+        for interval, tests in zip(intervals, corrected, strict=True)
+    ]
+    return intervals, verdicts
+
+
+def _any_differs(
+    rules: Rules, pairs: Sequence[tuple[CellComparison, CellComparison]], what: str
+) -> Judgement:
+    intervals, verdicts = _contrasts(rules, pairs)
+    if not intervals:
+        return NO_CELL
+    n_different = sum(verdict in ("transfer wins", "scratch wins") for verdict in verdicts)
+    largest = max(intervals, key=lambda interval: abs(interval.estimate))
+    reason = (
+        f"{what}: {n_different} of {len(intervals)} beyond the margin; the largest is "
+        f"{_numbers(largest)}"
+    )
+    if n_different:
+        return "supported", reason
+    is_equal = all(verdict == "equivalent" for verdict in verdicts)
+    return ("refuted" if is_equal else "undecided"), reason
+
+
+def _directed(
+    rules: Rules, pairs: Sequence[tuple[CellComparison, CellComparison]], what: str
+) -> Judgement:
+    intervals, verdicts = _contrasts(rules, pairs)
+    if not intervals:
+        return NO_CELL
+    n_higher = verdicts.count("transfer wins")
+    n_other = len(verdicts) - n_higher - verdicts.count("undecided")
+    largest = max(intervals, key=lambda interval: abs(interval.estimate))
+    reason = f"{what}: positive in {n_higher} of {len(intervals)}; the largest is "
+    return outcome(n_higher, n_other, len(intervals)), reason + _numbers(largest)
+
+
+def _numbers(interval: Interval) -> str:
+    return f"{interval.estimate:+.3f} [{interval.low:+.3f}, {interval.high:+.3f}]"
+
+
+def _pairs(
+    cells: Sequence[CellComparison], key: Callable[[CellKey], object]
+) -> list[tuple[CellComparison, CellComparison]]:
+    groups: dict[object, list[CellComparison]] = {}
+    for found in cells:
+        groups.setdefault(key(found.cell), []).append(found)
+    return [pair for group in groups.values() for pair in combinations(_cnns_first(group), 2)]
+
+
+def _cnns_first(cells: Sequence[CellComparison]) -> list[CellComparison]:
+    return sorted(cells, key=_is_recurrent)
+
+
+def _target(key: CellKey) -> tuple[str, int]:
+    return key.downstream, key.n_train
+
+
+def _is_recurrent(found: CellComparison) -> bool:
+    return found.cell.model.startswith(RECURRENT)
+
+
+def _depth(found: CellComparison) -> int | None:
+    digits = found.cell.model.split("-")[0].removeprefix("resnet1d")
+    is_resnet = found.cell.model.startswith("resnet1d")
+    return int(digits) if is_resnet and digits.isdigit() else None

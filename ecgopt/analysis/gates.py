@@ -1,0 +1,228 @@
+"""Checks that must hold before any number of a report is believed."""
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from ecgopt.analysis.arms import Arm
+from ecgopt.analysis.compare import InfluenceOf, pair_finals
+from ecgopt.analysis.evidence import Evidence, FinalEvidence
+from ecgopt.analysis.interval import PairedDifference, paired_interval
+from ecgopt.analysis.verdict import decide, run_tests
+
+State = Literal["passed", "failed", "not run"]
+
+SHUFFLED_TOLERANCE = 0.05
+EDGE_SHARE = 0.03
+"""Share of a range, on its own scale, that counts as its edge."""
+SCORE_TOLERANCE = 1e-6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gate:
+    """One check."""
+
+    name: str
+    state: State
+    finding: str
+
+
+def check_gates(
+    evidence: Evidence, arms: Sequence[Arm], influence_of: InfluenceOf
+) -> tuple[Gate, ...]:
+    """Return every gate's state.
+
+    Args:
+        evidence: Of the comparison.
+        arms: All arms of all cells; one that several cells share may occur several times.
+        influence_of: Reads a final's predictions.
+    """
+    unique = list({(arm.regime, *(s.study for s in arm.studies)): arm for arm in arms}.values())
+    return (
+        _shuffled_labels(evidence),
+        _best_rate_inside(unique, evidence.comparison.space),
+        _identical_arms(unique, evidence, influence_of),
+        _half_against_half(unique, evidence),
+        _rerun(evidence),
+        _equal_budget(unique, evidence),
+        _scores_again(evidence.finals, influence_of),
+        _opened_once(evidence),
+    )
+
+
+def _shuffled_labels(evidence: Evidence) -> Gate:
+    name = "shuffled labels give 0.5"
+    values = [
+        v for check in evidence.checks if check.name == "shuffled_labels" for v in check.values
+    ]
+    if not values:
+        return Gate(name=name, state="not run", finding="no run on shuffled labels")
+    worst = max(values, key=lambda value: abs(value - 0.5))
+    passed = abs(worst - 0.5) <= SHUFFLED_TOLERANCE
+    return Gate(
+        name=name,
+        state="passed" if passed else "failed",
+        finding=f"{len(values)} runs, farthest from 0.5: {worst:.3f}",
+    )
+
+
+def _best_rate_inside(arms: Sequence[Arm], space: Mapping[str, Any]) -> Gate:
+    name = "the best learning rate is not on the edge of its range"
+    edges, n_winners = [], 0
+    for arm in arms:
+        span = _span(space, arm.regime, "learning_rate")
+        for replicate, winner in arm.winners().items():
+            rate = winner.parameters.get("learning_rate")
+            if span is None or not isinstance(rate, float):
+                continue
+            n_winners += 1
+            place = (math.log(rate) - math.log(span[0])) / (math.log(span[1]) - math.log(span[0]))
+            if not EDGE_SHARE <= place <= 1 - EDGE_SHARE:
+                edges.append(f"{arm.studies[0].study} r{replicate}: {rate:.2g}")
+    if not n_winners:
+        return Gate(name=name, state="not run", finding="no winner with a learning rate yet")
+    finding = f"{len(edges)} of {n_winners} winners on an edge"
+    if edges:
+        finding += f" ({'; '.join(edges[:3])}): widen the range"
+    return Gate(name=name, state="failed" if edges else "passed", finding=finding)
+
+
+def _span(space: Mapping[str, Any], regime: str, parameter: str) -> tuple[float, float] | None:
+    for group in (space.get(regime), space.get("shared")):
+        if isinstance(group, Mapping) and isinstance(span := group.get(parameter), Mapping):
+            low, high = float(span["low"]), float(span["high"])
+            return (low, high) if 0 < low < high else None
+    return None
+
+
+def _identical_arms(arms: Sequence[Arm], evidence: Evidence, influence_of: InfluenceOf) -> Gate:
+    name = "an arm compared with itself gives exactly zero and never wins"
+    verdicts = [
+        _verdict(pair_finals(arm, arm, influence_of, role="tuned"), evidence)
+        for arm in arms
+        if arm.finals_by_pair("tuned")
+    ]
+    if not verdicts:
+        return Gate(name=name, state="not run", finding="no final fits yet")
+    n_wrong = sum(verdict not in ("equivalent", "undecided") for verdict in verdicts)
+    return Gate(
+        name=name,
+        state="failed" if n_wrong else "passed",
+        finding=f"{len(verdicts)} arms, {n_wrong} false wins",
+    )
+
+
+def _half_against_half(arms: Sequence[Arm], evidence: Evidence) -> Gate:
+    """Compare even with odd seeds of the same winners: any win is false."""
+    name = "seeds of one arm do not win against its other seeds"
+    verdicts = []
+    for arm in arms:
+        finals = arm.finals_by_pair("tuned")
+        pairs = {
+            (replicate, index // 2): (finals[replicate, index + 1], finals[replicate, index])
+            for replicate, index in finals
+            if index % 2 == 0 and (replicate, index + 1) in finals
+        }
+        if pairs:
+            differences = {
+                key: PairedDifference(
+                    value=second.metrics["macro_auroc"] - first.metrics["macro_auroc"],
+                    influence=None,
+                )
+                for key, (second, first) in pairs.items()
+            }
+            if len(differences) > 1:
+                verdicts.append(_verdict(differences, evidence))
+    if not verdicts:
+        return Gate(name=name, state="not run", finding="fewer than two pairs of seeds")
+    n_wrong = sum(verdict not in ("equivalent", "undecided") for verdict in verdicts)
+    # A false win in one of twenty arms is what a 95 % interval promises.
+    allowed = max(1, math.ceil(2 * (1 - evidence.comparison.confidence) * len(verdicts)))
+    return Gate(
+        name=name,
+        state="failed" if n_wrong > allowed else "passed",
+        finding=f"{len(verdicts)} arms, {n_wrong} false wins",
+    )
+
+
+def _verdict(differences: Mapping[tuple[int, int], PairedDifference], evidence: Evidence) -> str:
+    comparison = evidence.comparison
+    interval = paired_interval(differences, confidence=comparison.confidence)
+    return decide(interval, run_tests(interval, comparison.margin), comparison.margin)
+
+
+def _rerun(evidence: Evidence) -> Gate:
+    name = "a repeated trial gives the same score"
+    pairs = [check.values for check in evidence.checks if check.name == "rerun"]
+    if not pairs:
+        return Gate(name=name, state="not run", finding="no trial was repeated")
+    worst = max(max(values) - min(values) for values in pairs)
+    return Gate(
+        name=name,
+        state="passed" if worst == 0 else "failed",
+        finding=f"{len(pairs)} repeated, largest difference {worst:.2g}",
+    )
+
+
+def _equal_budget(arms: Sequence[Arm], evidence: Evidence) -> Gate:
+    name = "every study spent exactly its budget"
+    budget = evidence.comparison.budget.trials
+    spent = {
+        study.study: sum(
+            trial.recipe in ("tuned", "published")
+            and trial.state in ("complete", "pruned", "failed")
+            for trial in study.trials
+        )
+        for arm in arms
+        for study in arm.studies
+    }
+    if not spent:
+        return Gate(name=name, state="not run", finding="no study yet")
+    wrong = {study: count for study, count in spent.items() if count != budget}
+    finding = f"{len(spent) - len(wrong)} of {len(spent)} studies have {budget} trials"
+    if wrong:
+        finding += f"; not {', '.join(f'{study} ({n})' for study, n in list(wrong.items())[:3])}"
+    return Gate(name=name, state="failed" if wrong else "passed", finding=finding)
+
+
+def _scores_again(finals: Sequence[FinalEvidence], influence_of: InfluenceOf) -> Gate:
+    name = "test scores follow from the stored predictions"
+    differences = [
+        abs(found.macro_auroc - final.metrics["macro_auroc"])
+        for final in finals
+        if (found := influence_of(final)) is not None
+    ]
+    if not differences:
+        return Gate(name=name, state="not run", finding="no predictions were kept")
+    return Gate(
+        name=name,
+        state="passed" if max(differences) <= SCORE_TOLERANCE else "failed",
+        finding=f"{len(differences)} final fits, largest difference {max(differences):.1g}",
+    )
+
+
+def _opened_once(evidence: Evidence) -> Gate:
+    name = "the sealed test was scored once per final fit"
+    scored = Counter(
+        (opening.study, opening.role, opening.seed_index)
+        for opening in evidence.openings
+        if not opening.reused
+    )
+    if not evidence.finals:
+        return Gate(name=name, state="not run", finding="the test is still sealed")
+    wrong = [
+        final
+        for final in evidence.finals
+        if scored[(final.study, final.role, final.seed_index)] != 1
+    ]
+    n_reused = sum(opening.reused for opening in evidence.openings)
+    return Gate(
+        name=name,
+        state="failed" if wrong else "passed",
+        finding=(
+            f"{sum(scored.values())} openings for {len(evidence.finals)} final fits, "
+            f"{n_reused} more returned the stored result"
+        ),
+    )

@@ -1,0 +1,183 @@
+"""The difference against training size: its slope, and the size at which it is gone."""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+from ecgopt.analysis.compare import CellComparison
+from ecgopt.analysis.influence import PatientInfluence, align_influences
+from ecgopt.shapes import Float
+
+FEWEST_SIZES = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Crossover:
+    """The training size at which the fitted difference falls to a level."""
+
+    level: float
+    n_train: float | None
+    """None where the line does not reach the level within the sizes that were run."""
+    low: float | None
+    high: float | None
+    """None where that side of the interval is not bounded."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SizeLadder:
+    """One pair of data sets and one model over several training sizes."""
+
+    upstream: str
+    downstream: str
+    model: str
+    regime: str
+    points: tuple[CellComparison, ...]
+    """By growing size; all have an interval."""
+    intercept: float
+    slope: float
+    """Change of the difference per tenfold training size."""
+    slope_low: float
+    slope_high: float
+    p_slope: float
+    """Two-sided, of no slope."""
+    to_zero: Crossover
+    to_margin: Crossover
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """The training sizes."""
+        return tuple(point.cell.n_train for point in self.points)
+
+
+def size_ladders(
+    comparisons: Iterable[CellComparison], *, confidence: float
+) -> tuple[SizeLadder, ...]:
+    """Return every ladder of three or more sizes, fitted by generalised least squares."""
+    groups: dict[tuple[str, str, str, str], list[CellComparison]] = {}
+    for found in comparisons:
+        if found.interval is not None and found.interval.error.is_known:
+            key = (found.cell.upstream, found.cell.downstream, found.cell.model, found.regime)
+            groups.setdefault(key, []).append(found)
+    return tuple(
+        ladder
+        for key, group in groups.items()
+        if len(group) >= FEWEST_SIZES and (ladder := _fit(key, group, confidence))
+    )
+
+
+def _fit(
+    key: tuple[str, str, str, str], group: list[CellComparison], confidence: float
+) -> SizeLadder | None:
+    import statsmodels.api as sm
+
+    points = sorted(group, key=lambda point: point.cell.n_train)
+    estimates, covariance = joint_covariance(points)
+    if np.linalg.matrix_rank(covariance) < len(points):
+        return None  # identical arms have no variance, so there is nothing to fit
+    logs = np.log10([point.cell.n_train for point in points])
+    design = sm.add_constant(logs)
+    # The covariance is known, not estimated up to a factor, hence the fixed scale.
+    fit = sm.GLS(estimates, design, sigma=covariance).fit(cov_type="fixed scale")
+    intercept, slope = map(float, fit.params)
+    freedom = sum(max(p.interval.error.n_units - 1, 1) for p in points if p.interval is not None)
+    reach = float(stats.t.ppf((1 + confidence) / 2, freedom))
+    error = math.sqrt(fit.cov_params()[1, 1])
+    line = _Line(
+        coefficients=(intercept, slope),
+        covariance=np.asarray(fit.cov_params()),
+        reach=reach,
+        range=(float(logs[0]), float(logs[-1])),
+    )
+    margin = points[0].margin
+    upstream, downstream, model, regime = key
+    return SizeLadder(
+        upstream=upstream,
+        downstream=downstream,
+        model=model,
+        regime=regime,
+        points=tuple(points),
+        intercept=intercept,
+        slope=slope,
+        slope_low=slope - reach * error,
+        slope_high=slope + reach * error,
+        p_slope=float(2 * stats.t.sf(abs(slope) / error, freedom)),
+        to_zero=line.crossover(0.0),
+        to_margin=line.crossover(margin if estimates[0] > 0 else -margin),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Line:
+    coefficients: tuple[float, float]
+    covariance: Float[np.ndarray, "label other"]
+    reach: float
+    range: tuple[float, float]
+
+    def crossover(self, level: float) -> Crossover:
+        """Return where the line meets `level`, with Fieller's interval.
+
+        Source: Fieller 1954, J. R. Statist. Soc. B 16:175.
+        """
+        intercept, slope = self.coefficients[0] - level, self.coefficients[1]
+        place = -intercept / slope if slope else math.inf
+        if not self.range[0] <= place <= self.range[1]:
+            return Crossover(level=level, n_train=None, low=None, high=None)
+        (v_aa, v_ab), (_, v_bb) = self.covariance
+        squared = self.reach**2
+        a = slope**2 - squared * v_bb
+        b = 2 * (intercept * slope - squared * v_ab)
+        c = intercept**2 - squared * v_aa
+        if a <= 0:  # the slope itself may be zero, so nothing bounds the crossing
+            return Crossover(level=level, n_train=10**place, low=None, high=None)
+        half = math.sqrt(max(b**2 - 4 * a * c, 0.0))
+        low, high = (-b - half) / (2 * a), (-b + half) / (2 * a)
+        return Crossover(level=level, n_train=10**place, low=_size(low), high=_size(high))
+
+
+def _size(log_size: float) -> float | None:
+    return float(10**log_size) if 0 <= log_size <= 9 else None
+
+
+def joint_covariance(
+    comparisons: Sequence[CellComparison],
+) -> tuple[Float[np.ndarray, " replicate"], Float[np.ndarray, "replicate other"]]:
+    """Return the estimates of cells and their covariance: own runs, common patients.
+
+    Args:
+        comparisons: All with an interval, and with runs of their own each.
+    """
+    intervals = [found.interval for found in comparisons if found.interval is not None]
+    estimates = np.array([interval.estimate for interval in intervals])
+    means = [mean_influence(found) for found in comparisons]
+    known = [mean for mean in means if mean is not None]
+    covariance = np.zeros((len(intervals), len(intervals)))
+    if known and len(known) == len(means):
+        _, rows = align_influences(known)
+        covariance = rows @ rows.T
+    for index, interval in enumerate(intervals):
+        covariance[index, index] = interval.error.standard_error**2
+    return estimates, covariance
+
+
+def mean_influence(found: CellComparison) -> PatientInfluence | None:
+    """Return each patient's influence on a cell's mean difference; None where not all is known.
+
+    Patients are named with their data set, since sets number theirs alike.
+    """
+    by_replicate: dict[int, list[PatientInfluence]] = {}
+    for (replicate, _), difference in found.differences.items():
+        if difference.influence is None:
+            return None
+        by_replicate.setdefault(replicate, []).append(difference.influence)
+    if not by_replicate:
+        return None
+    patients, rows = align_influences([i for group in by_replicate.values() for i in group])
+    weights = [1 / len(group) / len(by_replicate) for group in by_replicate.values() for _ in group]
+    return PatientInfluence(
+        macro_auroc=0.0,
+        patients=tuple(f"{found.cell.downstream}/{patient}" for patient in patients),
+        values=np.asarray(weights) @ rows,
+    )
