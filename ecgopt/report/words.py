@@ -3,6 +3,8 @@
 import math
 
 from ecgopt.analysis.compare import CellComparison
+from ecgopt.analysis.conclude import Conclusions
+from ecgopt.analysis.evidence import CellKey, ParameterValue
 from ecgopt.analysis.verdict import Verdict
 
 REGIME_NAMES = {
@@ -53,6 +55,34 @@ def duration(seconds: float) -> str:
     if seconds < 7200:
         return f"{seconds / 60:.0f} min"
     return f"{seconds / 3600:.1f} h"
+
+
+def p_value(value: float) -> str:
+    """Return a p value to the precision that matters."""
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def parameter(value: ParameterValue | None) -> str:
+    """Return a parameter's value, or a dash where the arm has none."""
+    if value is None:
+        return MISSING
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def size(value: float) -> str:
+    """Return a training size to two digits."""
+    rounded = round(value, 1 - math.floor(math.log10(value))) if value > 0 else 0
+    return f"{rounded:,.0f}"
+
+
+def cell_label(cell: CellKey, conclusions: Conclusions, regime: str | None = None) -> str:
+    """Return a cell's name without what all cells share."""
+    label = f"{cell.upstream} → {cell.downstream}, n = {cell.n_train:,}"
+    if len({other.cell.model for other in conclusions.cells}) > 1:
+        label += f", {cell.model}"
+    if regime is not None and len(conclusions.evidence.comparison.regimes) > 2:
+        label += f", {regime_name(regime)}"
+    return label
 
 
 def verdict_of(comparison: CellComparison) -> Verdict | str:

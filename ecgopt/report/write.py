@@ -41,7 +41,7 @@ def write_report(evidence: Evidence, workspace: Path, out: Path) -> ReportPaths:
 def write_conclusions(conclusions: Conclusions, out: Path) -> ReportPaths:
     """Write the report of `conclusions`; see `write_report`."""
     page = build_page(conclusions)
-    drawings = [drawing for section in page.sections for drawing in section.drawings]
+    drawings = [drawing for section in page.sections for drawing in section.all_drawings()]
     try:
         tables = tuple(
             _write(out / "tables" / f"{table.name}.csv", table.to_csv().encode())

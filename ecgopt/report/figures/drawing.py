@@ -2,7 +2,7 @@
 
 import io
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -71,51 +71,79 @@ def _escape(text: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layout:
-    """Panels of one figure; all lengths in points."""
+    """Size of a one-panel figure; all lengths in points.
 
-    columns: int = 1
-    rows: int = 1
-    width: float = 468.0
-    panel_height: float = 210.0
-    left: float = 52.0
-    right: float = 10.0
-    top: float = 26.0
-    bottom: float = 42.0
-    gap: float = 56.0
+    Narrow on purpose: at its natural size the text is readable on a phone, and a wide page shows
+    two side by side.
+    """
+
+    width: float = 330.0
+    panel_height: float = 170.0
+    left: float = 50.0
+    right: float = 12.0
+    top: float = 22.0
+    """Room for the legend."""
+    bottom: float = 40.0
 
     @property
     def height(self) -> float:
         """Of the whole figure."""
-        return self.top + self.bottom + self.rows * self.panel_height + (self.rows - 1) * self.gap
+        return self.top + self.bottom + self.panel_height
+
+
+NORMAL = Layout()
 
 
 def draw(
     *,
     name: str,
     title: str,
-    caption: str,
     alt: str,
-    layout: Layout,
-    paint: Callable[[Sequence[Axes]], None],
+    paint: Callable[[Axes], None],
+    caption: str = "",
+    layout: Layout = NORMAL,
 ) -> Drawing:
-    """Return the figure that `paint` draws on the layout's panels, row by row."""
+    """Return the figure that `paint` draws on one panel."""
     style: Any = {**_STYLE, "svg.hashsalt": name}  # the stubs know each key as a literal
     with matplotlib.rc_context(style):
         figure = Figure(figsize=(layout.width * POINT, layout.height * POINT))
-        panels = figure.subplots(layout.rows, layout.columns, squeeze=False)
-        width = (layout.width - layout.left - layout.right) / layout.columns
-        figure.subplots_adjust(
-            left=layout.left / layout.width,
-            right=1 - layout.right / layout.width,
-            top=1 - layout.top / layout.height,
-            bottom=layout.bottom / layout.height,
-            hspace=layout.gap / layout.panel_height,
-            wspace=min(layout.left * 0.9 / width, 1.0) if layout.columns > 1 else None,
+        panel = figure.add_axes(
+            (
+                layout.left / layout.width,
+                layout.bottom / layout.height,
+                1 - (layout.left + layout.right) / layout.width,
+                layout.panel_height / layout.height,
+            )
         )
-        paint(list(panels.flat))
+        paint(panel)
         return Drawing(
             name=name, title=title, caption=caption, alt=alt, svg=_svg(figure), pdf=_pdf(figure)
         )
+
+
+def add_legend(panel: Axes) -> None:
+    """Put the panel's legend above it, in one row, where it hides no data."""
+    panel.legend(
+        loc="lower left",
+        bbox_to_anchor=(-0.02, 0.99),
+        ncols=4,
+        handlelength=1.9,
+        columnspacing=1.2,
+        borderaxespad=0.0,
+    )
+
+
+def arm_style(index: int) -> dict[str, Any]:
+    """Return colour and line of the arm at position `index`; the reference arm is 0."""
+    return {
+        "color": ARM_COLOURS[index % len(ARM_COLOURS)],
+        "linestyle": ARM_LINES[index % len(ARM_LINES)],
+    }
+
+
+def slug(*parts: object) -> str:
+    """Return a file name made of `parts`."""
+    return re.sub(r"[^A-Za-z0-9]+", "-", "-".join(map(str, parts))).strip("-").lower()
 
 
 def _svg(figure: Figure) -> str:

@@ -18,7 +18,8 @@ from ecgopt.report.figures.drawing import (
     draw,
 )
 
-ROW = 22.0
+ROW = 31.0
+MOST_SAID = 12
 
 
 def draw_forest(conclusions: Conclusions) -> Drawing | None:
@@ -32,34 +33,23 @@ def draw_forest(conclusions: Conclusions) -> Drawing | None:
     if not found:
         return None
     comparison = conclusions.evidence.comparison
-    labels = [_label(item, conclusions) for item in found]
-    left = 14 + 5.1 * max(len(label) for label in labels)
-    reference = words.regime_name(comparison.regimes[0])
-    sentences = (
+    labels = [words.cell_label(item.cell, conclusions, item.regime) for item in found]
+    said = (
         f"{label}: {words.verdict_sentence(item)}"
-        for label, item in zip(labels, found, strict=True)
+        for label, item in zip(labels[:MOST_SAID], found, strict=False)
     )
     return draw(
         name="differences",
-        title=f"Difference from {reference}, cell by cell",
+        title=f"Difference from {words.regime_name(comparison.regimes[0])}",
         caption=(
-            f"Paired difference of test macro AUROC, with {comparison.confidence:.0%} intervals "
-            f"over replicates, seeds and patients. Shaded: the margin of ±{comparison.margin:g}."
+            f"Paired difference of test macro AUROC with its {comparison.confidence:.0%} interval "
+            f"over replicates, seeds and patients. Shaded: the margin of ±{comparison.margin:g}. "
+            "Square: transfer wins; circle: scratch wins; diamond: equivalent; cross: undecided."
         ),
-        alt=" ".join(list(sentences)[:12]),
-        layout=Layout(panel_height=ROW * len(found) + 10, left=min(left, 250.0), top=10),
-        paint=lambda panels: _paint(panels[0], found, labels, comparison.margin),
+        alt=" ".join(said),
+        layout=Layout(panel_height=ROW * len(found), left=14, right=14, top=8),
+        paint=lambda panel: _paint(panel, found, labels, comparison.margin),
     )
-
-
-def _label(item: CellComparison, conclusions: Conclusions) -> str:
-    cell = item.cell
-    label = f"{cell.upstream} → {cell.downstream}, n = {cell.n_train:,}"
-    if len({other.cell.model for other in conclusions.cells}) > 1:
-        label += f", {cell.model}"
-    if len(conclusions.evidence.comparison.regimes) > 2:
-        label += f", {words.regime_name(item.regime)}"
-    return label
 
 
 def _paint(
@@ -67,24 +57,22 @@ def _paint(
 ) -> None:
     panel.axvspan(-margin, margin, color=GRID, linewidth=0)
     panel.axvline(0, color=FAINT, linewidth=0.8)
-    for row, item in enumerate(found):
+    for row, (item, label) in enumerate(zip(found, labels, strict=True)):
         interval = item.interval
         assert interval is not None
         colour, marker = _look(item)
         panel.plot([interval.low, interval.high], [row, row], color=colour)
-        panel.plot(interval.estimate, row, marker, color=colour, markersize=6)
-    panel.set_yticks(range(len(found)), labels)
-    panel.set_ylim(len(found) - 0.5, -0.5)
-    panel.tick_params(axis="y", length=0)
+        panel.plot(interval.estimate, row, marker, color=colour, markersize=6, markeredgewidth=1.6)
+        panel.annotate(
+            label, (0, row - 0.36), xycoords=("axes fraction", "data"), va="center", fontsize=9
+        )
+    panel.set_ylim(len(found) - 0.5, -0.65)
+    panel.set_yticks([])
+    panel.margins(x=0.06)
     panel.grid(visible=False, axis="y")
-    panel.set_xlabel(
-        "← scratch better      fine-tune better →" if _is_plain(found) else "difference"
-    )
+    is_plain = {(item.reference, item.regime) for item in found} == {("scratch", "fine_tune")}
+    panel.set_xlabel("← scratch better      fine-tune better →" if is_plain else "difference")
     panel.spines["left"].set_visible(False)
-
-
-def _is_plain(found: Sequence[CellComparison]) -> bool:
-    return {(item.reference, item.regime) for item in found} == {("scratch", "fine_tune")}
 
 
 def _look(item: CellComparison) -> tuple[str, str]:

@@ -22,6 +22,15 @@ class PageTable:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Gallery:
+    """Figures of one kind, a cell each, under one caption."""
+
+    title: str
+    caption: str
+    drawings: tuple[Drawing, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Section:
     """One part of the page."""
 
@@ -31,6 +40,11 @@ class Section:
     points: tuple[str, ...] = ()
     tables: tuple[PageTable, ...] = ()
     drawings: tuple[Drawing, ...] = ()
+    galleries: tuple[Gallery, ...] = ()
+
+    def all_drawings(self) -> tuple[Drawing, ...]:
+        """Return every figure of the section."""
+        return self.drawings + tuple(d for gallery in self.galleries for d in gallery.drawings)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

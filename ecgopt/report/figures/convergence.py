@@ -1,0 +1,79 @@
+"""Score against epochs and seconds: does scratch catch up?"""
+
+from typing import Literal
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from ecgopt.analysis.conclude import ArmConclusion, CellConclusion
+from ecgopt.report import words
+from ecgopt.report.figures.drawing import FAINT, Drawing, add_legend, arm_style, draw, slug
+
+CAPTION = (
+    "Validation macro AUROC of the final fits after each epoch, every arm at its own winner: thin "
+    "lines are fits, thick lines end where their schedules do on average. Dotted: the common score "
+    "that both arms reach (95 % of the weaker arm's gain over chance)."
+)
+Unit = Literal["epochs", "seconds"]
+
+
+def draw_convergence(cell: CellConclusion, unit: Unit) -> Drawing | None:
+    """Return score against epochs or training seconds; None without any curve."""
+    shown = {regime: arm for regime, arm in cell.arms.items() if arm.convergence is not None}
+    if not shown:
+        return None
+    return draw(
+        name=slug("score against", unit, cell.cell),
+        title=f"{cell.cell}, by {unit}",
+        alt=" ".join(say_convergence(cell)),
+        paint=lambda panel: _paint(panel, cell, unit),
+    )
+
+
+def say_convergence(cell: CellConclusion) -> list[str]:
+    """Return a sentence per arm on when it reaches the common score."""
+    said = []
+    for regime, arm in cell.arms.items():
+        if (found := arm.convergence) is None:
+            continue
+        reached = [each for each in found.common_target if each is not None]
+        name = words.regime_name(regime)
+        if not reached:
+            said.append(f"{name} never reaches the common score of {words.score(found.target)}.")
+            continue
+        epochs = np.mean([each.epochs for each in reached])
+        seconds = float(np.mean([each.seconds for each in reached]))
+        said.append(
+            f"{name} reaches the common score of {words.score(found.target)} after {epochs:.1f} "
+            f"epochs, {words.duration(seconds)}, in {len(reached)} of "
+            f"{len(found.common_target)} final fits."
+        )
+    return said
+
+
+def _paint(panel: Axes, cell: CellConclusion, unit: Unit) -> None:
+    targets = []
+    for index, (regime, arm) in enumerate(cell.arms.items()):
+        if arm.convergence is not None:
+            targets.append(arm.convergence.target)
+            _paint_arm(panel, arm, unit, index, words.regime_name(regime))
+    panel.axhline(targets[0], color=FAINT, linestyle=":", linewidth=1.2)
+    panel.set_xlabel("epochs" if unit == "epochs" else "training seconds")
+    panel.set_ylabel("validation macro AUROC")
+    add_legend(panel)
+
+
+def _paint_arm(panel: Axes, arm: ArmConclusion, unit: Unit, index: int, name: str) -> None:
+    style = arm_style(index)
+    shares = np.linspace(0.0, 1.0, 41)
+    curves, ends = [], []
+    for final in arm.arm.finals_by_pair("tuned").values():
+        if not final.curve:
+            continue
+        end = len(final.curve) if unit == "epochs" else final.seconds
+        steps = np.arange(1, len(final.curve) + 1) * end / len(final.curve)
+        panel.plot(steps, final.curve, color=style["color"], linewidth=0.6, alpha=0.35)
+        curves.append(np.interp(shares * end, steps, final.curve))
+        ends.append(end)
+    mean_end = float(np.mean(ends))
+    panel.plot(shares * mean_end, np.mean(curves, axis=0), label=name, **style)

@@ -1,0 +1,207 @@
+"""The page's last part: what was spent, checked, opened, and where it all comes from."""
+
+import json
+
+from ecgopt.analysis.conclude import ArmConclusion, Conclusions
+from ecgopt.report import words
+from ecgopt.report.figures.pruning import draw_agreement, draw_audit
+from ecgopt.report.page.html import PageTable, Section
+
+OUTCOMES = ("complete", "pruned", "diverged", "failed", "lost", "set_aside", "unfinished")
+MOST_ROWS_SHOWN = 16
+
+
+def account_sections(conclusions: Conclusions) -> list[Section]:
+    """Return claims, trials, gates, openings and provenance."""
+    build = (
+        _claims(conclusions),
+        _trials(conclusions),
+        _gates(conclusions),
+        _openings(conclusions),
+        _provenance(conclusions),
+    )
+    return [section for section in build if section is not None]
+
+
+def _claims(conclusions: Conclusions) -> Section | None:
+    if not conclusions.claims:
+        return None
+    return Section(
+        name="claims",
+        title="The published study's claims",
+        paragraphs=("Judged where this comparison holds the cells for it.",),
+        tables=(
+            PageTable(
+                title="",
+                columns=("claim", "", "outcome", "grounds"),
+                rows=tuple(
+                    (claim.name, claim.text, claim.outcome, claim.grounds)
+                    for claim in conclusions.claims
+                ),
+                text_columns=frozenset({0, 1, 2, 3}),
+            ),
+        ),
+    )
+
+
+def _trials(conclusions: Conclusions) -> Section:
+    arms = [
+        (words.cell_label(cell.cell, conclusions), words.regime_name(regime), arm)
+        for cell in conclusions.cells
+        for regime, arm in cell.arms.items()
+    ]
+    counts = tuple(
+        (label, regime, *(str(getattr(arm.counts, name)) for name in OUTCOMES))
+        for label, regime, arm in arms
+    )
+    ledger = tuple((label, regime, *_ledger(arm)) for label, regime, arm in arms)
+    pruning = tuple((label, regime, *_pruning(arm)) for label, regime, arm in arms)
+    is_folded = len(arms) > MOST_ROWS_SHOWN
+    drawings = (draw_agreement(conclusions.cells), draw_audit(conclusions.cells))
+    set_aside = tuple(
+        json.dumps(dict(item), default=str) for item in conclusions.evidence.set_aside
+    )
+    return Section(
+        name="trials",
+        title="Trials, pruning and what they took",
+        paragraphs=(
+            "Pruned and diverged trials are paid from the budget; winners come from complete "
+            "trials only. Training seconds, epochs and samples: pre-training stands in full, "
+            "though many targets may share it.",
+        ),
+        points=tuple(f"Set aside: {item}" for item in set_aside),
+        tables=(
+            PageTable(
+                title="How the budget's trials ended",
+                columns=("cell", "arm", *(name.replace("_", " ") for name in OUTCOMES)),
+                rows=counts,
+                text_columns=frozenset({0, 1}),
+                is_folded=is_folded,
+            ),
+            PageTable(
+                title="What they took (time, epochs, thousand samples)",
+                columns=(
+                    "cell",
+                    "arm",
+                    "tuning",
+                    "final fits",
+                    "beside the budget",
+                    "pre-training",
+                ),
+                rows=ledger,
+                text_columns=frozenset({0, 1}),
+                is_folded=is_folded,
+            ),
+            PageTable(
+                title="Pruning, and pruned trials that an audit trained to their end",
+                columns=("cell", "arm", "pruned", "epochs saved", "audited", "false prunes"),
+                rows=pruning,
+                text_columns=frozenset({0, 1}),
+                is_folded=is_folded,
+            ),
+        ),
+        drawings=tuple(drawing for drawing in drawings if drawing is not None),
+    )
+
+
+def _ledger(arm: ArmConclusion) -> tuple[str, ...]:
+    lines = (arm.cost.tuning, arm.cost.finals, arm.cost.beside_budget, arm.cost.pretraining)
+    return tuple(
+        f"{words.duration(line.seconds)}, {line.epochs:,}, {line.samples / 1000:,.0f}"
+        if line.epochs
+        else words.MISSING
+        for line in lines
+    )
+
+
+def _pruning(arm: ArmConclusion) -> tuple[str, ...]:
+    audit = arm.pruning
+    planned = audit.epochs_trained + audit.epochs_saved
+    return (
+        str(audit.n_pruned),
+        f"{audit.epochs_saved:,} of {planned:,}",
+        str(len(audit.audited)) if audit.audited else "none",
+        str(audit.n_false) if audit.audited else words.MISSING,
+    )
+
+
+def _gates(conclusions: Conclusions) -> Section:
+    return Section(
+        name="gates",
+        title="Sanity gates",
+        tables=(
+            PageTable(
+                title="",
+                columns=("gate", "state", "finding"),
+                rows=tuple((gate.name, gate.state, gate.finding) for gate in conclusions.gates),
+                text_columns=frozenset({0, 1, 2}),
+            ),
+        ),
+    )
+
+
+def _openings(conclusions: Conclusions) -> Section:
+    openings = sorted(conclusions.evidence.openings, key=lambda opening: opening.opened_at)
+    n_reused = sum(opening.reused for opening in openings)
+    return Section(
+        name="sealed-test",
+        title="Sealed test",
+        paragraphs=(
+            f"The sealed test was scored {len(openings) - n_reused} times; {n_reused} further "
+            "requests returned the stored result. Tuning has no access to it.",
+        ),
+        tables=(
+            PageTable(
+                title="Openings",
+                columns=("opened", "study", "recipe", "seed", "worker", "result"),
+                rows=tuple(
+                    (
+                        opening.opened_at,
+                        opening.study,
+                        opening.role,
+                        str(opening.seed_index),
+                        opening.worker,
+                        "stored" if opening.reused else "new",
+                    )
+                    for opening in openings
+                ),
+                text_columns=frozenset({0, 1, 2, 4, 5}),
+                is_folded=True,
+            ),
+        )
+        if openings
+        else (),
+    )
+
+
+def _provenance(conclusions: Conclusions) -> Section:
+    comparison = conclusions.evidence.comparison
+    facts = {
+        **dict(comparison.provenance),
+        "space fingerprint": comparison.space.get("fingerprint", words.MISSING),
+        **{
+            f"pre-training {found.key}": f"{found.n_epochs} epochs, validation macro AUROC "
+            f"{words.score(found.validation_macro_auroc)}, SHA-256 {found.sha256[:16]}"
+            for found in conclusions.evidence.pretrainings
+        },
+    }
+    return Section(
+        name="provenance",
+        title="Provenance",
+        paragraphs=(
+            "Every number on this page can be re-derived from the export bundle: "
+            "`ecgopt export`, then `ecgopt verify`.",
+        ),
+        tables=(
+            PageTable(
+                title="",
+                columns=("", ""),
+                rows=tuple((name, _plain(value)) for name, value in facts.items()),
+                text_columns=frozenset({0, 1}),
+            ),
+        ),
+    )
+
+
+def _plain(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value, default=str, ensure_ascii=False)
