@@ -10,7 +10,7 @@ degrees of freedom is narrower, but covers only 90 % (two replicates) to 94 % (t
 import math
 from dataclasses import dataclass
 
-from scipy import optimize, stats
+from scipy import optimize, special
 
 FEW = 5
 """Below this many units the run-level variance is itself hardly known."""
@@ -83,4 +83,4 @@ class MeanError:
 
 
 def _quantile(tail: float, n_values: int) -> float:
-    return float(stats.t.isf(tail, max(n_values - 1, 1)))
+    return -float(special.stdtrit(max(n_values - 1, 1), tail))

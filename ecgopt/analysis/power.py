@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy import stats
+from scipy import special, stats
 
 from ecgopt.analysis.interval import Interval, Variances
 from ecgopt.analysis.mean_error import MeanError
@@ -77,7 +77,7 @@ def chances(true_difference: float, error: MeanError, rules: Rules) -> Chances:
     room = np.maximum(rules.margin - reach, 0.0)
 
     def below(value: Float[np.ndarray, " step"]) -> Float[np.ndarray, " step"]:
-        return np.asarray(stats.norm.cdf((value - true_difference) / spread))
+        return np.asarray(special.ndtr((value - true_difference) / spread))
 
     return Chances(
         higher_wins=float(np.mean(1 - below(threshold))),

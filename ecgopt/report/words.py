@@ -1,10 +1,12 @@
 """How numbers and verdicts read, the same in every output."""
 
 import math
+import re
 
 from ecgopt.analysis.compare import CellComparison
 from ecgopt.analysis.conclude import Conclusions
 from ecgopt.analysis.evidence import CellKey, ParameterValue
+from ecgopt.analysis.interval import Interval
 from ecgopt.analysis.verdict import Verdict
 
 REGIME_NAMES = {
@@ -46,6 +48,16 @@ def interval(low: float, high: float, digits: int = 3) -> str:
     if math.isinf(low) or math.isinf(high):
         return "[unknown]"
     return f"[{signed(low, digits)}, {signed(high, digits)}]"
+
+
+def difference(found: Interval) -> str:
+    """Return a difference with its interval."""
+    return f"{signed(found.estimate)} {interval(found.low, found.high)}"
+
+
+def with_minus(text: str) -> str:
+    """Return `text` with a true minus before numbers."""
+    return re.sub(r"(?<![\w)])-(?=\d)", "−", text)
 
 
 def duration(seconds: float) -> str:
@@ -99,7 +111,7 @@ def verdict_sentence(comparison: CellComparison) -> str:
     found = comparison.interval
     if found is None:
         return "No verdict yet: no pair of final fits is complete."
-    numbers = f"{signed(found.estimate)} {interval(found.low, found.high)}"
+    numbers = difference(found)
     arm, reference = regime_name(comparison.regime), regime_name(comparison.reference)
     if comparison.verdict == "equivalent":
         return f"Equivalent: {arm} minus {reference} is {numbers}, inside ±{comparison.margin:g}."

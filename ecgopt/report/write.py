@@ -23,22 +23,27 @@ class ReportPaths:
     figures: tuple[Path, ...]
 
 
-def write_report(evidence: Evidence, workspace: Path, out: Path) -> ReportPaths:
-    """Write report.html, results.json, tables/*.csv and figures/*.svg, *.pdf under `out`.
+def write_report(
+    evidence: Evidence, workspace: Path, out: Path, *, with_pdf: bool = False
+) -> ReportPaths:
+    """Write report.html, results.json, tables/*.csv and figures/*.svg under `out`.
 
     Args:
         evidence: Of one comparison, finished or not.
         workspace: Folder that the paths of the predictions are relative to.
         out: Folder to write to, made when missing; files of an earlier report are replaced, each
             at once.
+        with_pdf: Whether to write the figures as PDF too, which takes longer than all the rest.
 
     Raises:
         UserError: `out` cannot be written.
     """
-    return write_conclusions(conclude(evidence, workspace), out)
+    return write_conclusions(conclude(evidence, workspace), out, with_pdf=with_pdf)
 
 
-def write_conclusions(conclusions: Conclusions, out: Path) -> ReportPaths:
+def write_conclusions(
+    conclusions: Conclusions, out: Path, *, with_pdf: bool = False
+) -> ReportPaths:
     """Write the report of `conclusions`; see `write_report`."""
     page = build_page(conclusions)
     drawings = [drawing for section in page.sections for drawing in section.all_drawings()]
@@ -48,10 +53,14 @@ def write_conclusions(conclusions: Conclusions, out: Path) -> ReportPaths:
             for table in all_tables(conclusions)
         )
         figures = tuple(
-            _write(out / "figures" / f"{drawing.name}.{suffix}", content)
+            _write(out / "figures" / f"{drawing.name}.svg", drawing.svg.encode())
             for drawing in drawings
-            for suffix, content in (("svg", drawing.svg.encode()), ("pdf", drawing.pdf))
         )
+        if with_pdf:
+            figures += tuple(
+                _write(out / "figures" / f"{drawing.name}.pdf", drawing.pdf())
+                for drawing in drawings
+            )
         content = json.dumps(results(conclusions), indent=1, ensure_ascii=False, allow_nan=False)
         return ReportPaths(
             html=_write(out / "report.html", render(page).encode()),

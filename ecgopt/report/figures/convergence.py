@@ -66,14 +66,14 @@ def _paint(panel: Axes, cell: CellConclusion, unit: Unit) -> None:
 def _paint_arm(panel: Axes, arm: ArmConclusion, unit: Unit, index: int, name: str) -> None:
     style = arm_style(index)
     shares = np.linspace(0.0, 1.0, 41)
-    curves, ends = [], []
+    places, curves = [], []
     for final in arm.arm.finals_by_pair("tuned").values():
         if not final.curve:
             continue
         end = len(final.curve) if unit == "epochs" else final.seconds
         steps = np.arange(1, len(final.curve) + 1) * end / len(final.curve)
         panel.plot(steps, final.curve, color=style["color"], linewidth=0.6, alpha=0.35)
-        curves.append(np.interp(shares * end, steps, final.curve))
-        ends.append(end)
-    mean_end = float(np.mean(ends))
-    panel.plot(shares * mean_end, np.mean(curves, axis=0), label=name, **style)
+        # Fits differ in length, so the mean is taken at equal shares of their schedules.
+        places.append(steps[0] + shares * (end - steps[0]))
+        curves.append(np.interp(places[-1], steps, final.curve))
+    panel.plot(np.mean(places, axis=0), np.mean(curves, axis=0), label=name, **style)

@@ -3,12 +3,14 @@
 import io
 import re
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 INK, FAINT, GRID = "#1b1f24", "#5b6470", "#dfe3e8"
 ARM_COLOURS = ("#d55e00", "#0072b2", "#009e73", "#cc79a7", "#b38600", "#2a9bd0")
@@ -50,7 +52,17 @@ class Drawing:
     """What a reader who cannot see the figure should know."""
     svg: str
     """With fixed colours, for a file of its own."""
-    pdf: bytes
+    figure: Figure
+    """What the SVG was drawn from."""
+
+    def pdf(self) -> bytes:
+        """Return the figure as PDF; embedding its font takes ten times as long as the SVG."""
+        data = io.BytesIO()
+        with _style(self.name):
+            self.figure.savefig(
+                data, format="pdf", metadata={"CreationDate": None, "Creator": "ecgopt"}
+            )
+        return data.getvalue()
 
     @property
     def inline_svg(self) -> str:
@@ -104,8 +116,7 @@ def draw(
     layout: Layout = NORMAL,
 ) -> Drawing:
     """Return the figure that `paint` draws on one panel."""
-    style: Any = {**_STYLE, "svg.hashsalt": name}  # the stubs know each key as a literal
-    with matplotlib.rc_context(style):
+    with _style(name):
         figure = Figure(figsize=(layout.width * POINT, layout.height * POINT))
         panel = figure.add_axes(
             (
@@ -116,9 +127,24 @@ def draw(
             )
         )
         paint(panel)
+        text = io.StringIO()
+        figure.savefig(text, format="svg", metadata={"Date": None, "Creator": "ecgopt"})
         return Drawing(
-            name=name, title=title, caption=caption, alt=alt, svg=_svg(figure), pdf=_pdf(figure)
+            name=name, title=title, caption=caption, alt=alt, svg=text.getvalue(), figure=figure
         )
+
+
+def _style(name: str) -> AbstractContextManager[None]:
+    style: Any = {**_STYLE, "svg.hashsalt": name}  # the stubs know each key as a literal
+    return matplotlib.rc_context(style)
+
+
+def use_plain_log_ticks(panel: Axes) -> None:
+    """Label a logarithmic x axis with plain numbers, also when it spans less than a decade."""
+    panel.set_xscale("log")
+    panel.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=6))
+    panel.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    panel.xaxis.set_minor_formatter(NullFormatter())
 
 
 def add_legend(panel: Axes) -> None:
@@ -144,15 +170,3 @@ def arm_style(index: int) -> dict[str, Any]:
 def slug(*parts: object) -> str:
     """Return a file name made of `parts`."""
     return re.sub(r"[^A-Za-z0-9]+", "-", "-".join(map(str, parts))).strip("-").lower()
-
-
-def _svg(figure: Figure) -> str:
-    text = io.StringIO()
-    figure.savefig(text, format="svg", metadata={"Date": None, "Creator": "ecgopt"})
-    return text.getvalue()
-
-
-def _pdf(figure: Figure) -> bytes:
-    data = io.BytesIO()
-    figure.savefig(data, format="pdf", metadata={"CreationDate": None, "Creator": "ecgopt"})
-    return data.getvalue()

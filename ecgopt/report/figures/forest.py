@@ -13,6 +13,7 @@ from ecgopt.report.figures.drawing import (
     FAINT,
     GRID,
     INK,
+    PAPER,
     Drawing,
     Layout,
     draw,
@@ -64,7 +65,12 @@ def _paint(
         panel.plot([interval.low, interval.high], [row, row], color=colour)
         panel.plot(interval.estimate, row, marker, color=colour, markersize=6, markeredgewidth=1.6)
         panel.annotate(
-            label, (0, row - 0.36), xycoords=("axes fraction", "data"), va="center", fontsize=9
+            label,
+            (0, row - 0.38),
+            xycoords=("axes fraction", "data"),
+            va="center",
+            fontsize=9,
+            bbox={"facecolor": PAPER, "edgecolor": "none", "pad": 0.8},
         )
     panel.set_ylim(len(found) - 0.5, -0.65)
     panel.set_yticks([])

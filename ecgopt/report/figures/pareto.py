@@ -13,6 +13,7 @@ from ecgopt.report.figures.drawing import (
     add_legend,
     draw,
     slug,
+    use_plain_log_ticks,
 )
 
 CAPTION = (
@@ -50,7 +51,7 @@ def draw_pareto(cell: CellConclusion) -> Drawing | None:
                 markersize=4.5,
                 label=words.regime_name(regime),
             )
-        panel.set_xscale("log")
+        use_plain_log_ticks(panel)
         panel.set_xlabel("training seconds")
         panel.set_ylabel("validation macro AUROC")
         add_legend(panel)

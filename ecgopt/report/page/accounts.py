@@ -35,7 +35,7 @@ def _claims(conclusions: Conclusions) -> Section | None:
                 title="",
                 columns=("claim", "", "outcome", "grounds"),
                 rows=tuple(
-                    (claim.name, claim.text, claim.outcome, claim.grounds)
+                    (claim.name, claim.text, claim.outcome, words.with_minus(claim.grounds))
                     for claim in conclusions.claims
                 ),
                 text_columns=frozenset({0, 1, 2, 3}),
@@ -79,11 +79,13 @@ def _trials(conclusions: Conclusions) -> Section:
                 is_folded=is_folded,
             ),
             PageTable(
-                title="What they took (time, epochs, thousand samples)",
+                title="What they took; seconds, and for tuning epochs and thousands of samples",
                 columns=(
                     "cell",
                     "arm",
                     "tuning",
+                    "epochs",
+                    "samples, k",
                     "final fits",
                     "beside the budget",
                     "pre-training",
@@ -105,13 +107,12 @@ def _trials(conclusions: Conclusions) -> Section:
 
 
 def _ledger(arm: ArmConclusion) -> tuple[str, ...]:
-    lines = (arm.cost.tuning, arm.cost.finals, arm.cost.beside_budget, arm.cost.pretraining)
-    return tuple(
-        f"{words.duration(line.seconds)}, {line.epochs:,}, {line.samples / 1000:,.0f}"
-        if line.epochs
-        else words.MISSING
-        for line in lines
+    cost = arm.cost
+    tuning, *others = (
+        words.duration(line.seconds) if line.epochs else words.MISSING
+        for line in (cost.tuning, cost.finals, cost.beside_budget, cost.pretraining)
     )
+    return (tuning, f"{cost.tuning.epochs:,}", f"{cost.tuning.samples / 1000:,.0f}", *others)
 
 
 def _pruning(arm: ArmConclusion) -> tuple[str, ...]:
@@ -189,8 +190,8 @@ def _provenance(conclusions: Conclusions) -> Section:
         name="provenance",
         title="Provenance",
         paragraphs=(
-            "Every number on this page can be re-derived from the export bundle: "
-            "`ecgopt export`, then `ecgopt verify`.",
+            "Every number on this page can be re-derived from the bundle that ecgopt export "
+            "writes, by ecgopt verify, without the database.",
         ),
         tables=(
             PageTable(

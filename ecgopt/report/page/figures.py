@@ -1,8 +1,10 @@
 """The page's middle part: what the figures show, kind by kind."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from ecgopt.analysis.conclude import CellConclusion, Conclusions
+from ecgopt.analysis.convergence import Convergence
 from ecgopt.report import words
 from ecgopt.report.figures import budget, convergence, cost, pareto, response, sizes, waterfall
 from ecgopt.report.figures.drawing import Drawing
@@ -10,6 +12,7 @@ from ecgopt.report.figures.importance import draw_importance
 from ecgopt.report.page.html import Gallery, PageTable, Section
 
 MOST_CELLS_DRAWN = 6
+MOST_ROWS_SHOWN = 16
 
 
 def drawn_cells(conclusions: Conclusions) -> Sequence[CellConclusion]:
@@ -23,46 +26,73 @@ def drawn_cells(conclusions: Conclusions) -> Sequence[CellConclusion]:
 
 def figure_sections(conclusions: Conclusions) -> list[Section]:
     """Return the sections that have something to show."""
-    cells = drawn_cells(conclusions)
     build = (
-        _budget(cells),
-        _response(cells),
+        _budget(conclusions),
+        _response(conclusions),
         _sizes(conclusions),
-        _convergence(cells),
-        _waterfall(conclusions, cells),
-        _pareto(cells),
+        _convergence(conclusions),
+        _waterfall(conclusions),
+        _pareto(conclusions),
         _parameters(conclusions),
-        _cost(cells),
+        _cost(conclusions),
     )
     return [section for section in build if section is not None]
 
 
 def _gallery(
+    conclusions: Conclusions,
     title: str,
     caption: str,
-    cells: Sequence[CellConclusion],
     drawing: Callable[[CellConclusion], Drawing | None],
 ) -> tuple[Gallery, ...]:
-    drawings = tuple(found for cell in cells if (found := drawing(cell)) is not None)
+    cells = drawn_cells(conclusions)
+    found = [(cell, drawn) for cell in cells if (drawn := drawing(cell)) is not None]
+    drawings = tuple(
+        replace(drawn, title=words.cell_label(cell.cell, conclusions)) for cell, drawn in found
+    )
     return (Gallery(title=title, caption=caption, drawings=drawings),) if drawings else ()
 
 
-def _budget(cells: Sequence[CellConclusion]) -> Section | None:
-    galleries = _gallery("What a budget buys", budget.CAPTION, cells, budget.draw_budget)
-    if not galleries:
-        return None
-    return Section(name="budget", title="Budget", galleries=galleries)
+def _budget(conclusions: Conclusions) -> Section | None:
+    galleries = _gallery(conclusions, "What a budget buys", budget.CAPTION, budget.draw_budget)
+    return Section(name="budget", title="Budget", galleries=galleries) if galleries else None
 
 
-def _response(cells: Sequence[CellConclusion]) -> Section | None:
-    galleries = _gallery("Learning-rate response", response.CAPTION, cells, response.draw_response)
+def _response(conclusions: Conclusions) -> Section | None:
+    galleries = _gallery(
+        conclusions, "Learning-rate response", response.CAPTION, response.draw_response
+    )
     if not galleries:
         return None
+    rows = tuple(
+        (
+            words.cell_label(cell.cell, conclusions),
+            words.regime_name(regime),
+            f"{found.best_rate:.2g}",
+            f"{found.basin[0]:.2g} to {found.basin[1]:.2g}",
+            f"{found.basin_decades:.1f}",
+            f"{found.share_good:.0%}",
+        )
+        for cell in conclusions.cells
+        for regime, arm in cell.arms.items()
+        if (found := arm.response) is not None
+    )
+    table = PageTable(
+        title="Is an arm better, or only easier to tune?",
+        columns=(
+            "cell",
+            "arm",
+            "best rate",
+            "within the margin of the best",
+            "decades",
+            "trials that good",
+        ),
+        rows=rows,
+        text_columns=frozenset({0, 1}),
+        is_folded=len(rows) > MOST_ROWS_SHOWN,
+    )
     return Section(
-        name="learning-rate",
-        title="Learning rate",
-        points=_said(cells, response.say_response),
-        galleries=galleries,
+        name="learning-rate", title="Learning rate", tables=(table,), galleries=galleries
     )
 
 
@@ -87,29 +117,57 @@ def _sizes(conclusions: Conclusions) -> Section | None:
     )
 
 
-def _convergence(cells: Sequence[CellConclusion]) -> Section | None:
+def _convergence(conclusions: Conclusions) -> Section | None:
     galleries = _gallery(
+        conclusions,
         "Score against epochs",
         convergence.CAPTION,
-        cells,
         lambda cell: convergence.draw_convergence(cell, "epochs"),
     ) + _gallery(
+        conclusions,
         "Score against seconds",
         convergence.CAPTION,
-        cells,
         lambda cell: convergence.draw_convergence(cell, "seconds"),
     )
     if not galleries:
         return None
-    return Section(
-        name="time",
-        title="Training time",
-        points=_said(cells, convergence.say_convergence),
-        galleries=galleries,
+    rows = tuple(
+        (words.cell_label(cell.cell, conclusions), words.regime_name(regime), *_times(found))
+        for cell in conclusions.cells
+        for regime, arm in cell.arms.items()
+        if (found := arm.convergence) is not None
     )
+    table = PageTable(
+        title="When final fits get there, means; their own goal is 95 % of their own gain",
+        columns=(
+            "cell",
+            "arm",
+            "epochs to own goal",
+            "common score",
+            "epochs to it",
+            "time to it",
+            "fits that reach it",
+        ),
+        rows=rows,
+        text_columns=frozenset({0, 1}),
+        is_folded=len(rows) > MOST_ROWS_SHOWN,
+    )
+    return Section(name="time", title="Training time", tables=(table,), galleries=galleries)
 
 
-def _waterfall(conclusions: Conclusions, cells: Sequence[CellConclusion]) -> Section | None:
+def _times(found: Convergence) -> tuple[str, ...]:
+    reached = [each for each in found.common_target if each is not None]
+    own = sum(each.epochs for each in found.own_best) / len(found.own_best)
+    share = f"{len(reached)} of {len(found.common_target)}"
+    if not reached:
+        return f"{own:.1f}", words.score(found.target), words.MISSING, words.MISSING, share
+    epochs = sum(each.epochs for each in reached) / len(reached)
+    seconds = sum(each.seconds for each in reached) / len(reached)
+    return f"{own:.1f}", words.score(found.target), f"{epochs:.1f}", words.duration(seconds), share
+
+
+def _waterfall(conclusions: Conclusions) -> Section | None:
+    cells = drawn_cells(conclusions)
     drawings = tuple(
         drawing
         for cell in cells
@@ -149,8 +207,10 @@ def _waterfall(conclusions: Conclusions, cells: Sequence[CellConclusion]) -> Sec
     )
 
 
-def _pareto(cells: Sequence[CellConclusion]) -> Section | None:
-    galleries = _gallery("Validation score and time", pareto.CAPTION, cells, pareto.draw_pareto)
+def _pareto(conclusions: Conclusions) -> Section | None:
+    galleries = _gallery(
+        conclusions, "Validation score and time", pareto.CAPTION, pareto.draw_pareto
+    )
     if not galleries:
         return None
     return Section(name="trade-off", title="Score against time", galleries=galleries)
@@ -207,21 +267,26 @@ def _parameters(conclusions: Conclusions) -> Section:
     )
 
 
-def _cost(cells: Sequence[CellConclusion]) -> Section | None:
-    galleries = _gallery("When transfer pays", cost.CAPTION, cells, cost.draw_cost)
+def _cost(conclusions: Conclusions) -> Section | None:
+    galleries = _gallery(conclusions, "When transfer pays", cost.CAPTION, cost.draw_cost)
     if not galleries:
         return None
-    return Section(
-        name="cost",
-        title="Cost",
-        points=_said(cells, cost.say_break_even),
-        galleries=galleries,
+    rows = tuple(
+        (
+            words.cell_label(cell.cell, conclusions, regime),
+            *(
+                "never" if count is None else f"{count:,}"
+                for count in (even.seconds, even.epochs, even.samples)
+            ),
+        )
+        for cell in conclusions.cells
+        for regime, even in cell.break_even.items()
     )
-
-
-def _said(
-    cells: Sequence[CellConclusion], say: Callable[[CellConclusion], list[str]]
-) -> tuple[str, ...]:
-    if len(cells) == 1:
-        return tuple(say(cells[0]))
-    return tuple(f"{cell.cell}. {' '.join(said)}" for cell in cells if (said := say(cell)))
+    table = PageTable(
+        title="Targets after which pre-training has paid for itself",
+        columns=("cell", "in seconds", "in epochs", "in samples"),
+        rows=rows,
+        text_columns=frozenset({0}),
+        is_folded=len(rows) > MOST_ROWS_SHOWN,
+    )
+    return Section(name="cost", title="Cost", tables=(table,), galleries=galleries)

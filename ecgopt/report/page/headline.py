@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from ecgopt.analysis.compare import CellComparison
 from ecgopt.analysis.conclude import CellConclusion, Conclusions
+from ecgopt.analysis.evidence import FinalRole
 from ecgopt.analysis.scores import ArmScores
 from ecgopt.report import words
 from ecgopt.report.figures.forest import draw_forest
@@ -82,13 +83,13 @@ def _verdict_table(conclusions: Conclusions) -> PageTable:
         for cell in conclusions.cells
         for found in cell.comparisons
     )
-    columns = ("cell", *published, f"tuned {reference}", f"tuned {arm}", "difference", "interval",
-               "verdict", "p, Holm", "pairs won", "to decide")  # fmt: skip
+    columns = ("cell", "verdict", "difference", *published, f"tuned {reference}", f"tuned {arm}",
+               "p, Holm", "pairs won", "to decide")  # fmt: skip
     return PageTable(
         title="Test macro AUROC, means over replicates and seeds",
         columns=columns,
         rows=rows,
-        text_columns=frozenset({0, columns.index("verdict")}),
+        text_columns=frozenset({0, 1}),
         is_folded=len(rows) > MOST_ROWS_SHOWN,
     )
 
@@ -97,19 +98,14 @@ def _verdict_row(
     conclusions: Conclusions, cell: CellConclusion, found: CellComparison, *, has_published: bool
 ) -> tuple[str, ...]:
     reference, arm = cell.arms[found.reference], cell.arms[found.regime]
-    roles: Sequence[str] = ("published", "tuned") if has_published else ("tuned",)
-    scores = [
-        words.score(each.test_score("published" if role == "published" else "tuned"))
-        for role in roles
-        for each in (reference, arm)
-    ]
+    roles: Sequence[FinalRole] = ("published", "tuned") if has_published else ("tuned",)
+    scores = [words.score(each.test_score(role)) for role in roles for each in (reference, arm)]
     interval = found.interval
     return (
         words.cell_label(cell.cell, conclusions, found.regime),
-        *scores,
-        words.signed(interval.estimate) if interval else words.MISSING,
-        words.interval(interval.low, interval.high) if interval else words.MISSING,
         words.verdict_of(found),
+        words.difference(interval) if interval else words.MISSING,
+        *scores,
         words.p_value(found.corrected.difference) if found.corrected else words.MISSING,
         f"{found.share_won:.0%}" if interval else words.MISSING,
         _to_decide(found),
@@ -120,8 +116,8 @@ def _to_decide(found: CellComparison) -> str:
     if found.verdict != "undecided" or found.interval is None:
         return words.MISSING
     if found.further_replicates is None:
-        return "not by replicates"
-    return f"+{found.further_replicates} replicate{'s' * (found.further_replicates != 1)}"
+        return "not so"
+    return f"+{found.further_replicates} repl."
 
 
 def score_section(conclusions: Conclusions) -> Section | None:
