@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Float64, Int16
 
 from ecgopt.data.resample import rational_ratio, resample, resampled_length
+from ecgopt.data.signal_quality import flat_and_saturated
 from ecgopt.data.signals import LEADS, RawSignal
 from ecgopt.errors import DataError, RecordError
 
@@ -64,7 +65,9 @@ class Conditioned:
     clipped_samples: int
     """Samples beyond the range of 16-bit microvolts, set to its ends."""
     flat_leads: int
-    """Leads whose stored samples are all equal."""
+    """Leads that never change within the kept part."""
+    saturated_leads: int
+    """Leads that rest at the end of their range within the kept part."""
     signal_hash: str
     """Hash of the stored samples: equal for two copies of one recording."""
 
@@ -95,10 +98,12 @@ def condition(raw: RawSignal, settings: PrepareSettings, *, record: str) -> Cond
     repaired, n_repaired = repair_missing(microvolts, record=record)
     kept = min(length, settings.n_samples)
     start = (length - kept) // 2 if settings.longer == "centre" else 0
-    stored, n_clipped = _to_int16(resample(repaired, *ratio, start=start, n=kept))
-    flat = int((stored == stored[:, :1]).all(axis=1).sum())
-    if flat == len(LEADS):
+    flat, saturated = flat_and_saturated(
+        _source_part(repaired, *ratio, start=start, n=kept), raw.sampling_rate_hz
+    )
+    if flat.all():
         return LeftOut("all leads are flat")
+    stored, n_clipped = _to_int16(resample(repaired, *ratio, start=start, n=kept))
     padded = settings.n_samples - kept
     if padded:
         stored = np.pad(stored, ((0, 0), (0, padded)))
@@ -110,9 +115,18 @@ def condition(raw: RawSignal, settings: PrepareSettings, *, record: str) -> Cond
         padded_samples=padded,
         repaired_samples=n_repaired,
         clipped_samples=n_clipped,
-        flat_leads=flat,
+        flat_leads=int(flat.sum()),
+        saturated_leads=int(saturated.sum()),
         signal_hash=hashlib.blake2b(stored.tobytes(), digest_size=8).hexdigest(),
     )
+
+
+def _source_part(
+    microvolts: Float64[np.ndarray, "lead time"], up: int, down: int, *, start: int, n: int
+) -> Float64[np.ndarray, "lead part"]:
+    """Return the samples that lie where the resampled ones from `start` to `start + n` do."""
+    first, last = start * down // up, -(-(start + n) * down // up)
+    return microvolts[:, first:last]
 
 
 def _lead_order(leads: tuple[str, ...]) -> list[int] | LeftOut:

@@ -50,8 +50,12 @@ def label_overlap(upstream: LabelSet, downstream: LabelSet) -> LabelOverlap:
 
 
 def _findings(labels: LabelSet, name: str) -> frozenset[str]:
-    concepts = _concept_of_code()
-    return frozenset(concepts.get(code, code) for code in labels.codes_of(name))
+    return frozenset(finding_of(code) for code in labels.codes_of(name))
+
+
+def finding_of(code: str) -> str:
+    """Return the short name of the finding that `code` states in any system, else `code`."""
+    return _concept_of_code().get(code, code)
 
 
 @cache

@@ -1,6 +1,7 @@
 """A prepared data set on disk: memory-mapped signals, a table of records, and a manifest."""
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 SIGNALS = "signals.npy"
 RECORDS = "records.parquet"
 MANIFEST = "manifest.json"
+_FINGERPRINT = re.compile(r"-[0-9a-f]{12}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,3 +83,18 @@ def open_prepared(folder: Path) -> PreparedSet:
     if signals.dtype != np.int16 or signals.ndim != 3 or len(signals) != len(records):
         raise DataError(f"{folder} is a damaged prepared set; remove it and prepare again")
     return PreparedSet(folder, fingerprint, signals, records, manifest)
+
+
+def find_prepared(folder: Path, name: str) -> Path:
+    """Return the folder of the newest prepared set of the data set `name` below `folder`.
+
+    Raises:
+        DataError: there is none; the message says how to make one.
+    """
+    found = [path for path in folder.glob(f"{name}-*") if (path / MANIFEST).exists()]
+    found = [path for path in found if _FINGERPRINT.fullmatch(path.name.removeprefix(name))]
+    if not found:
+        raise DataError(
+            f"{name} is not prepared in {folder}; run `ecgopt data prepare {name} --from DIR`"
+        )
+    return max(found, key=lambda path: ((path / MANIFEST).stat().st_mtime, path.name))

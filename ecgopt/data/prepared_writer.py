@@ -127,5 +127,6 @@ def _row(kept: Kept) -> dict[str, Any]:
         "repaired_samples": stored.repaired_samples,
         "clipped_samples": stored.clipped_samples,
         "flat_leads": stored.flat_leads,
+        "saturated_leads": stored.saturated_leads,
         "signal_hash": stored.signal_hash,
     }

@@ -1,0 +1,252 @@
+"""`ecgopt data`: list, fetch, prepare, check and show data sets."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import App, Parameter
+
+from ecgopt.cli.data_output import (
+    cell,
+    counts_table,
+    described,
+    fetch_bar,
+    new_table,
+    open_console,
+    prepared_folder,
+    progress_bar,
+    raw_folder,
+    raw_folders,
+)
+
+app = App(name="data", help="List, fetch, prepare, check and show data sets.")
+
+Folders = Annotated[list[Path] | None, Parameter(name="--from", consume_multiple=True, negative="")]
+
+
+@app.command(name="list")
+def list_(name: str | None = None, *, json: bool = False) -> None:
+    """List every data set, or all that is known of one.
+
+    Example: `ecgopt data list georgia`
+
+    Args:
+        name: Show this data set alone, with citation and address.
+        json: Print JSON instead of a table.
+    """
+    from ecgopt.data.catalog import dataset_info, source_names
+
+    console = open_console()
+    names = source_names() if name is None else (name,)
+    rows = [described(dataset_info(each)) for each in names]
+    if json:
+        import json as json_module
+
+        console.print_json(json_module.dumps(rows if name is None else rows[0]))
+    elif name is not None:
+        table = new_table("", "", header=False)
+        for key, value in rows[0].items():
+            table.add_row(key.replace("_", " "), cell(value))
+        console.print(table)
+    else:
+        figures = ("name", "records", "patients", "rates_hz", "seconds", "size_gb", "licence")
+        columns = (*figures, "label_sets", "present", "prepared")
+        table = new_table(*(column.replace("_", " ") for column in columns))
+        for row in rows:
+            cells = {column: cell(row[column]) for column in columns}
+            if console.is_terminal:
+                cells["label_sets"] = cells["label_sets"].replace(", ", "\n")
+            table.add_row(*cells.values())
+        console.print(table)
+        console.print("`ecgopt data list NAME` adds citation and address.", style="dim")
+
+
+@app.command
+def fetch(
+    name: str,
+    *,
+    to: Path | None = None,
+    mirror: str | None = None,
+    archive: bool = False,
+    connections: int = 8,
+) -> None:
+    """Fetch a data set: in parallel, checked against its checksums, resumed where it broke.
+
+    Example: `ecgopt data fetch ptbxl --mirror https://physionet-open.s3.amazonaws.com/ptb-xl/1.0.3`
+
+    Args:
+        name: Name in `ecgopt data list`.
+        to: Folder for the files; by default `data/NAME` in the workspace.
+        mirror: Address below which the files lie as at their publisher.
+        archive: Fetch the publisher's one zip file, where there is one.
+        connections: Files fetched at once.
+    """
+    from ecgopt.data.catalog import dataset_info
+    from ecgopt.data.download import FetchSettings
+    from ecgopt.data.download import fetch as fetch_files
+
+    folder = to or raw_folder(name)
+    settings = FetchSettings(mirror=mirror, archive=archive, connections=connections)
+    with fetch_bar(name) as on_change:
+        done = fetch_files(dataset_info(name), folder, settings, on_change=on_change)
+    megabytes = done.bytes_received / 1e6
+    open_console().print(
+        f"{name}: {done.files_done} files in {folder}, {megabytes:.1f} MB received"
+    )
+
+
+@app.command
+def prepare(  # noqa: PLR0913 one parameter per option
+    name: str,
+    *,
+    from_: Folders = None,
+    to: Path | None = None,
+    rate: int = 100,
+    seconds: float = 10.0,
+    longer: Literal["first", "centre"] = "first",
+    shorter: Literal["drop", "pad"] = "drop",
+    broken: Literal["stop", "drop"] = "stop",
+    processes: int | None = None,
+) -> None:
+    """Read, resample and store a data set for fast opening; the same request is done once.
+
+    Example: `ecgopt data prepare ptbxl --from /data/ptb-xl-1.0.3`
+
+    Args:
+        name: Name in `ecgopt data list`, or a description `own.toml`.
+        from_: Folders of the raw records; by default `data/NAME` in the workspace.
+        to: Folder of prepared sets; by default `prepared` in the workspace.
+        rate: Samples per second.
+        seconds: Length of every record.
+        longer: Which part of longer records stays.
+        shorter: Leave shorter records out, or append zeros.
+        broken: Stop at a damaged record, or leave it out and count it.
+        processes: Processes that read; by default one per core.
+    """
+    import os
+
+    from ecgopt.data.prepare import PrepareSettings
+    from ecgopt.data.prepare import prepare as prepare_set
+
+    settings = PrepareSettings(
+        sampling_rate_hz=rate, seconds=seconds, longer=longer, shorter=shorter, broken=broken
+    )
+    with progress_bar(f"preparing {name}") as on_progress:
+        prepared = prepare_set(
+            name,
+            raw_folders(name, from_),
+            to or prepared_folder(),
+            settings,
+            n_processes=processes or len(os.sched_getaffinity(0)),
+            on_progress=on_progress,
+        )
+    console = open_console()
+    console.print(counts_table(prepared.manifest["counts"], prepared.manifest["dropped_reasons"]))
+    console.print(f"{len(prepared)} records in {prepared.folder}")
+
+
+@app.command
+def check(name: str, *, labels: str | None = None, to: Path | None = None) -> None:
+    """Count records, classes, patients and folds of a prepared set, and name what is doubtful.
+
+    Example: `ecgopt data check ptbxl --labels ptbxl_rhythm`
+
+    Args:
+        name: Name in `ecgopt data list`, or a description `own.toml`.
+        labels: Label set; by default the first that fits the data set.
+        to: Folder of prepared sets; by default `prepared` in the workspace.
+    """
+    from ecgopt.data.catalog import dataset_info, source
+    from ecgopt.data.check import check as check_set
+    from ecgopt.data.labels import label_set
+    from ecgopt.data.prepared import find_prepared, open_prepared
+
+    prepared = open_prepared(find_prepared(to or prepared_folder(), source(name).name))
+    chosen = labels or (name if name.endswith(".toml") else dataset_info(name).labels[0])
+    found = check_set(prepared, label_set(chosen))
+    console = open_console()
+    console.print(counts_table(found.counts, found.dropped_reasons))
+    classes = new_table("class", "records", "share", title=f"label set {chosen}")
+    for label, count in found.positives.items():
+        classes.add_row(label, str(count), f"{count / len(prepared):.1%}")
+    classes.add_row(
+        "(none of them)", str(found.unlabelled), f"{found.unlabelled / len(prepared):.1%}"
+    )
+    console.print(classes)
+    if found.records_per_fold:
+        folds = new_table("fold", "records", "patients")
+        for fold, count in found.records_per_fold.items():
+            folds.add_row(str(fold), str(count), str(found.patients_per_fold[fold]))
+        console.print(folds)
+    console.print(
+        f"{found.patients} patients, {found.without_age} records without age, "
+        f"{found.without_sex} without sex"
+    )
+    named = (("equal signals", ["=".join(g) for g in found.duplicates]), ("flat", found.flat))
+    for kind, records in (*named, ("saturated", found.saturated)):
+        if records:
+            more = f" and {len(records) - 10} more" if len(records) > 10 else ""
+            console.print(f"{kind}: {', '.join(records[:10])}{more}")
+    for warning in found.warnings:
+        console.print(f"warning: {warning}", style="yellow")
+
+
+@app.command
+def show(
+    name: str,
+    record: str,
+    *,
+    from_: Folders = None,
+    to: Path | None = None,
+    out: Path | None = None,
+) -> None:
+    """Draw the twelve leads of a record on ECG paper.
+
+    Example: `ecgopt data show ptbxl 00001 --out record.svg`
+
+    Args:
+        name: Name in `ecgopt data list`, or a description `own.toml`.
+        record: Name of the record.
+        from_: Folders of raw records: draw the file itself; by default the prepared record.
+        to: Folder of prepared sets; by default `prepared` in the workspace.
+        out: Picture to write, .svg, .png or .pdf; by default NAME-RECORD.svg.
+    """
+    from ecgopt.data.catalog import source
+    from ecgopt.data.ecg_paper import save_ecg_page
+    from ecgopt.data.prepared import find_prepared, open_prepared
+    from ecgopt.data.record_pages import prepared_page, raw_page
+
+    reader = source(name)
+    if from_:
+        page = raw_page(reader, from_, record)
+    else:
+        folder = find_prepared(to or prepared_folder(), reader.name)
+        page = prepared_page(open_prepared(folder), record)
+    path = out or Path(f"{reader.name}-{record.replace('/', '_')}.svg")
+    save_ecg_page(page, path)
+    open_console().print(f"{page.title}: {page.subtitle}")
+    open_console().print(f"wrote {path}")
+
+
+@app.command
+def overlap(upstream: str, downstream: str) -> None:
+    """Show which classes of a downstream label set an upstream one has already taught.
+
+    Example: `ecgopt data overlap ptbxl_superclass cpsc2018`
+
+    Args:
+        upstream: Label set of the pre-training.
+        downstream: Label set of the comparison.
+    """
+    from ecgopt.data.labels import label_set
+    from ecgopt.data.overlap import label_overlap
+
+    taught, asked = label_set(upstream), label_set(downstream)
+    found = label_overlap(taught, asked)
+    table = new_table("downstream class", "upstream classes", "relation")
+    for target in asked.classes:
+        same = [a for a, b in found.same if b == target]
+        related = [a for a, b in found.related if b == target]
+        relation = "same" if same else "partly" if related else "new"
+        table.add_row(target, ", ".join(same + related), relation)
+    open_console().print(table)
+    open_console().print(f"{found.share:.0%} of the downstream classes are known upstream")

@@ -1,0 +1,167 @@
+"""What `ecgopt data` prints: tables, progress, and plain lines where nobody watches."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+    from ecgopt.data.catalog import DatasetInfo
+    from ecgopt.data.download import FetchProgress
+
+
+def described(info: "DatasetInfo") -> dict[str, Any]:
+    """Return what is published about a data set and what of it is here."""
+    return {
+        "name": info.name,
+        "title": info.title,
+        "records": info.records,
+        "patients": info.patients,
+        "rates_hz": list(info.rates_hz),
+        "leads": 12,
+        "seconds": info.seconds,
+        "size_gb": info.size_gb,
+        "label_sets": list(info.labels),
+        "licence": info.licence,
+        "citation": info.citation,
+        "doi": info.doi,
+        "home": info.home,
+        "fetchable": info.download is not None,
+        "present": _is_present(info.name),
+        "prepared": _is_prepared(info.name),
+    }
+
+
+def _is_present(name: str) -> bool:
+    folder = raw_folder(name)
+    return folder.is_dir() and any(path.name != ".parts" for path in folder.iterdir())
+
+
+def _is_prepared(name: str) -> bool:
+    from ecgopt.data.prepared import find_prepared
+    from ecgopt.errors import DataError
+
+    try:
+        find_prepared(prepared_folder(), name)
+    except DataError:
+        return False
+    return True
+
+
+def cell(value: object) -> str:
+    """Return a value of `described` as text."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, list):
+        return ", ".join(str(item) for item in value)
+    return "-" if value is None or value == "" else str(value)
+
+
+def raw_folder(name: str) -> Path:
+    """Return where `fetch` puts the data set `name` by default."""
+    from ecgopt.tuning.workspace import default_workspace
+
+    return default_workspace().raw_data / name
+
+
+def prepared_folder() -> Path:
+    """Return the folder of prepared sets in the workspace."""
+    from ecgopt.tuning.workspace import default_workspace
+
+    return default_workspace().prepared_data
+
+
+def raw_folders(name: str, given: list[Path] | None) -> Sequence[Path]:
+    """Return the folders to read from: those given, else the default one."""
+    if given:
+        return given
+    # A description of own data names its folder itself.
+    return [] if name.endswith(".toml") else [raw_folder(name)]
+
+
+def open_console() -> "Console":
+    """Return a console that wraps lines for a person and never for a file or a pipe."""
+    from rich.console import Console
+
+    # No markup: names and reasons come from files and may hold brackets.
+    console = Console(highlight=False, markup=False, emoji=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, markup=False, emoji=False, width=10_000, soft_wrap=True)
+    return console
+
+
+def new_table(*columns: str, title: str | None = None, header: bool = True) -> "Table":
+    """Return an empty table: ruled in a terminal, aligned text elsewhere."""
+    from rich import box
+    from rich.table import Table
+
+    plain = not open_console().is_terminal
+    table = Table(
+        title=title,
+        title_justify="left",
+        show_header=header,
+        box=None if plain else box.SIMPLE_HEAD,
+        pad_edge=False,
+        collapse_padding=True,
+    )
+    for column in columns:
+        numeric = column in {"records", "patients", "share", "count", "size gb"}
+        table.add_column(
+            column,
+            justify="right" if numeric else "left",
+            overflow="fold",
+            no_wrap=column in {"name", "label sets", "class"},
+        )
+    return table
+
+
+def counts_table(counts: Mapping[str, int], reasons: Mapping[str, int]) -> "Table":
+    """Return what became of the records found: kept, cut, padded, dropped, and why."""
+    table = new_table("outcome", "count", "reason")
+    for outcome, count in counts.items():
+        if count or outcome in {"found", "kept", "cut", "padded", "dropped"}:
+            table.add_row(outcome.replace("_", " "), f"{count:,}", "")
+    for reason, count in reasons.items():
+        table.add_row("  dropped", f"{count:,}", reason)
+    return table
+
+
+@contextmanager
+def progress_bar(title: str) -> Iterator[Callable[[int, int], None] | None]:
+    """Give a progress callback; None where nobody watches."""
+    console = open_console()
+    if not console.is_terminal:
+        yield None
+        return
+    from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
+
+    columns = (*Progress.get_default_columns()[:3], MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task(title, total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)
+
+
+@contextmanager
+def fetch_bar(name: str) -> "Iterator[Callable[[FetchProgress], None] | None]":
+    """Give a callback for `fetch`; None where nobody watches."""
+    console = open_console()
+    if not console.is_terminal:
+        yield None
+        return
+    from rich.progress import MofNCompleteColumn, Progress, TextColumn
+
+    columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn())
+    received = TextColumn("{task.fields[megabytes]:.1f} MB")
+    with Progress(*columns, received, console=console, transient=True) as progress:
+        task = progress.add_task(f"fetching {name}", total=None, megabytes=0.0)
+        yield lambda state: progress.update(
+            task,
+            completed=state.files_done,
+            total=state.files_total,
+            megabytes=state.bytes_received / 1e6,
+        )

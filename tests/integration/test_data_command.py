@@ -1,0 +1,129 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from ecg_files import real
+from file_server import file_server
+from made_sets import make_own
+
+from ecgopt.cli.data import app
+from ecgopt.errors import DataError, UserError
+
+
+@pytest.fixture(autouse=True)
+def workspace(tmp_path, monkeypatch):
+    monkeypatch.setenv("ECGOPT_WORKSPACE", str(tmp_path / "storage"))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "storage"
+
+
+def run(line: str | list[str]) -> None:
+    app(line, result_action="return_value")
+
+
+def test_list_shows_every_set_as_one_plain_line_where_nobody_watches(capsys):
+    run("list")
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1].split()[:3] == ["ptbxl", "21,799", "18,869"]
+    assert any(line.startswith("georgia") and "10,344" in line for line in lines)
+    assert "\x1b" not in "".join(lines)
+
+
+def test_list_of_one_set_has_licence_citation_and_address(capsys):
+    run("list georgia")
+    text = capsys.readouterr().out
+    for words in ("CC BY 4.0", "Perez Alday", "https://physionet.org", "10.13026/34va-7q14"):
+        assert words in text
+
+
+def test_list_as_json_says_what_is_here(capsys, workspace):
+    run("list code15 --json")
+    before = json.loads(capsys.readouterr().out)
+    (workspace / "data" / "code15").mkdir(parents=True)
+    (workspace / "data" / "code15" / "x.hea").write_text("")
+    run(["prepare", "code15", "--from", str(real("chagas2025_code15")), "--processes", "1"])
+    capsys.readouterr()
+    run("list code15 --json")
+    after = json.loads(capsys.readouterr().out)
+    assert (before["present"], before["prepared"]) == (False, False)
+    assert (after["present"], after["prepared"]) == (True, True)
+
+
+def test_prepare_ends_with_a_table_of_kept_cut_padded_and_dropped(capsys):
+    run(["prepare", "code15", "--from", str(real("chagas2025_code15")), "--processes", "1"])
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["found", "39"] in rows
+    assert ["kept", "13"] in rows
+    assert ["dropped", "24", "shorter", "than", "10", "s"] in rows
+
+
+def test_check_names_classes_duplicates_and_warnings(capsys):
+    folders = [str(real("ptbxl_native")), str(real("ptbxl_resampled100"))]
+    run(["prepare", "ptbxl", "--from", *folders, "--processes", "1"])
+    run("check ptbxl")
+    text = capsys.readouterr().out
+    assert "label set ptbxl_superclass" in text
+    assert "00459=00460" in text
+    assert "warning: 1 groups of records have equal signals" in text
+
+
+def test_check_before_prepare_says_what_to_run():
+    with pytest.raises(DataError, match="run `ecgopt data prepare ptbxl --from DIR`"):
+        run("check ptbxl")
+
+
+def test_show_draws_a_raw_and_a_prepared_record(capsys, tmp_path):
+    folder = str(real("cinc2021_deeppsp"))
+    run(["show", "georgia", "E07502", "--from", folder, "--out", "raw.png"])
+    run(["prepare", "georgia", "--from", folder, "--processes", "1"])
+    run("show georgia E07502")
+    assert Path("raw.png").read_bytes().startswith(b"\x89PNG")
+    assert "georgia-E07502.svg" in capsys.readouterr().out
+    assert Path("georgia-E07502.svg").exists()
+
+
+def test_own_data_run_through_all_verbs(capsys, tmp_path):
+    path = str(make_own(tmp_path / "own"))
+    run(["prepare", path, "--processes", "1"])
+    run(["check", path])
+    run(["show", path, "ward0/ecg0"])
+    text = capsys.readouterr().out
+    assert "AF" in text
+    assert "wrote clinic-ward0_ecg0.svg" in text
+
+
+def test_overlap_of_two_label_sets_is_shown(capsys):
+    run("overlap ptbxl_superclass cpsc2018")
+    text = capsys.readouterr().out
+    assert "44% of the downstream classes are known upstream" in text
+
+
+def test_fetch_goes_to_the_workspace(capsys, workspace):
+    with file_server() as server:
+        server.files["training/georgia/E00001.hea"] = b"header"
+        server.add_checksums()
+        run(["fetch", "georgia", "--mirror", server.address])
+    assert (workspace / "data/georgia/training/georgia/E00001.hea").read_bytes() == b"header"
+    assert "2 files in" in capsys.readouterr().out
+
+
+def test_unknown_name_names_the_nearest():
+    with pytest.raises(UserError, match="did you mean 'georgia'"):
+        run("list georgie")
+
+
+@pytest.mark.parametrize("verb", ["list", "fetch", "prepare", "check", "show", "overlap"])
+def test_help_of_every_verb_has_an_example(verb, capsys):
+    app([verb, "--help"], result_action="return_value")
+    assert f"ecgopt data {verb} " in capsys.readouterr().out
+
+
+def test_command_module_imports_neither_numpy_nor_pandas():
+    code = (
+        "import sys, ecgopt.cli.data; print(sorted({'numpy', 'pandas', 'rich'} & {*sys.modules}))"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "numpy" not in found.stdout
+    assert "pandas" not in found.stdout
