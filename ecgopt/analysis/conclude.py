@@ -12,6 +12,7 @@ from ecgopt.analysis.compare import CellComparison, compare_cells
 from ecgopt.analysis.convergence import Convergence, common_target, converge
 from ecgopt.analysis.cost import ArmCost, BreakEven, arm_cost, break_even
 from ecgopt.analysis.curves import BudgetCrossover, BudgetCurve, arm_curve, budget_crossover
+from ecgopt.analysis.equal_spend import EqualSpend, equal_spend
 from ecgopt.analysis.evidence import CellKey, Evidence, FinalEvidence, FinalRole, TrialEvidence
 from ecgopt.analysis.gates import Gate, check_gates
 from ecgopt.analysis.importance import parameter_importance
@@ -60,6 +61,8 @@ class CellConclusion:
     """The same comparisons with the published recipe in both arms."""
     crossovers: Mapping[str, BudgetCrossover]
     break_even: Mapping[str, BreakEven]
+    equal_spend: tuple[EqualSpend, ...]
+    """The arms at equal epochs and at equal seconds."""
     waterfalls: Mapping[str, tuple[Step, ...]]
 
 
@@ -198,5 +201,11 @@ def _conclude_cell(
         break_even={
             regime: break_even(arms[reference].cost, arms[regime].cost) for regime in others
         },
+        equal_spend=_equal_spend({regime: arm.arm for regime, arm in arms.items()}),
         waterfalls={regime: waterfall(arms[reference].arm, arms[regime].arm) for regime in others},
     )
+
+
+def _equal_spend(arms: Mapping[str, Arm]) -> tuple[EqualSpend, ...]:
+    found = (equal_spend(arms, "epochs"), equal_spend(arms, "seconds"))
+    return tuple(each for each in found if each is not None)

@@ -1,13 +1,17 @@
-"""results.json: every number of the report, for programs."""
+"""results.json: every number of the report, for programs and for `ecgopt verify`."""
 
+import dataclasses
 import math
+from collections.abc import Mapping
 from typing import Any
 
-from ecgopt.analysis.arms import count_trials
+import numpy as np
+
+from ecgopt.analysis.arms import budget_trials, count_trials
 from ecgopt.analysis.compare import CellComparison
 from ecgopt.analysis.conclude import ArmConclusion, CellConclusion, Conclusions
-from ecgopt.analysis.cost import ArmCost, Cost
 from ecgopt.analysis.evidence import FinalEvidence, StudyEvidence
+from ecgopt.analysis.sizes import SizeLadder
 
 FORMAT = 1
 """Grows when a key of results.json changes its meaning."""
@@ -16,74 +20,77 @@ FORMAT = 1
 def results(conclusions: Conclusions) -> dict[str, Any]:
     """Return the conclusions as plain JSON data; numbers that do not exist are null."""
     comparison = conclusions.evidence.comparison
-    content = {
-        "format": FORMAT,
-        "comparison": {
-            "name": comparison.name,
-            "question": comparison.question,
-            "margin": comparison.margin,
-            "confidence": comparison.confidence,
-            "regimes": list(comparison.regimes),
-            "budget": {
-                "trials": comparison.budget.trials,
-                "final_seeds": comparison.budget.final_seeds,
-                "replicates": comparison.budget.replicates,
+    content: dict[str, Any] = _plain(
+        {
+            "format": FORMAT,
+            "comparison": {
+                "name": comparison.name,
+                "question": comparison.question,
+                "margin": comparison.margin,
+                "confidence": comparison.confidence,
+                "regimes": comparison.regimes,
+                "budget": comparison.budget,
+                "space": comparison.space,
             },
-            "space": dict(comparison.space),
-        },
-        "cells": [_cell(cell) for cell in conclusions.cells],
-        "provenance": dict(comparison.provenance),
-    }
-    finite: dict[str, Any] = _without_nan(content)
-    return finite
+            "cells": [_cell(cell) for cell in conclusions.cells],
+            "pooled": conclusions.pooled,
+            "size_ladders": [_ladder(ladder) for ladder in conclusions.ladders],
+            "claims": conclusions.claims,
+            "gates": conclusions.gates,
+            "provenance": comparison.provenance,
+        }
+    )
+    return content
 
 
 def _cell(cell: CellConclusion) -> dict[str, Any]:
     return {
-        "cell": {
-            "upstream": cell.cell.upstream,
-            "downstream": cell.cell.downstream,
-            "model": cell.cell.model,
-            "n_train": cell.cell.n_train,
-        },
+        "cell": cell.cell,
         "regimes": {regime: _arm(arm) for regime, arm in cell.arms.items()},
         "comparisons": [_comparison(found) for found in cell.comparisons],
         "published_comparisons": [_comparison(found) for found in cell.published],
-        "budget_crossover": {
-            regime: {"leader": crossover.leader, "since_trials": crossover.since_trials}
-            for regime, crossover in cell.crossovers.items()
-        },
-        "break_even_targets": {
-            regime: {"seconds": even.seconds, "epochs": even.epochs, "samples": even.samples}
-            for regime, even in cell.break_even.items()
-        },
+        "budget_crossover": cell.crossovers,
+        "break_even_targets": cell.break_even,
+        "equal_spend": cell.equal_spend,
+        "waterfall": cell.waterfalls,
     }
 
 
 def _arm(arm: ArmConclusion) -> dict[str, Any]:
-    counts = arm.counts
+    response = arm.response
     return {
-        "counts": {name: getattr(counts, name) for name in counts.__dataclass_fields__},
+        "counts": arm.counts,
         "test_macro_auroc": arm.test_score(),
         "test_macro_auroc_published": arm.test_score("published"),
+        "scores": arm.scores,
         "replicates": [_replicate(arm, study) for study in arm.arm.studies],
-        "cost": _arm_cost(arm.cost),
+        "budget_curve": arm.curve,
+        "learning_rate": response
+        and {
+            "best": response.best_rate,
+            "basin": response.basin,
+            "basin_decades": response.basin_decades,
+            "share_good": response.share_good,
+        },
+        "convergence": arm.convergence,
+        "importance": arm.importance,
+        "pruning": arm.pruning,
+        "cost": arm.cost,
     }
 
 
 def _replicate(arm: ArmConclusion, study: StudyEvidence) -> dict[str, Any]:
     winner = arm.winners.get(study.replicate)
-    counts = count_trials(trial for trial in study.trials if trial.recipe in ("tuned", "published"))
     finals = [final for final in arm.arm.finals if final.replicate == study.replicate]
     return {
         "replicate": study.replicate,
         "study": study.study,
-        "counts": {name: getattr(counts, name) for name in counts.__dataclass_fields__},
+        "counts": count_trials(budget_trials(study.trials)),
         "winner": winner
         and {
             "trial": winner.number,
             "recipe": winner.recipe,
-            "parameters": dict(winner.parameters),
+            "parameters": winner.parameters,
             "validation_macro_auroc": winner.value,
         },
         "finals": [_final(f) for f in sorted(finals, key=lambda f: (f.role, f.seed_index))],
@@ -97,8 +104,8 @@ def _final(final: FinalEvidence) -> dict[str, Any]:
         "seed": final.seed,
         "trial": final.trial_number,
         "test_macro_auroc": final.metrics["macro_auroc"],
-        "metrics": dict(final.metrics),
-        "left_out_labels": list(final.left_out),
+        "metrics": final.metrics,
+        "left_out_labels": final.left_out,
         "predictions_sha256": final.predictions_sha256,
     }
 
@@ -113,12 +120,7 @@ def _comparison(found: CellComparison) -> dict[str, Any]:
         "interval": interval and [interval.low, interval.high],
         "confidence": interval and interval.confidence,
         "standard_error": interval and interval.error.standard_error,
-        "standard_deviations": interval
-        and {
-            "seeds": interval.variances.seeds,
-            "replicates": interval.variances.replicates,
-            "patients": interval.variances.patients,
-        },
+        "standard_deviations": interval and interval.variances,
         "n_replicates": found.n_replicates,
         "n_pairs": len(found.differences),
         "n_patients": interval and interval.error.n_patients,
@@ -130,28 +132,25 @@ def _comparison(found: CellComparison) -> dict[str, Any]:
         "margin": found.margin,
         "verdict": found.verdict,
         "further_replicates": found.further_replicates,
-        "caveats": list(found.caveats),
+        "caveats": found.caveats,
     }
 
 
-def _arm_cost(cost: ArmCost) -> dict[str, Any]:
-    return {
-        "tuning": _cost(cost.tuning),
-        "finals": _cost(cost.finals),
-        "beside_budget": _cost(cost.beside_budget),
-        "pretraining": _cost(cost.pretraining),
-    }
+def _ladder(ladder: SizeLadder) -> dict[str, Any]:
+    names = [field.name for field in dataclasses.fields(ladder) if field.name != "points"]
+    return {"sizes": ladder.sizes, **{name: getattr(ladder, name) for name in names}}
 
 
-def _cost(cost: Cost) -> dict[str, Any]:
-    return {"seconds": cost.seconds, "epochs": cost.epochs, "samples": cost.samples}
-
-
-def _without_nan(value: Any) -> Any:  # noqa: ANN401 - JSON data of any shape
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if isinstance(value, dict):
-        return {str(key): _without_nan(part) for key, part in value.items()}
+def _plain(value: Any) -> Any:  # noqa: ANN401 - conclusions of any shape become JSON data
+    """Return `value` with records as objects, arrays as lists, and no NaN or infinity."""
+    if isinstance(value, np.ndarray):
+        return _plain(value.tolist())
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else None
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): _plain(part) for key, part in value.items()}
     if isinstance(value, list | tuple):
-        return [_without_nan(part) for part in value]
+        return [_plain(part) for part in value]
     return value

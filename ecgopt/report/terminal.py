@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from ecgopt.analysis.compare import CellComparison
 from ecgopt.analysis.conclude import CellConclusion, Conclusions
 from ecgopt.report import words
+from ecgopt.report.page.headline import answer, pooled_sentences
 
 if TYPE_CHECKING:
     import rich.table
@@ -79,3 +80,27 @@ def verdict_lines(conclusions: Conclusions) -> list[str]:
             lines.append(f"{cell.cell}: {words.verdict_sentence(found)}")
             lines.extend(f"  note: {caveat}" for caveat in found.caveats)
     return lines
+
+
+def answer_lines(conclusions: Conclusions) -> list[str]:
+    """Return the answer in three lines: the verdict, the scores, what they rest on."""
+    comparison = conclusions.evidence.comparison
+    budget = comparison.budget
+    pooled = pooled_sentences(conclusions)
+    if len(conclusions.cells) == 1:
+        scores = "; ".join(
+            f"{words.regime_name(regime)} {words.score(arm.test_score())} tuned, "
+            f"{words.score(arm.test_score('published'))} with the published recipe"
+            for regime, arm in conclusions.cells[0].arms.items()
+        )
+        second = f"Test macro AUROC: {scores}."
+    else:
+        second = pooled[0] if pooled else "Too few targets for one statement over all cells."
+    failed = [gate.name for gate in conclusions.gates if gate.state == "failed"]
+    third = (
+        f"{budget.trials} trials per arm, {budget.replicates} replicate"
+        f"{'s' * (budget.replicates != 1)}, {budget.final_seeds} final seeds; "
+        f"margin ±{comparison.margin:g}; "
+        + (f"gates failed: {'; '.join(failed)}." if failed else "no sanity gate failed.")
+    )
+    return [answer(conclusions), second, third]

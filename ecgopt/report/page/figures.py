@@ -1,27 +1,13 @@
 """The page's middle part: what the figures show, kind by kind."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
-
-from ecgopt.analysis.conclude import CellConclusion, Conclusions
+from ecgopt.analysis.conclude import Conclusions
 from ecgopt.analysis.convergence import Convergence
 from ecgopt.report import words
-from ecgopt.report.figures import budget, convergence, cost, pareto, response, sizes, waterfall
-from ecgopt.report.figures.drawing import Drawing
+from ecgopt.report.figures import budget, convergence, pareto, response, sizes, waterfall
 from ecgopt.report.figures.importance import draw_importance
+from ecgopt.report.page.cost import cost_section
+from ecgopt.report.page.galleries import MOST_CELLS_DRAWN, MOST_ROWS_SHOWN, drawn_cells, gallery
 from ecgopt.report.page.html import Gallery, PageTable, Section
-
-MOST_CELLS_DRAWN = 6
-MOST_ROWS_SHOWN = 16
-
-
-def drawn_cells(conclusions: Conclusions) -> Sequence[CellConclusion]:
-    """Return the cells that get figures of their own: all, or evenly spread ones of many."""
-    cells = conclusions.cells
-    if len(cells) <= MOST_CELLS_DRAWN:
-        return cells
-    step = (len(cells) - 1) / (MOST_CELLS_DRAWN - 1)
-    return [cells[round(index * step)] for index in range(MOST_CELLS_DRAWN)]
 
 
 def figure_sections(conclusions: Conclusions) -> list[Section]:
@@ -34,32 +20,18 @@ def figure_sections(conclusions: Conclusions) -> list[Section]:
         _waterfall(conclusions),
         _pareto(conclusions),
         _parameters(conclusions),
-        _cost(conclusions),
+        cost_section(conclusions),
     )
     return [section for section in build if section is not None]
 
 
-def _gallery(
-    conclusions: Conclusions,
-    title: str,
-    caption: str,
-    drawing: Callable[[CellConclusion], Drawing | None],
-) -> tuple[Gallery, ...]:
-    cells = drawn_cells(conclusions)
-    found = [(cell, drawn) for cell in cells if (drawn := drawing(cell)) is not None]
-    drawings = tuple(
-        replace(drawn, title=words.cell_label(cell.cell, conclusions)) for cell, drawn in found
-    )
-    return (Gallery(title=title, caption=caption, drawings=drawings),) if drawings else ()
-
-
 def _budget(conclusions: Conclusions) -> Section | None:
-    galleries = _gallery(conclusions, "What a budget buys", budget.CAPTION, budget.draw_budget)
+    galleries = gallery(conclusions, "What a budget buys", budget.CAPTION, budget.draw_budget)
     return Section(name="budget", title="Budget", galleries=galleries) if galleries else None
 
 
 def _response(conclusions: Conclusions) -> Section | None:
-    galleries = _gallery(
+    galleries = gallery(
         conclusions, "Learning-rate response", response.CAPTION, response.draw_response
     )
     if not galleries:
@@ -118,12 +90,12 @@ def _sizes(conclusions: Conclusions) -> Section | None:
 
 
 def _convergence(conclusions: Conclusions) -> Section | None:
-    galleries = _gallery(
+    galleries = gallery(
         conclusions,
         "Score against epochs",
         convergence.CAPTION,
         lambda cell: convergence.draw_convergence(cell, "epochs"),
-    ) + _gallery(
+    ) + gallery(
         conclusions,
         "Score against seconds",
         convergence.CAPTION,
@@ -208,7 +180,7 @@ def _waterfall(conclusions: Conclusions) -> Section | None:
 
 
 def _pareto(conclusions: Conclusions) -> Section | None:
-    galleries = _gallery(
+    galleries = gallery(
         conclusions, "Validation score and time", pareto.CAPTION, pareto.draw_pareto
     )
     if not galleries:
@@ -265,28 +237,3 @@ def _parameters(conclusions: Conclusions) -> Section:
         ),
         drawings=(drawing,) if drawing else (),
     )
-
-
-def _cost(conclusions: Conclusions) -> Section | None:
-    galleries = _gallery(conclusions, "When transfer pays", cost.CAPTION, cost.draw_cost)
-    if not galleries:
-        return None
-    rows = tuple(
-        (
-            words.cell_label(cell.cell, conclusions, regime),
-            *(
-                "never" if count is None else f"{count:,}"
-                for count in (even.seconds, even.epochs, even.samples)
-            ),
-        )
-        for cell in conclusions.cells
-        for regime, even in cell.break_even.items()
-    )
-    table = PageTable(
-        title="Targets after which pre-training has paid for itself",
-        columns=("cell", "in seconds", "in epochs", "in samples"),
-        rows=rows,
-        text_columns=frozenset({0}),
-        is_folded=len(rows) > MOST_ROWS_SHOWN,
-    )
-    return Section(name="cost", title="Cost", tables=(table,), galleries=galleries)

@@ -2,7 +2,8 @@
 
 from ecgopt.analysis.conclude import Conclusions
 from ecgopt.report.page.accounts import account_sections
-from ecgopt.report.page.figures import MOST_CELLS_DRAWN, figure_sections
+from ecgopt.report.page.figures import figure_sections
+from ecgopt.report.page.galleries import MOST_CELLS_DRAWN
 from ecgopt.report.page.headline import answer, score_section, verdict_section
 from ecgopt.report.page.html import Page, Section
 

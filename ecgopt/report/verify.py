@@ -1,0 +1,174 @@
+"""Re-deriving every number of a report from raw trials and predictions, without the database."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ecgopt.analysis.arms import sort_into_arms
+from ecgopt.analysis.bootstrap import bootstrap_macro_auroc, draw_patient_counts
+from ecgopt.analysis.bundle import Bundle, altered_files
+from ecgopt.analysis.conclude import conclude
+from ecgopt.analysis.evidence import Evidence, FinalEvidence
+from ecgopt.analysis.influence import align_influences, influence_of_patients
+from ecgopt.analysis.predictions import Predictions, read_predictions
+from ecgopt.analysis.rescore import rescore
+from ecgopt.analysis.winner import choose_winner
+from ecgopt.errors import UserError
+from ecgopt.report.results import results
+from ecgopt.seeds import generator_for
+
+EXACT = 1e-12
+"""For numbers computed from the same stored values."""
+STORED = 1e-6
+"""For scores that were computed before the predictions were rounded to float32 for storage."""
+N_RESAMPLES = 1000
+MOST_RESAMPLED = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verified:
+    """One kind of number, re-derived."""
+
+    name: str
+    n_checked: int
+    wrong: tuple[str, ...]
+    """What differs, one line each."""
+    largest: float = 0.0
+    """Largest difference found."""
+
+
+def verify_bundle(bundle: Bundle) -> tuple[Verified, ...]:
+    """Return what was re-derived from `bundle`, and what differs from what it says."""
+    altered = altered_files(bundle)
+    files = Verified(
+        name="files hash to what was recorded", n_checked=len(bundle.sums), wrong=tuple(altered)
+    )
+    if altered:
+        return (files,)  # nothing further can be trusted
+    return (
+        files,
+        _winners(bundle.evidence),
+        _scores(bundle),
+        _results(bundle),
+        _errors_by_resampling(bundle),
+    )
+
+
+def _winners(evidence: Evidence) -> Verified:
+    studies = {study.study: study for study in evidence.studies}
+    wrong, n_checked = [], 0
+    for final in evidence.finals:
+        if final.role != "tuned" or final.study not in studies:
+            continue
+        n_checked += 1
+        try:
+            winner = choose_winner(studies[final.study].trials)
+        except UserError:
+            wrong.append(f"{final.study}: a final fit, but no complete trial")
+            continue
+        if (final.trial_number, dict(final.parameters)) != (winner.number, dict(winner.parameters)):
+            wrong.append(
+                f"{final.study}: final of trial {final.trial_number}, winner {winner.number}"
+            )
+    return Verified(name="final fits are of the winners", n_checked=n_checked, wrong=tuple(wrong))
+
+
+def _scores(bundle: Bundle) -> Verified:
+    wrong, n_checked, largest = [], 0, 0.0
+    for final in bundle.evidence.finals:
+        for name, stored, found in rescore(final, bundle.root):
+            n_checked += 1
+            difference = abs(stored - found)
+            if math.isnan(stored) and math.isnan(found):
+                difference = 0.0
+            largest = max(largest, difference)
+            if not difference <= STORED:
+                label = f"{final.study} {final.role} seed {final.seed_index}"
+                wrong.append(f"{label}: {name} is {stored!r}, re-derived {found!r}")
+    return Verified(
+        name="test scores and thresholds follow from the predictions",
+        n_checked=n_checked,
+        wrong=tuple(wrong),
+        largest=largest,
+    )
+
+
+def _results(bundle: Bundle) -> Verified:
+    again = results(conclude(bundle.evidence, bundle.root))
+    wrong, largest, n_checked = [], 0.0, 0
+    for place, stored, found in _leaves(bundle.results, again, ""):
+        n_checked += 1
+        if isinstance(stored, float) and isinstance(found, float | int):
+            largest = max(largest, abs(stored - found))
+            if abs(stored - found) > EXACT * max(1.0, abs(stored)):
+                wrong.append(f"{place}: is {stored!r}, re-derived {found!r}")
+        elif stored != found:
+            wrong.append(f"{place}: is {stored!r}, re-derived {found!r}")
+    return Verified(
+        name="results follow from trials, final fits and predictions",
+        n_checked=n_checked,
+        wrong=tuple(wrong),
+        largest=largest,
+    )
+
+
+def _leaves(stored: Any, found: Any, place: str) -> Iterator[tuple[str, Any, Any]]:  # noqa: ANN401
+    """Yield every pair of values, also where one side lacks it (as None)."""
+    if isinstance(stored, Mapping) and isinstance(found, Mapping):
+        for name in dict.fromkeys([*stored, *found]):
+            yield from _leaves(stored.get(name), found.get(name), f"{place}.{name}".lstrip("."))
+    elif isinstance(stored, list) and isinstance(found, list) and len(stored) == len(found):
+        for index, (ours, theirs) in enumerate(zip(stored, found, strict=True)):
+            yield from _leaves(ours, theirs, f"{place}[{index}]")
+    else:
+        yield place, stored, found
+
+
+def _errors_by_resampling(bundle: Bundle) -> Verified:
+    """Check the patients' part of intervals by a method of its own: resampling patients.
+
+    A standard deviation over 1,000 resamples is itself uncertain by some percent, hence the wide
+    tolerance; an error of the method would show as a factor.
+    """
+    wrong, n_checked = [], 0
+    for label, pair in _some_pairs(bundle.evidence):
+        tests = [
+            read_predictions(bundle.root / final.predictions, final.predictions_sha256)
+            for final in pair
+            if final.predictions
+        ]
+        if len(tests) < 2 or tests[0].patients != tests[1].patients:
+            continue
+        n_checked += 1
+        expected, resampled = _two_errors(tests)
+        if abs(expected - resampled) > 0.25 * max(expected, resampled) + 1e-4:
+            wrong.append(f"{label}: {expected:.5f} by influence, {resampled:.5f} by resampling")
+    return Verified(
+        name="patient errors agree with resampling patients",
+        n_checked=n_checked,
+        wrong=tuple(wrong),
+    )
+
+
+def _two_errors(tests: Sequence[Predictions]) -> tuple[float, float]:
+    _, rows = align_influences([influence_of_patients(test) for test in tests])
+    counts = draw_patient_counts(
+        tests[0].patients, N_RESAMPLES, generator_for("verify", "resampling")
+    )
+    first, second = (bootstrap_macro_auroc(test.labels, test.scores, counts) for test in tests)
+    return float(np.sqrt(((rows[0] - rows[1]) ** 2).sum())), float(np.nanstd(first - second))
+
+
+def _some_pairs(evidence: Evidence) -> list[tuple[str, tuple[FinalEvidence, FinalEvidence]]]:
+    found = []
+    for cell, arms in sort_into_arms(evidence).items():
+        reference, *others = arms.values()
+        theirs = reference.finals_by_pair("tuned")
+        for arm in others:
+            ours = arm.finals_by_pair("tuned")
+            common = [pair for pair in ours if pair in theirs][:1]
+            found += [(str(cell), (ours[pair], theirs[pair])) for pair in common]
+    return found[:MOST_RESAMPLED]
