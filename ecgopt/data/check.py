@@ -21,7 +21,8 @@ class DataCheck:
     """Records found, kept, cut, padded, repaired, corrected, clipped and dropped."""
     dropped_reasons: Mapping[str, int]
     patients: int
-    patients_published: bool
+    without_patient: int
+    """Records whose patient is not published, so that each counts as its own."""
     records_per_fold: Mapping[int, int]
     patients_per_fold: Mapping[int, int]
     patients_in_several_folds: int
@@ -45,8 +46,8 @@ class DataCheck:
         """What a study should know before it trusts the set."""
         lone = [name for name, count in self.positives.items() if count == 0]
         found = {
-            "no patients are published: each record counts as one patient, so a person's records "
-            "may lie on both sides of a split": not self.patients_published,
+            f"{self.without_patient} records have no published patient: each counts as one, so a "
+            "person's records may lie on both sides of a split": bool(self.without_patient),
             f"{self.patients_in_several_folds} patients have records in several folds": bool(
                 self.patients_in_several_folds
             ),
@@ -73,7 +74,7 @@ def check(prepared: PreparedSet, label_set: LabelSet) -> DataCheck:
         counts=dict(prepared.manifest["counts"]),
         dropped_reasons=dict(prepared.manifest["dropped_reasons"]),
         patients=int(records["patient"].nunique()),
-        patients_published=bool(records["patient_published"].all()),
+        without_patient=int((~records["patient_published"]).sum()),
         records_per_fold=_by_fold(by_fold["record"].count()),
         patients_per_fold=_by_fold(by_fold["patient"].nunique()),
         patients_in_several_folds=int((folds_of_patient > 1).sum()),

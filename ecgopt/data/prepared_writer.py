@@ -61,6 +61,9 @@ class PreparedWriter:
         manifest = dict(facts) | {
             "signals_sha256": self._hash.hexdigest(),
             "counts": self._counts(),
+            "records_without_published_patient": sum(
+                not row["patient_published"] for row in self._rows
+            ),
             "dropped_reasons": dict(Counter(drop.reason for drop in self._dropped).most_common()),
             "dropped": [
                 {"record": drop.record, "reason": drop.reason, "broken": drop.broken}

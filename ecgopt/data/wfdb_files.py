@@ -67,7 +67,7 @@ def _decode(header: WfdbHeader, folder: Path) -> Float64[np.ndarray, "lead time"
 
 def _read_samples(
     path: Path, group: Sequence[SignalLine], header: WfdbHeader
-) -> Int16[np.ndarray, "time lead"]:
+) -> Int16[np.ndarray, "lead time"]:
     n_leads, offset = len(group), group[0].byte_offset
     if any(signal.byte_offset != offset for signal in group):
         raise RecordError(header.record, f"the signals of {path.name} differ in byte offset")
@@ -87,13 +87,14 @@ def _read_samples(
         raise RecordError(header.record, reason) from error
     if adc.size != n_samples * n_leads:
         raise RecordError(header.record, f"{path.name} became shorter while it was read")
-    return adc.reshape(n_samples, n_leads)
+    # Lead by lead: everything that follows runs along time, several times as fast in this order.
+    return np.ascontiguousarray(adc.reshape(n_samples, n_leads).T)
 
 
 def _verify_checksums(
-    adc: Int16[np.ndarray, "time lead"], group: Sequence[SignalLine], record: str
+    adc: Int16[np.ndarray, "lead time"], group: Sequence[SignalLine], record: str
 ) -> None:
-    sums = adc.sum(axis=0, dtype=np.int64) & 0xFFFF
+    sums = adc.sum(axis=1, dtype=np.int64) & 0xFFFF
     for signal, total in zip(group, sums.tolist(), strict=True):
         if signal.checksum is not None and signal.checksum != total:
             reason = (
@@ -104,19 +105,19 @@ def _verify_checksums(
 
 
 def _to_microvolts(
-    adc: Int16[np.ndarray, "time lead"], group: Sequence[SignalLine]
+    adc: Int16[np.ndarray, "lead time"], group: Sequence[SignalLine]
 ) -> Float64[np.ndarray, "lead time"]:
     baseline = np.array([signal.baseline for signal in group], dtype=np.float64)
     gain = np.array([signal.gain_per_unit for signal in group])
     unit = np.array([signal.microvolts_per_unit for signal in group], dtype=np.float64)
-    signal = adc.T.astype(np.float64, order="C")
+    signal = adc.astype(np.float64)
     if baseline.any():
         signal -= baseline[:, None]
     if (gain != unit).any():
         signal /= gain[:, None]
         signal *= unit[:, None]
     if int(adc.min()) == MISSING_SAMPLE:
-        signal[adc.T == MISSING_SAMPLE] = np.nan
+        signal[adc == MISSING_SAMPLE] = np.nan
     return signal
 
 

@@ -3,6 +3,7 @@
 import math
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from ecgopt.data.signals import lead_name
@@ -160,22 +161,33 @@ def _parse_signal_line(line: str, record: str) -> SignalLine:
     fields = line.split(maxsplit=8)
     if len(fields) < 2:
         raise RecordError(record, f"signal line {line[:60]!r} lacks the format")
-    storage = _FORMAT.fullmatch(fields[1])
-    if storage is None or any(len(part) > 12 for part in storage.groups(default="")):
+    storage = _parse_storage(fields[1])
+    if storage is None:
         raise RecordError(record, f"signal line {line[:60]!r}: unknown format {fields[1][:24]!r}")
-    gain, baseline, unit = _parse_gain(fields, record)
+    gain, stated_baseline, unit = _gain_or_refuse(fields, record)
+    adc_zero = _integer(fields[4], record) if len(fields) > 4 else 0
     return SignalLine(
         file_name=_plain_file_name(fields[0], record),
-        format=int(storage.group(1)),
-        samples_per_frame=int(storage.group(2) or 1),
-        skew=int(storage.group(3) or 0),
-        byte_offset=int(storage.group(4) or 0),
+        format=storage[0],
+        samples_per_frame=storage[1],
+        skew=storage[2],
+        byte_offset=storage[3],
         gain_per_unit=gain,
-        baseline=baseline,
-        microvolts_per_unit=_MICROVOLTS_PER_UNIT.get(unit.lower()),
+        baseline=adc_zero if stated_baseline is None else stated_baseline,
+        microvolts_per_unit=unit,
         checksum=_integer(fields[6], record) & 0xFFFF if len(fields) > 6 else None,
         lead=lead_name(fields[8]) if len(fields) > 8 else "",
     )
+
+
+@lru_cache(maxsize=256)
+def _parse_storage(text: str) -> tuple[int, int, int, int] | None:
+    """Return format, samples per frame, skew and byte offset."""
+    match = _FORMAT.fullmatch(text)
+    if match is None or any(len(part) > 12 for part in match.groups(default="")):
+        return None
+    number, per_frame, skew, offset = match.groups()
+    return int(number), int(per_frame or 1), int(skew or 0), int(offset or 0)
 
 
 def _plain_file_name(name: str, record: str) -> str:
@@ -186,17 +198,26 @@ def _plain_file_name(name: str, record: str) -> str:
     return name
 
 
-def _parse_gain(fields: list[str], record: str) -> tuple[float, int, str]:
-    if len(fields) < 3:
-        return 200.0, 0, "mV"
-    match = _GAIN.fullmatch(fields[2])
+def _gain_or_refuse(fields: list[str], record: str) -> tuple[float, int | None, float | None]:
+    """Return gain, stated baseline and microvolts per unit."""
+    parsed = _parse_gain(fields[2]) if len(fields) > 2 else (200.0, None, 1000.0)
+    if parsed is None:
+        raise RecordError(record, f"gain must be a number, but is {fields[2][:24]!r}")
+    return parsed
+
+
+@lru_cache(maxsize=256)
+def _parse_gain(text: str) -> tuple[float, int | None, float | None] | None:
+    match = _GAIN.fullmatch(text)
     gain = _number(match.group(1)) if match else math.nan
     if match is None or not math.isfinite(gain):
-        raise RecordError(record, f"gain must be a number, but is {fields[2][:24]!r}")
-    adc_zero = _integer(fields[4], record) if len(fields) > 4 else 0
-    baseline = adc_zero if match.group(2) is None else _integer(match.group(2), record)
+        return None
+    baseline, unit = match.group(2), match.group(3) or "mV"
+    if baseline is not None and len(baseline) > 12:
+        return None
     # The format writes gain 0 for "uncalibrated", to be read as 200 units per millivolt.
-    return gain or 200.0, baseline, match.group(3) or "mV"
+    microvolts = _MICROVOLTS_PER_UNIT.get(unit.lower())
+    return gain or 200.0, None if baseline is None else int(baseline), microvolts
 
 
 def _integer(text: str, record: str) -> int:

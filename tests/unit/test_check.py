@@ -45,7 +45,7 @@ def test_equal_signals_flat_and_saturated_leads_are_named(found):
 
 def test_warnings_name_what_a_study_should_know(found):
     text = "\n".join(found.warnings)
-    assert "no patients are published" in text
+    assert "1 records have no published patient" in text
     assert "no record is IAVB, SB, LAD" in text
     assert "1 groups of records have equal signals" in text
     assert "1 records have a flat lead" in text
@@ -61,7 +61,7 @@ def test_folds_are_counted_by_record_and_patient(tmp_path):
     assert found.records_per_fold == {2: 1, 3: 1, 5: 1}
     assert found.patients_per_fold == {2: 1, 3: 1, 5: 1}
     assert found.patients_in_several_folds == 0
-    assert found.patients_published
+    assert found.without_patient == 0
 
 
 def test_a_heartbeat_is_no_saturation(tmp_path):

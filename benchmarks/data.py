@@ -1,0 +1,182 @@
+"""Speed of reading, preparing and opening data, against wfdb in the same run.
+
+    python benchmarks/data.py [--records 3000]
+
+Every line is one claim: what is compared, the ratio, the target, and whether it is met. Ratios are
+taken within one run, so they hold on a slow machine as on a fast one. ECGOPT_DATA may name the
+folder of real records; the decoding of 100 Hz records is then measured on them.
+"""
+
+import argparse
+import os
+import resource
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from ecgopt.data.conditioning import Conditioned
+from ecgopt.data.outcomes import Kept
+from ecgopt.data.prepare import PrepareSettings, prepare
+from ecgopt.data.prepared import open_prepared
+from ecgopt.data.prepared_writer import PreparedWriter
+from ecgopt.data.records import RecordFacts
+from ecgopt.data.synthetic import SyntheticSettings, write_synthetic
+from ecgopt.data.wfdb_files import read_wfdb
+from ecgopt.data.wfdb_header import read_header
+
+PTBXL_RECORDS = 21_799
+
+
+def main() -> int:
+    """Measure all claims and return 1 if a target is missed."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--records", type=int, default=3000, help="records to prepare")
+    n_records = parser.parse_args().records
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        met = [
+            *preparing(folder, n_records),
+            decoding(folder),
+            opening(folder),
+        ]
+    return 0 if all(met) else 1
+
+
+def preparing(folder: Path, n_records: int) -> list[bool]:
+    """Compare `prepare` with a loop of wfdb.rdrecord and resample_poly, 500 Hz to 100 Hz."""
+    raw = folder / "raw"
+    write_synthetic(raw, SyntheticSettings(n_records=n_records, seed=1))
+    headers = sorted(raw.rglob("*.hea"))
+    n_naive = min(400, n_records)
+    naive_s = best_of(3, lambda: naive_loop(headers[:n_naive], folder / "naive.npy"))
+    naive = n_naive / naive_s
+    report("naive loop", f"{naive:,.0f} records/s")
+    met = []
+    for n_processes, target in ((1, 5.0), (2, 8.0)):
+        runs = []
+        for attempt in range(3):
+            destination = folder / f"prepared-{n_processes}-{attempt}"
+            start = time.perf_counter()
+            prepare("synthetic", [raw], destination, PrepareSettings(), n_processes=n_processes)
+            runs.append(time.perf_counter() - start)
+        rate = n_records / statistics.median(runs)
+        title = f"prepare, {n_processes} process{'es' if n_processes > 1 else ''}"
+        met.append(claim(title, rate / naive, target, f"{rate:,.0f} records/s"))
+    return met
+
+
+def naive_loop(headers: Sequence[Path], target: Path) -> None:
+    """Do what a user's first script does."""
+    import wfdb
+    from scipy.signal import resample_poly
+
+    stored = np.zeros((len(headers), 12, 1000), dtype=np.int16)
+    for row, header in enumerate(headers):
+        record = wfdb.rdrecord(str(header.with_suffix("")))
+        microvolts = resample_poly(record.p_signal, 1, 5, axis=0).T[:, :1000] * 1000
+        stored[row] = np.rint(microvolts)
+    np.save(target, stored)
+
+
+def decoding(folder: Path) -> bool:
+    """Compare the decoding of 100 Hz records with wfdb.rdsamp."""
+    import wfdb
+
+    real = Path(os.environ.get("ECGOPT_DATA", "")) / "ptbxl_native" / "records100"
+    if not real.is_dir():
+        real = folder / "raw100"
+        write_synthetic(real, SyntheticSettings(n_records=300, seed=1, sampling_rate_hz=100))
+    headers = sorted(real.rglob("*.hea"))[:300]
+    naive_s = best_of(3, lambda: [wfdb.rdsamp(str(path.with_suffix(""))) for path in headers])
+    ours_s = best_of(3, lambda: [read_wfdb(read_header(path), path.parent) for path in headers])
+    rate = f"{len(headers) / ours_s:,.0f} against {len(headers) / naive_s:,.0f} records/s"
+    return claim("decode 100 Hz", naive_s / ours_s, 20.0, rate)
+
+
+def opening(folder: Path) -> bool:
+    """Measure how long a prepared set of PTB-XL's size takes to open, and how memory grows."""
+    small, large = folder / "small", folder / "large"
+    for path, n_records in ((small, 1000), (large, PTBXL_RECORDS)):
+        path.mkdir()
+        write_prepared(path, n_records)
+    open_prepared(small)
+    before = resident_mib()
+    open_prepared(small)
+    small_growth = resident_mib() - before
+    before = resident_mib()
+    prepared = open_prepared(large)
+    growth = resident_mib() - before
+    seconds = best_of(5, lambda: open_prepared(large))
+    rows = np.random.default_rng(0).choice(PTBXL_RECORDS, 64, replace=False)
+    batch_s = best_of(5, lambda: prepared.signals[np.sort(rows)].astype(np.float32))
+    size_mib = prepared.signals.nbytes / 2**20
+    report(
+        "memory of an open set",
+        f"{growth:.0f} MiB for {size_mib:.0f} MiB of signals, {small_growth:.0f} MiB for 1,000 "
+        f"records; 64 records read in {batch_s * 1e3:.1f} ms",
+    )
+    met = seconds <= 0.5 and growth < 0.2 * size_mib
+    report(f"open {PTBXL_RECORDS:,} records", f"{seconds:.3f} s, target 0.5 s: {verdict(met)}")
+    return met
+
+
+def write_prepared(folder: Path, n_records: int) -> None:
+    """Write a prepared set of noise with the writer that preparation uses."""
+    noise = np.random.default_rng(0).integers(-1000, 1000, (64, 12, 1000), dtype=np.int16)
+    with PreparedWriter(folder, 1000) as writer:
+        for number in range(n_records):
+            statements = {"NORM": 100.0, "SR": 0.0, "LVOLT": 0.0}
+            facts = RecordFacts(
+                patient=f"ptbxl-{number}", fold=number % 10 + 1, age_years=60.0, sex="male",
+                statements=statements,
+            )  # fmt: skip
+            stored = Conditioned(
+                signal=noise[number % 64], seconds=10.0, was_cut=False, zero_padded_s=0.0,
+                padded_samples=0, repaired_samples=0, clipped_samples=0, flat_leads=0,
+                saturated_leads=0, signal_hash=f"{number:016x}",
+            )  # fmt: skip
+            writer.add(Kept(f"{number:05d}", facts, 100.0, stored, ""))
+        settings = {"sampling_rate_hz": 100}
+        writer.finish({"source": "noise", "fingerprint": f"{n_records:064x}", "settings": settings})
+
+
+def resident_mib() -> float:
+    """Return the memory that this process holds now."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * resource.getpagesize() / 2**20
+
+
+def best_of(n: int, work: Callable[[], object]) -> float:
+    """Return the shortest of `n` runs in seconds: what the code takes when nothing disturbs it."""
+    times = []
+    for _ in range(n):
+        start = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - start)
+    return min(times)
+
+
+def claim(what: str, ratio: float, target: float, detail: str) -> bool:
+    """Print one ratio beside its target."""
+    met = ratio >= target
+    report(what, f"{ratio:.1f} x, target {target:g} x: {verdict(met)} ({detail})")
+    return met
+
+
+def report(what: str, text: str) -> None:
+    """Print one line."""
+    print(f"{what:<28} {text}", flush=True)
+
+
+def verdict(met: bool) -> str:
+    """Return the word for a target that is met or missed."""
+    return "met" if met else "MISSED"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
