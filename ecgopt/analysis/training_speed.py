@@ -1,0 +1,48 @@
+"""How long one training sample takes on this machine, measured on a few batches."""
+
+import numpy as np
+import torch
+
+from ecgopt.data.splits import EcgDataset, TuningData
+from ecgopt.models.registry import build_model
+from ecgopt.seeds import generator_for
+from ecgopt.training.fit import TrainingRun
+from ecgopt.training.recipe import Recipe
+from ecgopt.tuning.spec import ModelSection, RecipeSection
+
+N_BATCHES = 3
+N_LABELS = 5
+N_LEADS, N_SAMPLES = 12, 1000
+
+
+def measure_seconds_per_sample(
+    model: ModelSection, recipe: RecipeSection, device: torch.device
+) -> float:
+    """Return the training seconds per sample, validation included, nothing frozen.
+
+    The first epoch warms up and is not counted. Signals are noise: the time does not depend on
+    what they show.
+    """
+    n_train = N_BATCHES * recipe.batch_size
+    data = TuningData(train=_noise("train", n_train), validation=_noise("val", n_train // 3))
+    fixed: Recipe = recipe.model_copy(update={"epochs": 2}).recipe()
+    network = build_model(
+        model.spec(), n_labels=N_LABELS, n_leads=N_LEADS, n_samples=N_SAMPLES, seed=0
+    )
+    run = TrainingRun(network, data, fixed, seed=0, device=device)
+    return list(run.epochs())[-1].seconds / n_train
+
+
+def _noise(name: str, n_records: int) -> EcgDataset:
+    generator = generator_for("training speed", name)
+    labels = (generator.random((n_records, N_LABELS)) < 0.3).astype(np.float32)
+    labels[0], labels[1] = 1.0, 0.0
+    ids = tuple(f"{name}{index}" for index in range(n_records))
+    return EcgDataset(
+        signals=generator.integers(-500, 500, size=(n_records, N_LEADS, N_SAMPLES), dtype=np.int16),
+        rows=np.arange(n_records),
+        labels=labels,
+        classes=tuple(f"label{index}" for index in range(N_LABELS)),
+        records=ids,
+        patients=ids,
+    )
