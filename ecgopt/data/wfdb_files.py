@@ -14,6 +14,9 @@ from ecgopt.data.signals import RawSignal
 from ecgopt.data.wfdb_header import SignalLine, WfdbHeader
 from ecgopt.errors import RecordError
 
+_MOST_SAMPLES_PER_BYTE = 64
+"""More than any format packs, FLAC included, unless the signal is flat."""
+
 MISSING_SAMPLE = -32768
 """The 16-bit value by which WFDB marks a missing sample."""
 
@@ -121,6 +124,20 @@ def _to_microvolts(
     return signal
 
 
+def _refuse_impossible_length(header: WfdbHeader, folder: Path) -> None:
+    """Raise if the files cannot hold the samples: wfdb would allocate them before it finds out."""
+    try:
+        files = {signal.file_name for signal in header.signals}
+        n_bytes = sum((folder / name).stat().st_size for name in files)
+    except OSError as error:
+        reason = f"signal file {error.filename} cannot be read: {error.strerror}"
+        raise RecordError(header.record, reason) from error
+    announced = (header.n_samples or 0) * sum(s.samples_per_frame for s in header.signals)
+    if announced > n_bytes * _MOST_SAMPLES_PER_BYTE:
+        reason = f"its signal files are truncated: {announced} samples cannot be in {n_bytes} bytes"
+        raise RecordError(header.record, reason)
+
+
 def _read_through_wfdb(header: WfdbHeader, folder: Path) -> Float64[np.ndarray, "lead time"]:
     """Return the signal as wfdb reads it: formats other than 16, several samples per frame, skew.
 
@@ -128,6 +145,7 @@ def _read_through_wfdb(header: WfdbHeader, folder: Path) -> Float64[np.ndarray, 
     """
     import wfdb
 
+    _refuse_impossible_length(header, folder)
     try:
         record = wfdb.rdrecord(str(folder / header.record), smooth_frames=True, physical=True)
     except Exception as error:

@@ -12,6 +12,8 @@ from ecgopt.errors import RecordError
 MAX_HEADER_BYTES = 1 << 20
 MAX_SIGNALS = 256
 MAX_SAMPLES = 1 << 31
+MAX_SAMPLES_PER_FRAME = 1000
+MAX_SKEW = 100_000
 MAX_SAMPLING_RATE_HZ = 100_000.0
 
 _MICROVOLTS_PER_UNIT = {"nv": 1e-3, "uv": 1.0, "µv": 1.0, "μv": 1.0, "mv": 1e3, "v": 1e6}
@@ -186,8 +188,10 @@ def _parse_storage(text: str) -> tuple[int, int, int, int] | None:
     match = _FORMAT.fullmatch(text)
     if match is None or any(len(part) > 12 for part in match.groups(default="")):
         return None
-    number, per_frame, skew, offset = match.groups()
-    return int(number), int(per_frame or 1), int(skew or 0), int(offset or 0)
+    number, per_frame, skew, offset = (int(part or 0) for part in match.groups())
+    if per_frame > MAX_SAMPLES_PER_FRAME or skew > MAX_SKEW:
+        return None
+    return number, per_frame or 1, skew, offset
 
 
 def _plain_file_name(name: str, record: str) -> str:

@@ -1,3 +1,6 @@
+import re
+from pathlib import Path
+
 import pytest
 from made_sets import OWN_TOML, make_own
 
@@ -99,3 +102,12 @@ def test_missing_description_is_named(tmp_path):
         source(str(tmp_path / "absent.toml"))
     with pytest.raises(DataError, match=r"absent\.toml: No such file"):
         label_set(str(tmp_path / "absent.toml"))
+
+
+def test_descriptions_in_the_documentation_are_valid(tmp_path):
+    page = Path(__file__).parents[2] / "docs" / "data.md"
+    blocks = re.findall(r"```toml\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    assert len(blocks) == 2
+    for block in blocks:
+        (tmp_path / "clinic.toml").write_text(block, encoding="utf-8")
+        assert label_set(str(tmp_path / "clinic.toml")).classes == ("AF", "LBBB")

@@ -1,3 +1,4 @@
+import contextlib
 import os
 import struct
 import zlib
@@ -6,6 +7,8 @@ import h5py
 import numpy as np
 import pytest
 from ecg_files import adc, real, write_record
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from made_sets import limb_consistent, make_code_test, make_cpsc_native, make_ptb, make_sph
 
 from ecgopt.data.catalog import dataset_info, source
@@ -388,3 +391,17 @@ def test_published_sizes_of_the_study_are_in_the_catalog():
     sizes = {name: dataset_info(name).records for name in ("ptbxl", "cpsc2018", "georgia", "ptb")}
     assert sizes == {"ptbxl": 21_799, "cpsc2018": 6_877, "georgia": 10_344, "ptb": 549}
     assert dataset_info("code_test").records == 827
+
+
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    table=st.one_of(
+        st.binary(max_size=200),
+        st.text("ecg_id,patient\n\"{}0123='", max_size=200).map(str.encode),
+    )
+)
+def test_any_table_gives_records_or_a_data_error(tmp_path, table):
+    header = b"ecg_id,patient_id,age,sex,scp_codes,strat_fold,filename_lr\n"
+    (tmp_path / "ptbxl_database.csv").write_bytes(header + table)
+    with contextlib.suppress(DataError):
+        source("ptbxl").entries([tmp_path])

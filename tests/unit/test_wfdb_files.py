@@ -1,9 +1,14 @@
+import contextlib
+import os
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import wfdb
 from ecg_files import adc, real, write_record
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from ecgopt.data.wfdb_files import read_wfdb
 from ecgopt.data.wfdb_header import read_header
@@ -161,3 +166,58 @@ def test_bytes_wfdb_cannot_read_are_a_record_error(tmp_path):
     path.write_text(path.read_text().replace(" 16 1000", " 999 1000"))
     with pytest.raises(RecordError, match="wfdb cannot read it"):
         read(path)
+
+
+def test_announced_length_allocates_nothing_in_other_formats_either(tmp_path):
+    path = write_record(tmp_path, "r", adc(50))
+    text = path.read_text().replace("500 50", "500 2000000000").replace(".dat 16 ", ".dat 212 ")
+    path.write_text(text)
+    with pytest.raises(RecordError, match="samples cannot be in 1200 bytes"):
+        read(path)
+
+
+@pytest.fixture(scope="module")
+def opened_files():
+    """Give the list of files opened since the test cleared it."""
+    opened: list[str] = []
+
+    def hook(event, arguments):
+        if event == "open" and isinstance(arguments[0], str | bytes | os.PathLike):
+            opened.append(os.fsdecode(arguments[0]))
+
+    sys.addaudithook(hook)
+    return opened
+
+
+NAMES = st.sampled_from(
+    [
+        "r.dat",
+        "../secret.dat",
+        "..",
+        "sub/../../secret.dat",
+        "/etc/passwd",
+        "r.dat\t",
+        "%2e%2e/x",
+        "~",
+    ]
+)
+STORAGE = st.sampled_from(["16", "16+24", "212", "16x2", "8", "24:3", "310", "80", "516", "0"])
+
+
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(name=NAMES, storage=STORAGE, n_signals=st.integers(1, 3), n=st.integers(0, 10**11))
+def test_no_header_makes_the_reader_open_a_file_outside(
+    tmp_path, opened_files, name, storage, n_signals, n
+):
+    folder = tmp_path / "set"
+    folder.mkdir(exist_ok=True)
+    (tmp_path / "secret.dat").write_bytes(bytes(600))
+    (folder / "r.dat").write_bytes(bytes(600))
+    lines = [f"r {n_signals} 500 {n}"] + [f"{name} {storage} 200 16 0 0 0 0 I"] * n_signals
+    (folder / "r.hea").write_text("\n".join(lines))
+    opened_files.clear()
+    with contextlib.suppress(RecordError):
+        read(folder / "r.hea")
+    below = [os.path.realpath(path) for path in opened_files if str(tmp_path) in str(path)]
+    assert all(path.startswith(str(folder)) for path in below)
+    assert not any("passwd" in path for path in opened_files)
