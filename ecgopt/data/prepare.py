@@ -19,7 +19,7 @@ from ecgopt.errors import DataError
 
 __all__ = ["PrepareSettings", "PreparedSet", "open_prepared", "prepare", "prepare_source"]
 
-_VERSION = 3
+_VERSION = 4
 """Rises whenever the same input would be stored otherwise."""
 
 _HASHED_WHOLE_BYTES = 1 << 16

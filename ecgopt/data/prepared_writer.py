@@ -26,6 +26,7 @@ class PreparedWriter:
         self._hash = hashlib.sha256()
         self._rows: list[dict[str, Any]] = []
         self._dropped: list[Dropped] = []
+        self._patient_of_signal: dict[str, str] = {}
 
     def __enter__(self) -> "PreparedWriter":
         return self
@@ -51,7 +52,12 @@ class PreparedWriter:
         data = outcome.conditioned.signal.astype("<i2", copy=False).tobytes()
         self._stream.write(data)
         self._hash.update(data)
-        self._rows.append(_row(outcome))
+        self._rows.append(_row(outcome, self._patient(outcome)))
+
+    def _patient(self, kept: Kept) -> str:
+        """Return the record's patient; without a published one, that of an equal earlier signal."""
+        first = self._patient_of_signal.setdefault(kept.conditioned.signal_hash, kept.facts.patient)
+        return kept.facts.patient if kept.facts.patient_published else first
 
     def finish(self, facts: Mapping[str, Any]) -> None:
         """Write table and manifest; `facts` joins the manifest's counts."""
@@ -110,11 +116,11 @@ class PreparedWriter:
         }
 
 
-def _row(kept: Kept) -> dict[str, Any]:
+def _row(kept: Kept, patient: str) -> dict[str, Any]:
     facts, stored = kept.facts, kept.conditioned
     return {
         "record": kept.record,
-        "patient": facts.patient,
+        "patient": patient,
         "patient_published": facts.patient_published,
         "fold": facts.fold,
         "age_years": facts.age_years,

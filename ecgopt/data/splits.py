@@ -70,6 +70,11 @@ def labelled_rows(prepared: PreparedSet, label_set: LabelSet) -> Rows:
     return np.flatnonzero(prepared.labels(label_set).any(axis=1))
 
 
+def stated_rows(prepared: PreparedSet) -> Rows:
+    """Return the rows for which any statement is published; the others have no known label."""
+    return np.flatnonzero(prepared.records["statement_codes"].map(len).to_numpy() > 0)
+
+
 def labels_without_both_classes(
     labels: Bool[np.ndarray, "record label"], classes: Sequence[str]
 ) -> tuple[str, ...]:

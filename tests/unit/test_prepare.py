@@ -111,6 +111,15 @@ def test_hash_in_the_manifest_is_that_of_the_samples(folder):
     assert prepared.manifest["signals_sha256"] == expected
 
 
+def test_equal_signals_are_one_patient_where_none_is_published(folder):
+    write_record(folder, "A0009", adc(5000, seed=2), suffix=".mat")
+    write_record(folder, "B1", adc(5000, seed=3), comments="#Patient: 7\n#Dx: 1\n")
+    records = prepare_cinc(folder).records.set_index("record")
+    assert records.loc["A0009", "patient"] == records.loc["A0002", "patient"]
+    assert records["patient"].nunique() == 7
+    assert records.loc["B1", "patient"] == "cinc-7"
+
+
 def break_missing(folder: Path) -> None:
     (folder / "A0003.mat").unlink()
 

@@ -16,6 +16,7 @@ from ecgopt.data.splits import (
     patients_part,
     pool_and_test,
     split_fingerprint,
+    stated_rows,
     train_and_validation,
 )
 from ecgopt.errors import DataError
@@ -245,6 +246,10 @@ def test_dataset_names_records_and_keeps_the_order_of_rows():
 
 def test_rows_without_any_class_are_not_labelled():
     assert labelled_rows(made_set(["p"] * 7), CLASSES).tolist() == [0, 3, 6]
+
+
+def test_rows_without_any_statement_are_not_stated():
+    assert stated_rows(made_set(["p"] * 7)).tolist() == [0, 3, 6]
 
 
 def test_fingerprint_of_a_split_depends_on_its_records_alone():
