@@ -5,7 +5,7 @@ import time
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from typing import Final, Literal
+from typing import Final
 
 import torch
 from pydantic import JsonValue
@@ -29,7 +29,7 @@ from ecgopt.training.optimizer import (
     set_rate_factor,
 )
 from ecgopt.training.prefix_cache import PrefixCache, autocast, cached_stages
-from ecgopt.training.recipe import Recipe
+from ecgopt.training.recipe import Precision, Recipe
 from ecgopt.training.schedule import rate_factor
 
 MULTI_LABEL: Final = MultiLabel()
@@ -113,7 +113,7 @@ class TrainingRun:
         self._steps_per_epoch = len(batch_bounds(len(data.train), recipe.batch_size))
 
     @property
-    def precision(self) -> Literal["fp32", "bf16"]:
+    def precision(self) -> Precision:
         """The arithmetic in use: the recipe's, or fp32 where bf16 would not be faster."""
         return self.recipe.precision if self.model.gains_from_bf16 else "fp32"
 
@@ -194,9 +194,7 @@ class TrainingRun:
         # Evaluation uses the folded network in fp32, so its features are that network's.
         return self._source_of(self._data.validation, folded(self.model), "fp32")
 
-    def _source_of(
-        self, dataset: EcgDataset, model: StagedModel, precision: Literal["fp32", "bf16"]
-    ) -> Source:
+    def _source_of(self, dataset: EcgDataset, model: StagedModel, precision: Precision) -> Source:
         n_stages = cached_stages(self.model, self.recipe.n_frozen_stages)
         source = None
         if self._prefix_cache is not None and n_stages and len(dataset):

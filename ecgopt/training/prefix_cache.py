@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
 import numpy as np
 import torch
@@ -23,6 +23,7 @@ from torch import Tensor
 from ecgopt.data.splits import EcgDataset
 from ecgopt.models.stages import StagedModel
 from ecgopt.training.batches import Source, label_targets, signal_source
+from ecgopt.training.recipe import Precision
 
 logger = logging.getLogger(__name__)
 
@@ -60,7 +61,7 @@ class PrefixCache:
         dataset: EcgDataset,
         *,
         n_stages: int,
-        precision: Literal["fp32", "bf16"],
+        precision: Precision,
         device: torch.device,
     ) -> Source | None:
         """Return the dataset as features after the first `n_stages` of `model`, made if need be.
@@ -111,7 +112,7 @@ class PrefixCache:
         model: StagedModel,
         dataset: EcgDataset,
         n_stages: int,
-        precision: Literal["fp32", "bf16"],
+        precision: Precision,
         device: torch.device,
     ) -> np.ndarray | None:
         batches = _features(model, dataset, n_stages, precision, device)
@@ -219,7 +220,7 @@ def _features(
     model: StagedModel,
     dataset: EcgDataset,
     n_stages: int,
-    precision: Literal["fp32", "bf16"],
+    precision: Precision,
     device: torch.device,
 ) -> Iterator[np.ndarray]:
     was_training = model.training
@@ -233,7 +234,7 @@ def _features(
         model.train(was_training)
 
 
-def autocast(device: torch.device, precision: Literal["fp32", "bf16"]) -> torch.autocast:
+def autocast(device: torch.device, precision: Precision) -> torch.autocast:
     """Return the context in which a network computes in `precision`."""
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")
 

@@ -5,6 +5,8 @@ from typing import Literal
 
 from ecgopt.errors import UserError
 
+Precision = Literal["fp32", "bf16"]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
@@ -24,7 +26,7 @@ class Recipe:
     clip_norm: float | None = 1.0
     """Largest norm of the whole gradient; None lets it be."""
     n_frozen_stages: int = 0
-    precision: Literal["fp32", "bf16"] = "fp32"
+    precision: Precision = "fp32"
     """Arithmetic of training passes; weights and evaluation are always fp32."""
     dropout: float = 0.0
     """Share of the head's inputs dropped; 0 leaves the model's own rate."""
