@@ -9,6 +9,8 @@ from ecgopt.errors import DataError
 TABLES = Path(__file__).parent / "tables"
 """Folder of the package's own tables."""
 
+_MAX_BYTES = 1 << 29
+
 
 def table_rows(table: str) -> list[dict[str, str]]:
     """Return the rows of one of the package's own tables."""
@@ -23,6 +25,10 @@ def read_rows(path: Path, columns: Sequence[str]) -> Sequence[Mapping[str, str]]
         DataError: the file is missing, unreadable, no UTF-8 text, or lacks a column.
     """
     try:
+        if path.stat().st_size > _MAX_BYTES:
+            raise DataError(
+                f"{path}: is larger than {_MAX_BYTES >> 20} MiB; no data set's table is"
+            )
         with path.open(newline="", encoding="utf-8-sig") as stream:
             reader = csv.DictReader(stream, restval="")
             missing = [name for name in columns if name not in (reader.fieldnames or ())]

@@ -6,6 +6,8 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float64
 
+from ecgopt.data.lead_vectors import seen_by_independent_leads, twelve_leads
+
 SNOMED = {
     "NORM": "426783006",
     "AF": "164889003",
@@ -17,21 +19,6 @@ SNOMED = {
     "SB": "426177001",
     "STach": "427084000",
 }
-
-# Columns: left, inferior, posterior. Source: Dower et al. 1980, J Electrocardiol 13:37.
-_I_AND_II = np.array([[0.632, -0.235, 0.059], [0.235, 1.066, -0.132]])
-_PRECORDIAL = np.array(
-    [
-        [-0.515, 0.157, -0.917],
-        [0.044, 0.164, -1.387],
-        [0.882, 0.098, -1.277],
-        [1.213, 0.127, -0.601],
-        [1.125, 0.127, -0.086],
-        [0.831, 0.076, 0.230],
-    ]
-)
-# III, aVR, aVL, aVF from I and II (Einthoven, Goldberger).
-_LIMB = np.array([[1, 0], [0, 1], [-1, 1], [-0.5, -0.5], [1, -0.5], [-0.5, 1]])
 
 _BEFORE_S, _AFTER_S = 0.36, 0.72
 """Time around a beat's R wave in which its waves live."""
@@ -187,9 +174,9 @@ def render(
     if "AF" in rhythm.diagnoses:
         dipole += _fibrillation(rng, n_samples, sampling_rate_hz)
     dipole = rhythm.size * (rhythm.turn @ dipole)
-    independent = np.concatenate([_I_AND_II, _PRECORDIAL]) @ dipole
-    independent += noise * _noise(rng, n_samples, sampling_rate_hz)
-    return np.concatenate([_LIMB @ independent[:2], independent[2:]])
+    electrodes = seen_by_independent_leads(dipole)
+    electrodes += noise * _noise(rng, n_samples, sampling_rate_hz)
+    return twelve_leads(electrodes)
 
 
 def _beat_times(

@@ -4,6 +4,7 @@ import hashlib
 import json
 import logging
 import shutil
+import time
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -21,6 +22,8 @@ __all__ = ["PrepareSettings", "PreparedSet", "open_prepared", "prepare", "prepar
 
 _VERSION = 4
 """Rises whenever the same input would be stored otherwise."""
+
+_ABANDONED_AFTER_S = 86_400.0
 
 _HASHED_WHOLE_BYTES = 1 << 16
 
@@ -76,6 +79,7 @@ def prepare_source(
     final = destination / f"{origin.name}-{fingerprint[:12]}"
     if final.exists():
         return open_prepared(final)
+    _remove_abandoned(destination)
     part = destination / f".{final.name}.{uuid.uuid4().hex[:12]}.part"
     try:
         part.mkdir(parents=True)
@@ -138,6 +142,17 @@ def _file_identity(file: Path) -> bytes:
         return f"{file.name} {file.stat().st_size}".encode()
     except OSError:
         return f"{file.name} is missing".encode()
+
+
+def _remove_abandoned(destination: Path) -> None:
+    """Remove what killed preparations left behind a day ago or earlier."""
+    for part in destination.glob(".*.part"):
+        try:
+            abandoned = time.time() - part.stat().st_mtime > _ABANDONED_AFTER_S
+        except FileNotFoundError:
+            continue
+        if abandoned:
+            shutil.rmtree(part, ignore_errors=True)
 
 
 def _publish(part: Path, final: Path) -> None:

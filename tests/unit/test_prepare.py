@@ -2,6 +2,7 @@ import json
 import os
 import tempfile
 import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -215,6 +216,15 @@ def test_interrupted_preparation_leaves_nothing(folder):
     with pytest.raises(KeyboardInterrupt):
         prepare_cinc(folder, on_progress=interrupt)
     assert list((folder.parent / "out").iterdir()) == []
+
+
+def test_leftovers_of_a_killed_preparation_go_after_a_day(folder):
+    out = folder.parent / "out"
+    for name, age_s in (("old", 90_000), ("new", 10)):
+        (out / f".cinc-{name}.part").mkdir(parents=True)
+        os.utime(out / f".cinc-{name}.part", (time.time() - age_s,) * 2)
+    prepared = prepare_cinc(folder)
+    assert {path.name for path in out.iterdir()} == {prepared.folder.name, ".cinc-new.part"}
 
 
 def test_two_preparations_at_once_end_with_one_whole_set(folder):
