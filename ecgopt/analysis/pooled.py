@@ -101,15 +101,15 @@ def _mixed_model(
     if len(values) == len(set(owners.tolist())) or np.ptp(values) == 0:
         return None
     from statsmodels.regression.mixed_linear_model import MixedLM
-    from statsmodels.tools.sm_exceptions import ConvergenceWarning
+    from statsmodels.tools.sm_exceptions import ModelWarning
 
     # Scores differ in the third digit; the optimiser's tolerances want numbers near one.
     scale = float(values.std())
     with warnings.catch_warnings():
-        warnings.simplefilter("error", ConvergenceWarning)
+        warnings.simplefilter("error", ModelWarning)
         try:
             fit = MixedLM(values / scale, np.ones((len(values), 1)), groups=owners).fit(reml=True)
-        except (ConvergenceWarning, np.linalg.LinAlgError, ValueError):
+        except (ModelWarning, np.linalg.LinAlgError, ValueError):
             return None
     error, between = float(fit.bse[0]) * scale, float(fit.cov_re[0, 0])
     if not math.isfinite(error) or error == 0:

@@ -19,8 +19,8 @@ from ecgopt.report.figures.drawing import (
 
 CAPTION = (
     "Paired difference of test macro AUROC at each training size with its interval, and the line "
-    "fitted to log size by generalised least squares (sizes share test patients). Shaded: the "
-    "margin. Where the line meets zero, or the margin, is the crossover size."
+    "fitted to log size (its interval knows that sizes share test patients). Shaded: the margin. "
+    "Where the line meets zero, or the margin, is the crossover size."
 )
 
 

@@ -1,0 +1,133 @@
+import math
+
+import pytest
+import torch
+from fakes_evidence import World, invent
+
+from ecgopt.analysis.interval import Variances
+from ecgopt.analysis.plan import ASSUMED, mean_epochs, measured_seconds, measured_variances, plan
+from ecgopt.analysis.power import Rules, chances, planned_error, replicates_needed
+from ecgopt.analysis.training_speed import measure_seconds_per_sample
+from ecgopt.tuning.spec import (
+    BudgetSection,
+    DataSection,
+    ModelSection,
+    PublishedSection,
+    RangeSection,
+    RecipeSection,
+    StudySpec,
+)
+
+RULES = Rules(margin=0.01, confidence=0.95)
+
+
+def spec_with(**changes):
+    source = {"source": "ptbxl", "labels": "ptbxl_superclass", "folders": ("raw",)}
+    fields = {
+        "name": "planned",
+        "upstreams": ("up",),
+        "downstreams": ("down",),
+        "train_sizes": (100,),
+        "validation_share": 0.2,
+        "data": {"up": DataSection(**source), "down": DataSection(**source, test_share=0.2)},
+        "space": {
+            "shared": {
+                "learning_rate": RangeSection(low=1e-5, high=0.1, log=True),
+                "epochs": RangeSection(low=10, high=30),
+            }
+        },
+        "published": PublishedSection(epochs=30),
+        "budget": BudgetSection(trials=11, final_seeds=2, replicates=3),
+    }
+    return StudySpec(**(fields | changes))
+
+
+def test_work_is_counted_by_hand():
+    found = plan(spec_with(), seconds_per_sample={"resnet1d18": 0.01})
+    (load,) = found.loads
+    # Per study: 10 trials of 20 epochs on average, the published one and 2 + 2 final fits of 20
+    # and 30 epochs, on 80 records each; two arms, three replicates.
+    assert load.samples == 6 * 80 * (10 * 20 + 30 + 2 * 20 + 2 * 30)
+    assert (load.trials, load.final_fits, load.pretrainings) == (66, 24, 1)
+    assert load.hours == pytest.approx(load.samples * 0.01 / 3600)
+
+
+def test_a_logarithmic_range_of_epochs_has_its_logarithmic_mean():
+    space = {"shared": {"epochs": RangeSection(low=10, high=100, log=True)}}
+    spec = spec_with(space=space)
+    assert mean_epochs(spec, "scratch") == pytest.approx(90 / math.log(10))
+
+
+def test_epochs_that_are_not_tuned_are_the_recipes():
+    space = {"shared": {"learning_rate": RangeSection(low=1e-5, high=0.1, log=True)}}
+    spec = spec_with(space=space, recipe=RecipeSection(epochs=7))
+    assert mean_epochs(spec, "scratch") == 7
+
+
+def test_without_a_pilot_the_spread_is_said_to_be_assumed():
+    found = plan(spec_with(), seconds_per_sample={"resnet1d18": 0.01})
+    assert found.is_assumed
+    assert found.variances == ASSUMED
+
+
+def test_more_replicates_win_more_often():
+    found = plan(spec_with(), seconds_per_sample={"resnet1d18": 0.01})
+    wins = [row.wins for row in found.power]
+    assert wins == sorted(wins)
+
+
+def test_needed_replicates_reach_the_power_and_one_less_does_not():
+    needed = replicates_needed(0.03, ASSUMED, RULES, n_seeds=3, n_patients=1500)
+    wins = [
+        chances(
+            0.03, planned_error(ASSUMED, n_replicates=n, n_seeds=3, n_patients=1500), RULES
+        ).higher_wins
+        for n in (needed - 1, needed)
+    ]
+    assert wins[0] < 0.8 <= wins[1]
+
+
+def test_a_small_test_set_cannot_be_replaced_by_replicates():
+    small = Variances(seeds=0.01, replicates=0.01, patients=0.02)
+    assert replicates_needed(0.03, small, RULES, n_seeds=3, n_patients=100) is None
+
+
+def test_many_cells_need_more_replicates():
+    alone, among = (
+        replicates_needed(
+            0.03,
+            ASSUMED,
+            Rules(margin=0.01, confidence=0.95, n_cells=n_cells),
+            n_seeds=3,
+            n_patients=1500,
+        )
+        for n_cells in (1, 12)
+    )
+    assert alone < among
+
+
+def test_chances_add_up_to_at_most_one():
+    for true in (-0.05, 0.0, 0.005, 0.03):
+        error = planned_error(ASSUMED, n_replicates=5, n_seeds=3, n_patients=1500)
+        found = chances(true, error, RULES)
+        assert 0 <= found.higher_wins + found.lower_wins + found.equivalent <= 1 + 1e-12
+
+
+def test_a_pilot_gives_time_and_spread(tmp_path):
+    evidence = invent(World(replicates=3), tmp_path)
+    assert measured_seconds(evidence) == {"resnet1d18": pytest.approx(2.5 / 150)}
+    variances, n_patients = measured_variances(evidence, tmp_path)
+    assert n_patients == 150
+    assert variances.replicates > 0
+
+
+def test_a_pilot_of_one_replicate_gives_no_spread(tmp_path):
+    evidence = invent(World(replicates=1), tmp_path)
+    assert measured_variances(evidence, tmp_path) is None
+
+
+def test_training_speed_is_measured_on_the_real_training_code():
+    seconds = measure_seconds_per_sample(
+        ModelSection(width=2), RecipeSection(batch_size=8), torch.device("cpu")
+    )
+    assert 0 < seconds < 1

@@ -1,0 +1,228 @@
+"""What the protocol asks of an analysis, each on evidence whose answer is plain."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from fakes_evidence import World, invent, with_identical_arms
+
+from ecgopt.analysis.arms import sort_into_arms
+from ecgopt.analysis.classification import trivial_scores
+from ecgopt.analysis.conclude import conclude
+from ecgopt.analysis.convergence import common_target, converge, reach
+from ecgopt.analysis.evidence import SanityCheck, TrialEvidence
+from ecgopt.analysis.importance import parameter_importance
+from ecgopt.analysis.pareto import TradePoint, front
+from ecgopt.analysis.pruning_audit import audit_pruning, choose_for_audit
+from ecgopt.analysis.response import learning_rate_response
+from ecgopt.analysis.waterfall import waterfall
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory):
+    return tmp_path_factory.mktemp("workspace")
+
+
+@pytest.fixture(scope="module")
+def evidence(workspace):
+    return invent(World(replicates=2), workspace)
+
+
+@pytest.fixture(scope="module")
+def arms(evidence):
+    (of_cell,) = sort_into_arms(evidence).values()
+    return of_cell
+
+
+def gates_of(evidence, workspace):
+    return {gate.name: gate for gate in conclude(evidence, workspace).gates}
+
+
+def test_learning_rate_response_finds_the_optimum_that_was_built_in(arms):
+    scratch = learning_rate_response(arms["scratch"], margin=0.01)
+    fine_tune = learning_rate_response(arms["fine_tune"], margin=0.01)
+    assert scratch.best_rate > fine_tune.best_rate
+    assert scratch.basin[0] <= scratch.best_rate <= scratch.basin[1]
+
+
+def test_a_wider_margin_never_narrows_the_basin(arms):
+    widths = [learning_rate_response(arms["scratch"], m).basin_decades for m in (0.0, 0.01, 0.1)]
+    assert widths == sorted(widths)
+
+
+def test_learning_rate_matters_most_where_it_was_built_to(arms):
+    importance = parameter_importance(arms["scratch"])
+    assert max(importance, key=importance.get) == "learning_rate"
+
+
+def test_importance_needs_enough_complete_trials(arms):
+    few = replace(
+        arms["scratch"],
+        studies=tuple(replace(s, trials=s.trials[:4]) for s in arms["scratch"].studies),
+    )
+    assert parameter_importance(few) == {}
+
+
+def test_the_first_epoch_at_or_above_the_target_counts(arms):
+    final = replace(next(iter(arms["scratch"].finals)), curve=(0.5, 0.7, 0.8), seconds=30.0)
+    assert (reach(final, 0.7).epochs, reach(final, 0.7).seconds) == (2, 20.0)
+    assert reach(final, 0.9) is None
+
+
+def test_the_common_target_is_reached_by_both_arms(arms):
+    target = common_target(list(arms.values()))
+    for arm in arms.values():
+        assert any(reached is not None for reached in converge(arm, target).common_target)
+
+
+def test_the_waterfall_starts_at_the_best_test_epoch_and_ends_tuned(arms):
+    steps = waterfall(arms["scratch"], arms["fine_tune"])
+    assert [step.name for step in steps] == [
+        "published recipe, best test epoch",
+        "last epoch instead",
+        "epoch chosen on validation",
+        "all tuned",
+    ]
+    assert sum(step.change for step in steps[1:]) == pytest.approx(
+        steps[-1].difference - steps[0].difference
+    )
+
+
+def test_the_best_test_epoch_is_never_below_the_last(arms):
+    best, last, *_ = waterfall(arms["scratch"], arms["fine_tune"])
+    assert best.reference >= last.reference - 1e-12
+    assert best.arm >= last.arm - 1e-12
+
+
+def test_the_front_holds_the_points_that_no_other_beats():
+    def point(seconds, value):
+        return TradePoint(seconds=seconds, value=value, regime="scratch", number=0)
+
+    found = front([point(1, 0.5), point(2, 0.4), point(2, 0.7), point(3, 0.7), point(4, 0.8)])
+    assert [(p.seconds, p.value) for p in found] == [(1, 0.5), (2, 0.7), (4, 0.8)]
+
+
+def audited(study, value):
+    pruned = choose_for_audit(study.trials, 1)[0]
+    audit = TrialEvidence(
+        number=99,
+        state="complete",
+        cause="done",
+        value=value,
+        parameters=pruned.parameters,
+        recipe="audit",
+        details={"audit_of": pruned.number},
+    )
+    return replace(study, trials=(*study.trials, audit))
+
+
+@pytest.mark.parametrize(("value", "n_false"), [(0.999, 1), (0.1, 0)])
+def test_an_audited_trial_that_beats_the_winner_is_a_false_prune(arms, value, n_false):
+    arm = arms["scratch"]
+    changed = replace(arm, studies=(audited(arm.studies[0], value), *arm.studies[1:]))
+    found = audit_pruning(changed)
+    assert (len(found.audited), found.n_false) == (1, n_false)
+
+
+def test_audited_trials_do_not_win(arms):
+    arm = arms["scratch"]
+    changed = replace(arm, studies=(audited(arm.studies[0], 0.999), *arm.studies[1:]))
+    assert changed.winners() == arm.winners()
+
+
+def test_the_best_pruned_trials_are_audited_first_and_diverged_ones_never():
+    trials = [
+        TrialEvidence(number=n, state="pruned", cause=cause, value=value, parameters={})
+        for n, (cause, value) in enumerate(
+            [("pruned", 0.6), ("diverged", 0.9), ("pruned", 0.8), ("pruned", 0.7)]
+        )
+    ]
+    assert [trial.number for trial in choose_for_audit(trials, 2)] == [2, 3]
+
+
+def test_epochs_saved_are_those_that_pruned_trials_did_not_train(arms):
+    found = audit_pruning(arms["scratch"])
+    pruned = [
+        trial
+        for study in arms["scratch"].studies
+        for trial in study.trials
+        if trial.state == "pruned" and trial.cause == "pruned"
+    ]
+    assert found.n_pruned == len(pruned)
+    expected = sum(trial.parameters["epochs"] - trial.n_epochs for trial in pruned)
+    assert found.epochs_saved == expected
+
+
+def test_identical_arms_read_exactly_zero_and_never_win(evidence, workspace):
+    (found,) = conclude(with_identical_arms(evidence), workspace).cells[0].comparisons
+    assert (found.interval.low, found.interval.estimate, found.interval.high) == (0.0, 0.0, 0.0)
+    assert found.verdict == "equivalent"
+
+
+def test_sound_evidence_fails_no_gate(evidence, workspace):
+    assert {gate.state for gate in gates_of(evidence, workspace).values()} == {"passed"}
+
+
+@pytest.mark.parametrize(
+    ("gate", "change"),
+    [
+        (
+            "shuffled labels give 0.5",
+            lambda e: replace(
+                e, checks=(SanityCheck(name="shuffled_labels", study="s", values=(0.7,)),)
+            ),
+        ),
+        (
+            "a repeated trial gives the same score",
+            lambda e: replace(
+                e, checks=(SanityCheck(name="rerun", study="s", values=(0.7, 0.7000001)),)
+            ),
+        ),
+        (
+            "every study spent exactly its budget",
+            lambda e: replace(
+                e, studies=(replace(e.studies[0], trials=e.studies[0].trials[:-1]), *e.studies[1:])
+            ),
+        ),
+        (
+            "test scores follow from the stored predictions",
+            lambda e: replace(
+                e, finals=(replace(e.finals[0], metrics={"macro_auroc": 0.99}), *e.finals[1:])
+            ),
+        ),
+        (
+            "the sealed test was scored once per final fit",
+            lambda e: replace(e, openings=(*e.openings, e.openings[0])),
+        ),
+        (
+            "the best learning rate is not on the edge of its range",
+            lambda e: replace(
+                e,
+                comparison=replace(
+                    e.comparison,
+                    space={"shared": {"learning_rate": {"low": 0.9, "high": 1.0, "log": True}}},
+                ),
+            ),
+        ),
+    ],
+)
+def test_a_gate_fails_when_its_rule_is_broken(evidence, workspace, gate, change):
+    assert gates_of(change(evidence), workspace)[gate].state == "failed"
+
+
+def test_a_reused_result_is_not_a_second_opening(evidence, workspace):
+    again = replace(evidence.openings[0], reused=True)
+    changed = replace(evidence, openings=(*evidence.openings, again))
+    gate = gates_of(changed, workspace)["the sealed test was scored once per final fit"]
+    assert gate.state == "passed"
+    assert "1 more returned the stored result" in gate.finding
+
+
+def test_checks_that_were_not_run_say_so(evidence, workspace):
+    gates = gates_of(replace(evidence, checks=()), workspace)
+    assert gates["shuffled labels give 0.5"].state == "not run"
+
+
+def test_trivial_predictors_of_labels_that_never_occur_have_no_score():
+    assert math.isnan(trivial_scores(np.zeros((5, 2), dtype=bool)).weighted_f1_all_on)
