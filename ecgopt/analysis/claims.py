@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
 
 from ecgopt.analysis.arms import Arm
 from ecgopt.analysis.claim_contrasts import (
@@ -21,6 +20,7 @@ from ecgopt.analysis.compare import CellComparison
 from ecgopt.analysis.convergence import common_target, converge
 from ecgopt.analysis.cost import arm_cost
 from ecgopt.analysis.evidence import CellKey, Evidence
+from ecgopt.analysis.mean_error import MeanError
 from ecgopt.analysis.power import Rules
 from ecgopt.analysis.sizes import SizeLadder
 from ecgopt.analysis.verdict import Verdict
@@ -133,9 +133,14 @@ def _scratch_takes_longer(grounds: ClaimGrounds) -> Judgement:
     reason = f"scratch takes {factor:.1f} times the epochs of fine-tuning to a common score"
     if len(ratios) < 2:
         return "undecided", f"{reason}, in one cell"
-    low, high = stats.t.interval(
-        grounds.confidence, len(ratios) - 1, np.mean(ratios), stats.sem(ratios)
+    error = MeanError(
+        run_variance=float(np.var(ratios, ddof=1)),
+        patient_variance=0.0,
+        n_units=len(ratios),
+        n_patients=0,
     )
+    middle, half = float(np.mean(ratios)), error.reach(grounds.confidence)
+    low, high = middle - half, middle + half
     reason += f" [{np.exp(low):.1f}, {np.exp(high):.1f}], over {len(ratios)} cells"
     return ("supported" if low > 0 else "refuted" if high < 0 else "undecided"), reason
 
