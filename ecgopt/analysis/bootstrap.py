@@ -13,6 +13,9 @@ from ecgopt.shapes import Bool, Float, Float32, Int, LabelMatrix, ScoreMatrix
 
 Counts = Int[np.ndarray, "replicate record"]
 MOST_RECORDS = 2**24
+CACHE_BYTES = 2**22
+"""Counts that are summed at once: larger blocks leave the processor's cache and halve the speed."""
+LEAST_BLOCK = 64
 
 
 def draw_counts(n_records: int, n_replicates: int, generator: np.random.Generator) -> Counts:
@@ -51,6 +54,14 @@ def bootstrap_macro_auroc(
     """
     if counts.shape[1] >= MOST_RECORDS:
         raise ValueError(f"`n_records < {MOST_RECORDS}` must hold, but got {counts.shape[1]}")
+    step = max(LEAST_BLOCK, CACHE_BYTES // (4 * counts.shape[1]))
+    blocks = [counts[start : start + step] for start in range(0, max(len(counts), 1), step)]
+    return np.concatenate([_bootstrap_block(labels, scores, block) for block in blocks])
+
+
+def _bootstrap_block(
+    labels: LabelMatrix, scores: ScoreMatrix, counts: Counts
+) -> Float[np.ndarray, " replicate"]:
     by_record = np.ascontiguousarray(counts.T, dtype=np.float32)
     totals = by_record.sum(axis=0, dtype=np.float64)
     total = np.zeros(len(counts))
