@@ -14,6 +14,15 @@ def as_image(signals: Tensor) -> Tensor:
     return signals.unsqueeze(2).contiguous(memory_format=torch.channels_last)
 
 
+def rectified(features: Tensor) -> Tensor:
+    """Return max(features, 0); `features` must not be used afterwards.
+
+    Without gradients it works in place, which saves evaluation up to a fifth of its time. With
+    gradients it does not: measured there, writing in place made bf16 training slower.
+    """
+    return features.relu() if torch.is_grad_enabled() else features.relu_()
+
+
 def convolution(n_in: int, n_out: int, kernel: int, stride: int = 1) -> nn.Conv2d:
     """Return a convolution over time, without bias, that keeps the length at stride 1."""
     return nn.Conv2d(

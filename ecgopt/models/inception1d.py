@@ -14,6 +14,7 @@ from ecgopt.models.convolution import (
     MaxPool,
     as_image,
     convolution,
+    rectified,
 )
 from ecgopt.models.stages import LastStage, LinearHead, StagedModel
 from ecgopt.models.xresnet1d import normalised_hidden_layer
@@ -43,7 +44,7 @@ class InceptionBlock(nn.Module):
         narrow = self.narrow(features)
         branches = [branch(narrow) for branch in self.branches]
         branches.append(self.pooled_branch(self.pool(features)))
-        return torch.relu(self.norm(torch.cat(branches, dim=1)))
+        return rectified(self.norm(torch.cat(branches, dim=1)))
 
 
 class InceptionStage(nn.Module):
@@ -61,7 +62,7 @@ class InceptionStage(nn.Module):
         """Return features of shape (batch, 4 width, 1, time)."""
         if features.ndim == 3:
             features = as_image(features)
-        return torch.relu(self.blocks(features) + self.shortcut(features))
+        return rectified(self.blocks(features) + self.shortcut(features))
 
 
 def build_inception1d(

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import convert_conv2d_weight_memory_format
 
-from ecgopt.models.convolution import ConvNorm, MaxPool, MeanPool, as_image
+from ecgopt.models.convolution import ConvNorm, MaxPool, MeanPool, as_image, rectified
 from ecgopt.models.stages import LastStage, LinearHead, StagedModel
 
 PUBLISHED_WIDTH = 64
@@ -23,7 +23,7 @@ class Stem(nn.Module):
 
     def forward(self, signals: Tensor) -> Tensor:
         """Return features of shape (batch, width, 1, time / 4), channels last."""
-        features: Tensor = self.pool(torch.relu(self.first(as_image(signals))))
+        features: Tensor = self.pool(rectified(self.first(as_image(signals))))
         return features
 
 
@@ -40,8 +40,8 @@ class BasicBlock(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Return features of shape (batch, width, 1, time / stride)."""
-        residual = self.second(torch.relu(self.first(features)))
-        return torch.relu(residual + self.shortcut(features))
+        residual = self.second(rectified(self.first(features)))
+        return rectified(residual + self.shortcut(features))
 
 
 class Bottleneck(nn.Module):
@@ -59,8 +59,8 @@ class Bottleneck(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Return features of shape (batch, 4 width, 1, time / stride)."""
-        residual = torch.relu(self.second(torch.relu(self.first(features))))
-        return torch.relu(self.third(residual) + self.shortcut(features))
+        residual = rectified(self.second(rectified(self.first(features))))
+        return rectified(self.third(residual) + self.shortcut(features))
 
 
 def build_resnet1d(

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import convert_conv2d_weight_memory_format
 
-from ecgopt.models.convolution import ConcatPool, ConvNorm, MaxPool, as_image
+from ecgopt.models.convolution import ConcatPool, ConvNorm, MaxPool, as_image, rectified
 from ecgopt.models.stages import LastStage, LinearHead, StagedModel
 
 PUBLISHED_WIDTH = 64
@@ -33,8 +33,8 @@ class DeepStem(nn.Module):
 
     def forward(self, signals: Tensor) -> Tensor:
         """Return features of shape (batch, width, 1, time / 4), channels last."""
-        features = torch.relu(self.first(as_image(signals)))
-        features = torch.relu(self.third(torch.relu(self.second(features))))
+        features = rectified(self.first(as_image(signals)))
+        features = rectified(self.third(rectified(self.second(features))))
         pooled: Tensor = self.pool(features)
         return pooled
 
@@ -68,8 +68,8 @@ class Bottleneck(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Return features of shape (batch, 4 width, 1, time / stride)."""
-        residual = torch.relu(self.second(torch.relu(self.first(features))))
-        return torch.relu(self.third(residual) + self.shortcut(features))
+        residual = rectified(self.second(rectified(self.first(features))))
+        return rectified(self.third(residual) + self.shortcut(features))
 
 
 def build_xresnet1d(

@@ -83,8 +83,13 @@ def label_targets(dataset: EcgDataset) -> Tensor:
 
 
 def to_millivolts(microvolts: Tensor) -> SignalBatch:
-    """Return stored 16-bit microvolts as floating-point millivolts."""
-    return microvolts.to(torch.float32).div_(MICROVOLTS_PER_MILLIVOLT)
+    """Return stored 16-bit microvolts as floating-point millivolts.
+
+    In memory the leads of a sample lie side by side, as networks want them; turning 16-bit numbers
+    over is half the work of turning 32-bit ones.
+    """
+    by_sample = microvolts.transpose(1, 2).contiguous()
+    return by_sample.to(torch.float32).div_(MICROVOLTS_PER_MILLIVOLT).transpose(1, 2)
 
 
 def batch_bounds(n_records: int, batch_size: int) -> list[tuple[int, int]]:
