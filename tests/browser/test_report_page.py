@@ -1,0 +1,132 @@
+"""The report in a real browser: nothing broken, cut off, or asked of the network."""
+
+import shutil
+from dataclasses import replace
+
+import pytest
+from fakes_evidence import World, invent
+
+from ecgopt.report.write import write_report
+
+sync_api = pytest.importorskip("playwright.sync_api")
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(
+        CHROMIUM is None, reason="no chromium on this machine: apt install chromium"
+    ),
+]
+
+DESKTOP, PHONE = (1280, 900), (390, 844)
+WORLD = World(replicates=2, final_seeds=1, trials=10, train_sizes=(200, 800, 3200))
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("report")
+    evidence = invent(WORLD, folder / "workspace")
+    long_name = "a_comparison_with_a_name_that_is_longer_than_a_phone_is_wide_by_some_way"
+    evidence = replace(evidence, comparison=replace(evidence.comparison, name=long_name))
+    return write_report(evidence, folder / "workspace", folder / "out").html
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with sync_api.sync_playwright() as playwright:
+        launched = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield launched
+        launched.close()
+
+
+@pytest.fixture(
+    params=[(size, scheme) for size in (DESKTOP, PHONE) for scheme in ("light", "dark")],
+    ids=["desktop-light", "desktop-dark", "phone-light", "phone-dark"],
+    scope="module",
+)
+def opened(request, browser, report):
+    (width, height), scheme = request.param
+    context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
+    page = context.new_page()
+    page.messages, page.requests = [], []
+    page.on("console", lambda message: page.messages.append(message.text))
+    page.on("pageerror", lambda error: page.messages.append(str(error)))
+    page.on("request", lambda sent: page.requests.append(sent.url))
+    page.goto(report.as_uri())
+    page.scheme = scheme
+    yield page
+    context.close()
+
+
+def test_the_console_stays_empty(opened):
+    assert opened.messages == []
+
+
+def test_no_request_leaves_the_page(opened, report):
+    assert opened.requests == [report.as_uri()]
+
+
+def test_nothing_is_wider_than_the_screen(opened):
+    overflow = opened.evaluate(
+        "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+    )
+    assert overflow <= 0
+
+
+def test_every_figure_is_drawn_and_inside_the_screen(opened):
+    boxes = opened.evaluate(
+        """[...document.querySelectorAll('svg')].map(svg => {
+            const box = svg.getBoundingClientRect();
+            return [box.left, box.right, box.width, box.height];
+        })"""
+    )
+    width = opened.evaluate("document.documentElement.clientWidth")
+    assert len(boxes) > 20
+    for left, right, box_width, box_height in boxes:
+        assert box_width > 200
+        assert box_height > 60
+        assert left >= 0
+        assert right <= width + 1
+
+
+def test_no_text_of_a_figure_is_cut_off(opened):
+    cut = opened.evaluate(
+        """[...document.querySelectorAll('svg')].flatMap(svg => {
+            const frame = svg.getBoundingClientRect();
+            return [...svg.querySelectorAll('text')].filter(text => {
+                const box = text.getBoundingClientRect();
+                return box.left < frame.left - 2 || box.right > frame.right + 2
+                    || box.top < frame.top - 2 || box.bottom > frame.bottom + 2;
+            }).map(text => text.textContent);
+        })"""
+    )
+    assert cut == []
+
+
+def test_text_of_figures_is_readable(opened):
+    smallest = opened.evaluate(
+        """Math.min(...[...document.querySelectorAll('svg text')].map(text => {
+            const scale = text.ownerSVGElement.getScreenCTM().a;
+            return parseFloat(getComputedStyle(text).fontSize) * scale;
+        }))"""
+    )
+    assert smallest >= 7
+
+
+def test_colours_follow_the_scheme(opened):
+    background = opened.evaluate("getComputedStyle(document.body).backgroundColor")
+    ink = opened.evaluate("getComputedStyle(document.querySelector('svg text')).fill")
+    brightness = [
+        sum(int(part) for part in colour[4:-1].split(",")) / 3 for colour in (background, ink)
+    ]
+    if opened.scheme == "dark":
+        assert brightness[0] < 60 < 180 < brightness[1]
+    else:
+        assert brightness[1] < 60 < 180 < brightness[0]
+
+
+def test_it_prints(browser, report):
+    page = browser.new_page()
+    page.goto(report.as_uri())
+    assert page.pdf().startswith(b"%PDF")
+    page.close()
