@@ -77,7 +77,7 @@ def _paint(
     panel.margins(x=0.06)
     panel.grid(visible=False, axis="y")
     is_plain = {(item.reference, item.regime) for item in found} == {("scratch", "fine_tune")}
-    panel.set_xlabel("← scratch better      fine-tune better →" if is_plain else "difference")
+    panel.set_xlabel("← scratch better\u2003\u2003fine-tune better →" if is_plain else "difference")
     panel.spines["left"].set_visible(False)
 
 

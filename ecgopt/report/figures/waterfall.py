@@ -55,5 +55,5 @@ def _paint(panel: Axes, steps: Sequence[Step]) -> None:
     panel.set_yticks([])
     panel.margins(x=0.06)
     panel.grid(visible=False, axis="y")
-    panel.set_xlabel("← scratch better      fine-tune better →")
+    panel.set_xlabel("← scratch better\u2003\u2003fine-tune better →")
     panel.spines["left"].set_visible(False)

@@ -1,5 +1,7 @@
 """The page's middle part: what the figures show, kind by kind."""
 
+from dataclasses import replace
+
 from ecgopt.analysis.conclude import Conclusions
 from ecgopt.analysis.convergence import Convergence
 from ecgopt.report import words
@@ -8,6 +10,8 @@ from ecgopt.report.figures.importance import draw_importance
 from ecgopt.report.page.cost import cost_section
 from ecgopt.report.page.galleries import MOST_CELLS_DRAWN, MOST_ROWS_SHOWN, drawn_cells, gallery
 from ecgopt.report.page.html import Gallery, PageTable, Section
+
+UNITS: tuple[convergence.Unit, ...] = ("epochs", "seconds")
 
 
 def figure_sections(conclusions: Conclusions) -> list[Section]:
@@ -90,18 +94,13 @@ def _sizes(conclusions: Conclusions) -> Section | None:
 
 
 def _convergence(conclusions: Conclusions) -> Section | None:
-    galleries = gallery(
-        conclusions,
-        "Score against epochs",
-        convergence.CAPTION,
-        lambda cell: convergence.draw_convergence(cell, "epochs"),
-    ) + gallery(
-        conclusions,
-        "Score against seconds",
-        convergence.CAPTION,
-        lambda cell: convergence.draw_convergence(cell, "seconds"),
+    drawings = tuple(
+        replace(drawn, title=f"{words.cell_label(cell.cell, conclusions)}, by {unit}")
+        for cell in drawn_cells(conclusions)
+        for unit in UNITS
+        if (drawn := convergence.draw_convergence(cell, unit)) is not None
     )
-    if not galleries:
+    if not drawings:
         return None
     rows = tuple(
         (words.cell_label(cell.cell, conclusions), words.regime_name(regime), *_times(found))
@@ -110,7 +109,7 @@ def _convergence(conclusions: Conclusions) -> Section | None:
         if (found := arm.convergence) is not None
     )
     table = PageTable(
-        title="When final fits get there, means; their own goal is 95 % of their own gain",
+        title="When final fits get there, means; their own goal is 95% of their own gain",
         columns=(
             "cell",
             "arm",
@@ -124,7 +123,8 @@ def _convergence(conclusions: Conclusions) -> Section | None:
         text_columns=frozenset({0, 1}),
         is_folded=len(rows) > MOST_ROWS_SHOWN,
     )
-    return Section(name="time", title="Training time", tables=(table,), galleries=galleries)
+    shown = Gallery(title="Score against time", caption=convergence.CAPTION, drawings=drawings)
+    return Section(name="time", title="Training time", tables=(table,), galleries=(shown,))
 
 
 def _times(found: Convergence) -> tuple[str, ...]:
@@ -141,7 +141,7 @@ def _times(found: Convergence) -> tuple[str, ...]:
 def _waterfall(conclusions: Conclusions) -> Section | None:
     cells = drawn_cells(conclusions)
     drawings = tuple(
-        drawing
+        replace(drawing, title=words.cell_label(cell.cell, conclusions, regime))
         for cell in cells
         for regime, steps in cell.waterfalls.items()
         if (drawing := waterfall.draw_waterfall(cell.cell, regime, steps)) is not None

@@ -52,6 +52,8 @@ class Page:
     """The whole page."""
 
     name: str
+    place: str
+    """The only cell, where there is one."""
     question: str
     answer: str
     """The verdict over all cells in one sentence."""
@@ -70,6 +72,7 @@ def render(page: Page) -> str:
     template = environment.from_string((folder / "page.html.j2").read_text("utf-8"))
     return template.render(
         name=page.name,
+        place=page.place,
         question=page.question,
         answer=page.answer,
         rules=page.rules,

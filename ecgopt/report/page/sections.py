@@ -1,11 +1,13 @@
 """The page from top to bottom."""
 
+from dataclasses import replace
+
 from ecgopt.analysis.conclude import Conclusions
 from ecgopt.report.page.accounts import account_sections
 from ecgopt.report.page.figures import figure_sections
 from ecgopt.report.page.galleries import MOST_CELLS_DRAWN
 from ecgopt.report.page.headline import answer, score_section, verdict_section
-from ecgopt.report.page.html import Page, Section
+from ecgopt.report.page.html import Page, PageTable, Section
 
 
 def build_page(conclusions: Conclusions) -> Page:
@@ -13,8 +15,16 @@ def build_page(conclusions: Conclusions) -> Page:
     comparison = conclusions.evidence.comparison
     budget = comparison.budget
     scores = score_section(conclusions)
+    sections = [
+        verdict_section(conclusions),
+        *([scores] if scores else []),
+        *_with_note(conclusions, figure_sections(conclusions)),
+        *account_sections(conclusions),
+    ]
+    is_single = len(conclusions.cells) == 1
     return Page(
         name=comparison.name,
+        place=str(conclusions.cells[0].cell) if is_single else "",
         question=comparison.question,
         answer=answer(conclusions),
         rules=(
@@ -25,12 +35,7 @@ def build_page(conclusions: Conclusions) -> Page:
             f"AUROC, fixed beforehand; {comparison.confidence:.0%} intervals from runs and "
             "patients, verdicts corrected over cells by Holm."
         ),
-        sections=[
-            verdict_section(conclusions),
-            *([scores] if scores else []),
-            *_with_note(conclusions, figure_sections(conclusions)),
-            *account_sections(conclusions),
-        ],
+        sections=[_without_cell(section) for section in sections] if is_single else sections,
         footer=f"ecgopt {comparison.provenance.get('ecgopt', '')}".strip(),
     )
 
@@ -47,3 +52,19 @@ def _with_note(conclusions: Conclusions, sections: list[Section]) -> list[Sectio
         ),
     )
     return [note, *sections]
+
+
+def _without_cell(section: Section) -> Section:
+    """Return the section without the column that names the only cell in every row."""
+    return replace(section, tables=tuple(_without_label(table) for table in section.tables))
+
+
+def _without_label(table: PageTable) -> PageTable:
+    if not table.columns or table.columns[0] != "cell" or len({row[0] for row in table.rows}) != 1:
+        return table
+    return replace(
+        table,
+        columns=table.columns[1:],
+        rows=tuple(row[1:] for row in table.rows),
+        text_columns=frozenset(index - 1 for index in table.text_columns if index),
+    )
