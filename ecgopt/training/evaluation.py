@@ -6,11 +6,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ecgopt.data.splits import EcgDataset
 from ecgopt.models.folding import folded
 from ecgopt.models.stages import StagedModel
 from ecgopt.seeds import seed_torch
-from ecgopt.training.batches import Source
+from ecgopt.shapes import Float
+from ecgopt.training.batches import Source, signal_source
 from ecgopt.training.objectives import Objective
+from ecgopt.training.prefix_cache import PrefixCache
 
 EVALUATION_BATCH: Final = 64
 """Fastest on a CPU, whose caches such a batch fits: 256 records at once take 1.1 times as long."""
@@ -30,7 +33,7 @@ def outputs_and_targets(
     """
     evaluated = folded(model)
     outputs, targets = [], []
-    with torch.inference_mode(), torch.random.fork_rng(devices=cuda_devices(source)):
+    with torch.inference_mode(), torch.random.fork_rng(devices=cuda_devices(source.targets.device)):
         seed_torch("evaluation")
         for inputs, labels in source.batches(np.arange(len(source)), batch_size):
             seen, wanted = objective.example(inputs, labels)
@@ -42,7 +45,38 @@ def outputs_and_targets(
     return torch.cat(outputs), torch.cat(targets)
 
 
-def cuda_devices(source: Source) -> list[torch.device]:
-    """Return the accelerator whose generator a computation on `source` draws from, if any."""
-    device = source.targets.device
+def embeddings(
+    model: StagedModel,
+    dataset: EcgDataset,
+    *,
+    device: torch.device,
+    prefix_cache: PrefixCache | None = None,
+) -> Float[np.ndarray, "record width"]:
+    """Return what the head of `model` sees of each record, for probes of other kinds than a head.
+
+    Args:
+        model: usually pre-trained; its mode does not matter.
+        dataset: the records.
+        device: where to compute.
+        prefix_cache: where features are kept for the next caller.
+    """
+    evaluated = folded(model)
+    n_stages = model.n_freezable_stages
+    source = None
+    if prefix_cache is not None:
+        source = prefix_cache.source(
+            evaluated, dataset, n_stages=n_stages, precision="fp32", device=device
+        )
+    source = source or signal_source(dataset, device)
+    seen = []
+    with torch.inference_mode():
+        for inputs, _ in source.batches(np.arange(len(source)), EVALUATION_BATCH):
+            kept = inputs if source.n_stages else evaluated.features(inputs, n_stages)
+            seen.append(evaluated.last_stage.finish(kept).flatten(1).cpu())
+    array: np.ndarray = torch.cat(seen).numpy()
+    return array
+
+
+def cuda_devices(device: torch.device) -> list[torch.device]:
+    """Return the accelerator whose generator a computation on `device` draws from, if any."""
     return [device] if device.type == "cuda" else []

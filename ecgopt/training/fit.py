@@ -4,7 +4,6 @@ import math
 import time
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass
-from functools import cached_property
 from typing import Final
 
 import torch
@@ -14,23 +13,17 @@ from torch import Tensor
 from ecgopt.data.splits import EcgDataset, TuningData
 from ecgopt.errors import CheckpointError, TrialDiverged
 from ecgopt.models.checkpoint import MODEL_PREFIX, model_tensors
-from ecgopt.models.folding import folded
 from ecgopt.models.stages import StagedModel
 from ecgopt.seeds import generator_for, seed_torch
 from ecgopt.shapes import ScoreMatrix
-from ecgopt.training.batches import Source, batch_bounds, signal_source
+from ecgopt.training.batches import signal_source
 from ecgopt.training.evaluation import EVALUATION_BATCH, cuda_devices, outputs_and_targets
 from ecgopt.training.metrics import MacroAuroc
 from ecgopt.training.objectives import Evaluation, MultiLabel, Objective
-from ecgopt.training.optimizer import (
-    build_optimizer,
-    optimizer_tensors,
-    restore_optimizer,
-    set_rate_factor,
-)
-from ecgopt.training.prefix_cache import PrefixCache, autocast, cached_stages
+from ecgopt.training.optimizer import optimizer_tensors, restore_optimizer
+from ecgopt.training.phase import Phase, Setting, spans
+from ecgopt.training.prefix_cache import PrefixCache
 from ecgopt.training.recipe import Precision, Recipe
-from ecgopt.training.schedule import rate_factor
 
 MULTI_LABEL: Final = MultiLabel()
 
@@ -101,21 +94,25 @@ class TrainingRun:
         self.seed = seed
         self.device = device
         self.epochs_done = 0
-        self._data = data
-        self._objective = objective
-        self._prefix_cache = prefix_cache if objective.keeps_inputs else None
+        self._setting = Setting(
+            model=model,
+            data=data,
+            recipe=recipe,
+            device=device,
+            objective=objective,
+            prefix_cache=prefix_cache,
+        )
         self._evaluate_after = None if evaluate_after is None else frozenset(evaluate_after)
-        model.freeze(recipe.n_frozen_stages)
         if recipe.dropout:
             model.set_dropout(recipe.dropout)
-        self._optimizer = build_optimizer(model, recipe)
-        self._trained = [p for p in model.parameters() if p.requires_grad]
-        self._steps_per_epoch = len(batch_bounds(len(data.train), recipe.batch_size))
+        self._spans = spans(recipe, model.n_freezable_stages)
+        model.freeze(recipe.n_frozen_stages)
+        self._phase = Phase(self._setting, self._spans[0])
 
     @property
     def precision(self) -> Precision:
         """The arithmetic in use: the recipe's, or fp32 where bf16 would not be faster."""
-        return self.recipe.precision if self.model.gains_from_bf16 else "fp32"
+        return self._setting.precision
 
     def epochs(self) -> Iterator[EpochResult]:
         """Train on from the last epoch done and yield after each; closing the iterator stops.
@@ -134,7 +131,7 @@ class TrainingRun:
                 validation=None if evaluation is None else evaluation.macro_auroc,
                 validation_loss=None if evaluation is None else evaluation.loss,
                 validation_score=None if evaluation is None else evaluation.score,
-                n_samples=len(self._data.train),
+                n_samples=len(self._setting.data.train),
                 seconds=time.monotonic() - started,
             )
 
@@ -143,7 +140,7 @@ class TrainingRun:
 
         The tensors are the live ones: write them out before training goes on.
         """
-        tensors = model_tensors(self.model) | optimizer_tensors(self.model, self._optimizer)
+        tensors = model_tensors(self.model) | optimizer_tensors(self.model, self._phase.optimizer)
         return tensors, {"epochs_done": self.epochs_done, **self._identity()}
 
     def restore(self, tensors: Mapping[str, Tensor], metadata: Mapping[str, JsonValue]) -> None:
@@ -169,12 +166,18 @@ class TrainingRun:
             raise CheckpointError(f"the state does not fit the model: {error}") from error
         epochs_done = metadata["epochs_done"]
         assert isinstance(epochs_done, int)
-        if epochs_done:
-            restore_optimizer(self.model, self._optimizer, tensors)
         self.epochs_done = epochs_done
+        # The state is that of the phase that was trained last.
+        self._enter_phase(max(0, epochs_done - 1))
+        if epochs_done:
+            restore_optimizer(self.model, self._phase.optimizer, tensors)
 
     def _identity(self) -> dict[str, JsonValue]:
-        return {"recipe": asdict(self.recipe), "seed": self.seed, "n_train": len(self._data.train)}
+        return {
+            "recipe": asdict(self.recipe),
+            "seed": self.seed,
+            "n_train": len(self._setting.data.train),
+        }
 
     def _is_evaluated(self) -> bool:
         return (
@@ -183,75 +186,35 @@ class TrainingRun:
             or self.epochs_done == self.recipe.n_epochs
         )
 
-    # Sources are made at first use, so that the first epoch's seconds pay for kept features, and
-    # after `restore`, which may change the frozen weights.
-    @cached_property
-    def _source(self) -> Source:
-        return self._source_of(self._data.train, self.model, self.precision)
-
-    @cached_property
-    def _validation_source(self) -> Source:
-        # Evaluation uses the folded network in fp32, so its features are that network's.
-        return self._source_of(self._data.validation, folded(self.model), "fp32")
-
-    def _source_of(self, dataset: EcgDataset, model: StagedModel, precision: Precision) -> Source:
-        n_stages = cached_stages(self.model, self.recipe.n_frozen_stages)
-        source = None
-        if self._prefix_cache is not None and n_stages and len(dataset):
-            source = self._prefix_cache.source(
-                model, dataset, n_stages=n_stages, precision=precision, device=self.device
-            )
-        return source or signal_source(dataset, self.device)
+    def _enter_phase(self, epochs_done: int) -> None:
+        """Begin the phase of the next epoch with a fresh optimiser, unless it has begun."""
+        if epochs_done not in self._phase.span:
+            span = next(span for span in self._spans if epochs_done in span)
+            self._phase = Phase(self._setting, span)
 
     def _train_epoch(self) -> float:
-        self.model.train()
-        source = self._source
-        order = generator_for("fit", "order", self.seed, self.epochs_done).permutation(len(source))
-        total = torch.zeros((), device=self.device)
-        with torch.random.fork_rng(devices=cuda_devices(source)):
+        self._enter_phase(self.epochs_done)
+        n_records = len(self._setting.data.train)
+        order = generator_for("fit", "order", self.seed, self.epochs_done).permutation(n_records)
+        with torch.random.fork_rng(devices=cuda_devices(self.device)):
             # The generators of torch feed dropout and masks only; seeding them here makes each
             # epoch's draws independent of where the run was interrupted.
             seed_torch("fit", "dropout", self.seed, self.epochs_done)
-            batches = source.batches(order, self.recipe.batch_size)
-            for step, (inputs, targets) in enumerate(
-                batches, self.epochs_done * self._steps_per_epoch
-            ):
-                set_rate_factor(self._optimizer, self._rate_factor(step))
-                loss = self._train_step(inputs, targets, source.n_stages)
-                total += loss * len(targets)
-        mean_loss = total.item() / len(source)
-        if not math.isfinite(mean_loss):
+            loss = self._phase.train_epoch(order, self.epochs_done)
+        if not math.isfinite(loss):
             raise TrialDiverged(
-                f"epoch {self.epochs_done + 1}: training loss is {mean_loss} at learning rate "
+                f"epoch {self.epochs_done + 1}: training loss is {loss} at learning rate "
                 f"{self.recipe.learning_rate}"
             )
-        return mean_loss
-
-    def _rate_factor(self, step: int) -> float:
-        return rate_factor(
-            step,
-            self._steps_per_epoch * self.recipe.n_epochs,
-            warmup_share=self.recipe.warmup_share,
-            schedule=self.recipe.schedule,
-        )
-
-    def _train_step(self, inputs: Tensor, targets: Tensor, n_stages: int) -> Tensor:
-        self._optimizer.zero_grad(set_to_none=True)
-        seen, wanted = self._objective.example(inputs, targets)
-        with autocast(self.device, self.precision):
-            outputs = self.model.forward_from(seen, n_stages)
-        loss = self._objective.loss(outputs.float(), wanted)
-        loss.backward()
-        if self.recipe.clip_norm is not None:
-            torch.nn.utils.clip_grad_norm_(self._trained, self.recipe.clip_norm)
-        self._optimizer.step()
-        return loss.detach()
+        return loss
 
     def _evaluate(self) -> Evaluation:
-        outputs, targets = outputs_and_targets(self.model, self._validation_source, self._objective)
+        outputs, targets = outputs_and_targets(
+            self.model, self._phase.validation_source, self._setting.objective
+        )
         if not torch.isfinite(outputs).all():
             raise TrialDiverged(f"epoch {self.epochs_done}: a validation prediction is not finite")
-        return self._objective.evaluate(outputs, targets)
+        return self._setting.objective.evaluate(outputs, targets)
 
 
 def predict(

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Literal, get_args
 
+import numpy as np
 import torch
 from pydantic import JsonValue
 from torch import Tensor
@@ -15,6 +16,7 @@ from ecgopt.models.checkpoint import LEFT_OUT_KEY, MODEL_PREFIX, model_tensors
 from ecgopt.models.decoder import attach_decoder
 from ecgopt.models.registry import ModelSpec, build_model
 from ecgopt.seeds import generator_for
+from ecgopt.shapes import Float
 from ecgopt.training.fit import EpochResult, TrainingRun
 from ecgopt.training.objectives import AgeRegression, MaskedSignal, MultiLabel, Objective
 from ecgopt.training.recipe import Recipe
@@ -214,6 +216,17 @@ def build_pretraining(
             )
     run = TrainingRun(model, data, recipe, seed=seed, device=device, objective=task)
     return Pretraining(run, objective=objective, left_out=left_out)
+
+
+def with_ages(dataset: EcgDataset, age_years: Float[np.ndarray, " record"]) -> EcgDataset:
+    """Return the dataset with ages as its only target, for the objective `age`.
+
+    Args:
+        dataset: the records.
+        age_years: one per record; NaN where unknown.
+    """
+    ages = np.asarray(age_years, dtype=np.float32).reshape(-1, 1)
+    return replace(dataset, labels=ages, classes=("age_years",))
 
 
 def permuted(data: TuningData, *, seed: int) -> TuningData:

@@ -34,6 +34,9 @@ class Recipe:
     """Learning rate of the head divided by that of the stage before it."""
     layer_decay: float = 1.0
     """Factor on the learning rate from each stage before the head to the one below it."""
+    head_first_share: float = 0.0
+    """Share of the epochs in which the head alone is trained before all else joins in (LP-FT,
+    Kumar et al. 2022, arXiv:2202.10054); each part has a warm-up and schedule of its own."""
 
     def __post_init__(self) -> None:
         rules = {
@@ -47,6 +50,7 @@ class Recipe:
             "0 <= dropout < 1": 0 <= self.dropout < 1,
             "head_rate_ratio > 0": self.head_rate_ratio > 0,
             "0 < layer_decay <= 1": 0 < self.layer_decay <= 1,
+            "0 <= head_first_share < 1": 0 <= self.head_first_share < 1,
         }
         for rule, holds in rules.items():
             if not holds:

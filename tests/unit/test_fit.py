@@ -10,8 +10,11 @@ from ecgopt.errors import CheckpointError, TrialDiverged, UserError
 from ecgopt.models.checkpoint import load_checkpoint, save_checkpoint
 from ecgopt.models.registry import ModelSpec, build_model
 from ecgopt.training.batches import batch_bounds, signal_source
+from ecgopt.training.evaluation import embeddings
 from ecgopt.training.fit import TrainingRun, predict
 from ecgopt.training.optimizer import build_optimizer
+from ecgopt.training.phase import spans
+from ecgopt.training.prefix_cache import PrefixCache
 from ecgopt.training.recipe import Recipe
 
 CPU = torch.device("cpu")
@@ -159,6 +162,54 @@ def test_frozen_stages_stay_as_they_were(data):
 def test_freezing_more_stages_than_the_model_has_is_refused(data):
     with pytest.raises(UserError, match="n_frozen_stages=6"):
         run_of(data, replace(RECIPE, n_frozen_stages=6))
+
+
+def test_the_head_trains_first_and_then_all_else_joins_in(data):
+    run = run_of(data, replace(RECIPE, head_first_share=0.5))
+    changed = []
+    for _ in range(RECIPE.n_epochs):
+        before = weights_of(run)
+        next(run.epochs())
+        after = weights_of(run)
+        changed.append({k.split(".")[0] for k in before if not torch.equal(before[k], after[k])})
+    assert changed == [{"head"}] * 2 + [set(run.model.stage_names)] * 2
+
+
+@pytest.mark.parametrize("stop_after", [1, 2, 3])
+def test_a_head_first_run_continues_to_the_same_bits_on_either_side(data, tmp_path, stop_after):
+    recipe = replace(RECIPE, head_first_share=0.5)
+    whole = run_of(data, recipe)
+    expected = outcome(whole.epochs())
+    first = run_of(data, recipe)
+    before = list(islice(first.epochs(), stop_after))
+    save_checkpoint(tmp_path / "state", *first.state())
+    second = run_of(data, recipe)
+    checkpoint = load_checkpoint(tmp_path / "state")
+    second.restore(checkpoint.tensors, checkpoint.metadata)
+    assert outcome(before) + outcome(second.epochs()) == expected
+    assert equal(weights_of(second), weights_of(whole))
+
+
+@pytest.mark.parametrize(
+    ("n_epochs", "share", "expected"),
+    [(10, 0.0, [10]), (10, 0.3, [3, 7]), (10, 0.001, [1, 9]), (2, 0.99, [1, 1]), (1, 0.5, [1])],
+)
+def test_the_epochs_of_a_run_are_divided_between_head_and_all(n_epochs, share, expected):
+    recipe = Recipe(learning_rate=1.0, n_epochs=n_epochs, head_first_share=share)
+    assert [span.n_epochs for span in spans(recipe, 5)] == expected
+
+
+def test_embeddings_are_what_the_head_sees(data, tmp_path):
+    model = build_model(SPEC, n_labels=2, seed=0).eval()
+    seen = embeddings(model, data.validation, device=CPU)
+    with torch.no_grad():
+        logits = model.head(torch.from_numpy(seen))
+    expected = predict(model, data.validation, device=CPU)
+    np.testing.assert_allclose(torch.sigmoid(logits).numpy(), expected, rtol=1e-5)
+    cache = PrefixCache(tmp_path)
+    for _ in range(2):
+        kept = embeddings(model, data.validation, device=CPU, prefix_cache=cache)
+        np.testing.assert_allclose(kept, seen, rtol=1e-5, atol=1e-6)
 
 
 def test_bf16_trains_to_about_the_same_loss(data):

@@ -9,7 +9,7 @@ from ecgopt.errors import CheckpointError, UserError
 from ecgopt.models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint, transfer
 from ecgopt.models.registry import ModelSpec, build_model
 from ecgopt.training.fit import TrainingRun
-from ecgopt.training.pretrain import Pretraining, build_pretraining, permuted, pretrain
+from ecgopt.training.pretrain import Pretraining, build_pretraining, permuted, pretrain, with_ages
 from ecgopt.training.recipe import Recipe
 
 CPU = torch.device("cpu")
@@ -30,10 +30,10 @@ def with_ages(data):
     """Give each record an age that its slow wave shows; some are missing, some coded as 300."""
 
     def aged(part):
-        ages = np.where(part.labels[:, :1] > 0, 80.0, 40.0).astype(np.float32)
+        ages = np.where(part.labels[:, 0] > 0, 80.0, 40.0)
         ages[::7] = np.nan
         ages[(ages > 60).nonzero()[0][:3]] = 300
-        return replace(part, labels=ages, classes=("age",))
+        return with_ages(part, ages)
 
     return replace(data, train=aged(data.train), validation=aged(data.validation))
 

@@ -17,6 +17,7 @@ from ecgopt.training.recipe import Recipe
         ("dropout", 1.0),
         ("head_rate_ratio", 0.0),
         ("layer_decay", 1.5),
+        ("head_first_share", 1.0),
     ],
 )
 def test_a_value_out_of_range_is_named_with_its_rule(field, value):
