@@ -26,7 +26,7 @@ def run_of(data):
     return TrainingRun(build_model(SPEC, n_labels=2, seed=0), data, RECIPE, seed=0, device=CPU)
 
 
-def with_ages(data):
+def aged_data(data):
     """Give each record an age that its slow wave shows; some are missing, some coded as 300."""
 
     def aged(part):
@@ -104,7 +104,7 @@ def test_every_objective_pre_trains_every_family(data, objective, name):
 
 def test_age_is_learned_from_the_signals_despite_missing_and_coded_ages(data):
     recipe = replace(RECIPE, n_epochs=25, learning_rate=1e-2, dropout=0.0)
-    run = build_pretraining("age", SPEC, with_ages(data), recipe, seed=0, device=CPU)
+    run = build_pretraining("age", SPEC, aged_data(data), recipe, seed=0, device=CPU)
     assert finish(run).metadata["best_score"] > 0.5
 
 
