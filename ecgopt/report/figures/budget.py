@@ -7,12 +7,21 @@ from matplotlib.ticker import MaxNLocator
 from ecgopt.analysis.conclude import CellConclusion
 from ecgopt.analysis.curves import BAND
 from ecgopt.report import words
-from ecgopt.report.figures.drawing import FAINT, Drawing, add_legend, arm_style, draw, slug
+from ecgopt.report.figures.drawing import (
+    ARM_MARKERS,
+    FAINT,
+    Drawing,
+    add_legend,
+    arm_style,
+    draw,
+    slug,
+)
 
 CAPTION = (
     "Expected validation macro AUROC of the best among k trials, drawn without replacement; the "
     f"band holds {BAND:.0%} of such draws. The left end is what one untuned guess gives, the right "
-    "end the whole budget. Dotted: from here on the lead no longer changes."
+    "end the whole budget; the mark there is the winner's mean score on the sealed test, which no "
+    "other trial ever saw. Dotted: from here on the lead no longer changes."
 )
 
 
@@ -56,6 +65,9 @@ def _paint(panel: Axes, cell: CellConclusion) -> None:
             trials, curve.low, curve.high, color=style["color"], alpha=0.15, linewidth=0
         )
         panel.plot(trials, curve.expected, label=words.regime_name(regime), **style)
+        if (test := arm.test_score()) is not None:
+            marker = ARM_MARKERS[index % len(ARM_MARKERS)]
+            panel.plot(trials[-1], test, marker, color=style["color"], clip_on=False)
     for crossover in cell.crossovers.values():
         if crossover.since_trials > 1 and crossover.leader is not None:
             panel.axvline(crossover.since_trials, color=FAINT, linestyle=":", linewidth=1.2)

@@ -1,0 +1,69 @@
+"""A plan in the terminal: what a comparison takes, and what it can decide."""
+
+from typing import TYPE_CHECKING
+
+from ecgopt.analysis.plan import Plan
+from ecgopt.report import words
+from ecgopt.tuning.spec import StudySpec
+
+if TYPE_CHECKING:
+    import rich.table
+
+
+def plan_lines(plan: Plan, spec: StudySpec, *, n_workers: int) -> list[str]:
+    """Return cells, work and hours, and what the power rests on."""
+    lines = [
+        f"{plan.n_cells} cell{'s' * (plan.n_cells != 1)}, {plan.n_studies} studies of "
+        f"{spec.budget.trials} trials, {spec.budget.replicates} replicate"
+        f"{'s' * (spec.budget.replicates != 1)}"
+    ]
+    for load in plan.loads:
+        speed = 1 / load.seconds_per_sample
+        lines.append(
+            f"{load.model}: {load.trials:,} trials, {load.final_fits:,} final fits, "
+            f"{load.pretrainings} pre-training{'s' * (load.pretrainings != 1)}; "
+            f"{load.samples:,} training samples at {speed:,.0f} per second: "
+            f"{load.hours:,.1f} worker hours"
+        )
+    hours = sum(load.hours for load in plan.loads)
+    lines.append(
+        f"together at most {hours:,.1f} worker hours, {words.duration(hours / n_workers * 3600)} "
+        f"on {n_workers} worker{'s' * (n_workers != 1)} (nothing pruned, pre-training aside)"
+    )
+    spread = plan.variances
+    origin = "assumed; a pilot would measure it" if plan.is_assumed else "measured in the pilot"
+    lines.append(
+        f"spread of a difference: seeds {words.score(spread.seeds)}, replicates "
+        f"{words.score(spread.replicates)}, test patients {words.score(spread.patients)} ({origin})"
+    )
+    lines.append(
+        f"to call {words.signed(plan.difference)} a win with 80% power: "
+        f"{_replicates(plan.replicates_to_win)}; to call no difference equivalent: "
+        f"{_replicates(plan.replicates_for_equivalence)}"
+    )
+    return lines
+
+
+def _replicates(needed: int | None) -> str:
+    if needed is None:
+        return "no number of replicates (the test set has too few patients)"
+    return f"{needed} replicates"
+
+
+def power_table(plan: Plan) -> "rich.table.Table":
+    """Return the probability of each outcome against the number of replicates."""
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 2, 0, 0))
+    for column in (
+        "replicates",
+        f"{words.signed(plan.difference)} wins",
+        "interval sees the margin",
+        "no difference is equivalent",
+    ):
+        table.add_column(column, justify="right")
+    for row in plan.power:
+        shares = (row.wins, row.sees_margin, row.equivalent)
+        table.add_row(str(row.replicates), *(f"{share:.0%}" for share in shares))
+    return table
