@@ -17,9 +17,10 @@ from ecgopt.analysis.evidence import (
     StudyEvidence,
     TrialEvidence,
 )
-from ecgopt.analysis.predictions import Predictions, write_predictions
+from ecgopt.analysis.predictions import Predictions, read_predictions, write_predictions
+from ecgopt.analysis.rescore import scores_of
 from ecgopt.seeds import generator_for
-from ecgopt.training.metrics import macro_auroc
+from ecgopt.training.metrics import best_thresholds, macro_auroc
 
 CLASSES = ("NORM", "MI", "STTC", "CD")
 PUBLISHED = {"learning_rate": 0.01, "epochs": 30, "frozen_stages": 0}
@@ -201,7 +202,18 @@ def invent_final(
     predictions = invent_predictions(world, study, role, seed_index)
     path = f"predictions/{study.study}/{role}-{seed_index}.npz"
     digest = write_predictions(predictions, workspace / path)
-    score = macro_auroc(predictions.labels, predictions.scores.astype(np.float32))
+    validation = invent_predictions(world, study, role, seed_index, part="validation")
+    validation_path = f"predictions/{study.study}/{role}-{seed_index}-validation.npz"
+    validation_digest = write_predictions(validation, workspace / validation_path)
+    thresholds = dict(
+        zip(
+            CLASSES,
+            map(float, best_thresholds(validation.labels, validation.scores.astype(np.float32))),
+            strict=True,
+        )
+    )
+    stored = read_predictions(workspace / path, digest)
+    score = macro_auroc(stored.labels, stored.scores)
     epochs = int(trial.parameters["epochs"])
     curve = tuple(
         float(score.value - 0.2 * np.exp(-5 * epoch / epochs)) for epoch in range(1, epochs + 1)
@@ -219,13 +231,16 @@ def invent_final(
         seed=1000 + seed_index,
         trial_number=trial.number,
         parameters=trial.parameters,
-        metrics={"macro_auroc": score.value},
+        metrics=scores_of(stored, thresholds),
         per_label=dict(zip(CLASSES, map(float, score.per_label), strict=True)),
+        thresholds=thresholds,
         n_epochs=epochs,
         seconds=2.5 * epochs,
         n_samples=150 * epochs,
         predictions=path,
         predictions_sha256=digest,
+        validation_predictions=validation_path,
+        validation_predictions_sha256=validation_digest,
         curve=curve,
         test_curve=tuple(value + 0.002 * np.sin(i) for i, value in enumerate(curve))
         if role == "published"
@@ -234,23 +249,23 @@ def invent_final(
 
 
 def invent_predictions(
-    world: World, study: StudyEvidence, role: str, seed_index: int
+    world: World, study: StudyEvidence, role: str, seed_index: int, part: str = "test"
 ) -> Predictions:
     """Return scores that share the patients' difficulty, so that the arms are paired."""
-    patients = generator_for(world.seed, study.downstream, "patients")
+    patients = generator_for(world.seed, study.downstream, "patients", part)
     labels = patients.random((world.n_patients, len(CLASSES))) < 0.3
     difficulty = patients.normal(size=labels.shape)
     replicate = generator_for(world.seed, study.study, role, "replicate")
     shift = 1.3 + world.run_spread * replicate.normal() - (0.4 if role == "published" else 0.0)
     if study.regime == "fine_tune":
         shift += world.gain * min(world.train_sizes) / study.n_train
-    own = generator_for(world.seed, study.study, role, seed_index)
+    own = generator_for(world.seed, study.study, role, seed_index, part)
     scores = shift * labels + 0.9 * difficulty + 0.45 * own.normal(size=labels.shape)
     return Predictions(
         labels=labels,
         scores=1 / (1 + np.exp(-scores)),
-        records=tuple(f"r{i:05d}" for i in range(world.n_patients)),
-        patients=tuple(f"p{i:05d}" for i in range(world.n_patients)),
+        records=tuple(f"{part}-r{i:05d}" for i in range(world.n_patients)),
+        patients=tuple(f"{part}-p{i:05d}" for i in range(world.n_patients)),
         classes=CLASSES,
     )
 

@@ -88,10 +88,22 @@ def with_final(change):
 
 def test_a_score_that_its_predictions_do_not_give_is_found(tmp_path):
     path = bundle_of(
-        SMALL, tmp_path, change=with_final(lambda f: replace(f, metrics={"macro_auroc": 0.99}))
+        SMALL,
+        tmp_path,
+        change=with_final(lambda f: replace(f, metrics={**f.metrics, "macro_auroc": 0.99})),
     )
     (wrong,) = wrong_in(path)["test scores and thresholds follow from the predictions"]
     assert "macro_auroc is 0.99" in wrong
+
+
+def test_a_threshold_that_does_not_come_from_validation_is_found(tmp_path):
+    path = bundle_of(
+        SMALL,
+        tmp_path,
+        change=with_final(lambda f: replace(f, thresholds={**f.thresholds, "MI": 0.1})),
+    )
+    wrong = wrong_in(path)["test scores and thresholds follow from the predictions"]
+    assert any("threshold of MI" in line for line in wrong)
 
 
 def test_a_final_fit_of_another_trial_than_the_winner_is_found(tmp_path):
