@@ -51,6 +51,8 @@ class TrivialScores:
     """Prevalence-weighted F1 of always naming every label."""
     macro_f1_all_on: float
     """Mean F1 of always naming every label, over labels that occur."""
+    macro_auprc: float
+    """Mean average precision of random scores: the mean prevalence of labels that occur."""
     brier_prevalence: float
     """Brier score of always giving each label its prevalence."""
 
@@ -67,6 +69,7 @@ def trivial_scores(labels: LabelMatrix) -> TrivialScores:
             weighted_f1_top_class=float("nan"),
             weighted_f1_all_on=float("nan"),
             macro_f1_all_on=float("nan"),
+            macro_auprc=float("nan"),
             brier_prevalence=0.0,
         )
     weights = prevalence / prevalence.sum()
@@ -75,5 +78,6 @@ def trivial_scores(labels: LabelMatrix) -> TrivialScores:
         weighted_f1_top_class=float(weights[top] * always_on[top]),
         weighted_f1_all_on=float((weights * always_on).sum()),
         macro_f1_all_on=float(always_on[prevalence > 0].mean()),
+        macro_auprc=float(prevalence[prevalence > 0].mean()),
         brier_prevalence=float((prevalence * (1 - prevalence)).mean()),
     )

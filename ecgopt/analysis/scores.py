@@ -8,6 +8,7 @@ from ecgopt.analysis.arms import Arm
 from ecgopt.analysis.readings import Reading, Readings
 
 TRIVIAL_OF = {
+    "macro_auprc": "macro_auprc",
     "macro_f1": "macro_f1_all_on",
     "weighted_f1_at_half": "weighted_f1_all_on",
     "brier": "brier_prevalence",

@@ -63,7 +63,7 @@ def verdict_section(conclusions: Conclusions) -> Section:
             *pooled_sentences(conclusions),
             *(_caveat(caveat, count, len(found)) for caveat, count in caveats.items()),
         ),
-        tables=(_verdict_table(conclusions),),
+        tables=(_verdict_table(conclusions), _spread_table(conclusions)),
         drawings=(drawing,) if drawing else (),
     )
 
@@ -118,6 +118,45 @@ def _to_decide(found: CellComparison) -> str:
     if found.further_replicates is None:
         return "not so"
     return f"+{found.further_replicates} repl."
+
+
+def _spread_table(conclusions: Conclusions) -> PageTable:
+    rows = tuple(
+        (
+            words.cell_label(cell.cell, conclusions, found.regime),
+            *(
+                words.score(part, digits=4)
+                for part in (
+                    interval.variances.seeds,
+                    interval.variances.replicates,
+                    interval.variances.patients,
+                    interval.error.standard_error,
+                )
+            ),
+            str(found.n_replicates),
+            str(len(found.differences)),
+            f"{interval.error.n_patients:,}",
+        )
+        for cell in conclusions.cells
+        for found in cell.comparisons
+        if (interval := found.interval) is not None
+    )
+    return PageTable(
+        title="What the difference varies by, as standard deviations",
+        columns=(
+            "cell",
+            "between seeds",
+            "between replicates",
+            "patients, of the mean",
+            "error of the mean",
+            "replicates",
+            "pairs",
+            "test patients",
+        ),
+        rows=rows,
+        text_columns=frozenset({0}),
+        is_folded=True,
+    )
 
 
 def score_section(conclusions: Conclusions) -> Section | None:
