@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from ecgopt.analysis.bootstrap import bootstrap_macro_auroc, count_draws
 from ecgopt.analysis.challenge import challenge_score, merge_codes, read_weights
 from ecgopt.analysis.classification import score_predictions, trivial_scores
