@@ -176,7 +176,7 @@ def test_pdf_figures_are_written_on_demand(tmp_path):
 def test_a_comparison_without_any_trial_still_has_a_report(evidence, workspace, tmp_path):
     empty = replace(evidence, studies=(), finals=(), openings=(), checks=(), pretrainings=())
     text = write_report(empty, workspace, tmp_path).html.read_text("utf-8")
-    assert "undecided in 3" in text
+    assert "All 3 comparisons: undecided." in text
 
 
 def test_a_comparison_with_trials_but_no_finals_says_that_there_is_no_verdict(evidence, workspace):

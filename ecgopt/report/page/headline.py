@@ -30,6 +30,8 @@ def answer(conclusions: Conclusions) -> str:
     if len(found) == 1:
         return words.verdict_sentence(found[0])
     counts = Counter(words.verdict_of(item) for item in found)
+    if len(counts) == 1:
+        return f"All {len(found)} comparisons: {next(iter(counts))}."
     parts = [f"{verdict} in {count}" for verdict, count in counts.most_common()]
     return f"Of {len(found)} comparisons: {', '.join(parts)}."
 
