@@ -1,0 +1,107 @@
+"""Cells, studies and their names: what a comparison expands to."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ecgopt.errors import StudyFileError
+from ecgopt.regimes.registry import regime
+from ecgopt.tuning.spec import ModelSection, StudySpec
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cell:
+    """One combination of upstream data, downstream data, model and training size."""
+
+    upstream: str
+    downstream: str
+    model: ModelSection
+    n_train: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StudyKey:
+    """One Optuna study: one regime of one replicate of a cell.
+
+    A regime without an upstream has `upstream=None`, and its study serves every cell that
+    differs in the upstream alone: training from scratch knows no upstream.
+    """
+
+    downstream: str
+    model: ModelSection
+    n_train: int
+    replicate: int
+    regime: str
+    upstream: str | None
+
+    @property
+    def path(self) -> str:
+        """The study's name inside its comparison."""
+        source = f"/from-{self.upstream}" if self.upstream is not None else ""
+        return (
+            f"{self.downstream}/{self.model.label}/n{self.n_train}/r{self.replicate}"
+            f"/{self.regime}{source}"
+        )
+
+    @property
+    def pretraining(self) -> str | None:
+        """The key of the pre-training that the study starts from."""
+        return pretraining_key(self.upstream, self.model) if self.upstream is not None else None
+
+
+def pretraining_key(upstream: str, model: ModelSection) -> str:
+    """Return the key of the pre-training of `model` on `upstream`."""
+    return f"{upstream}-{model.label}"
+
+
+def study_name(comparison: str, key: StudyKey) -> str:
+    """Return the name of the Optuna study."""
+    return f"{comparison}/{key.path}"
+
+
+def expand_cells(spec: StudySpec) -> Sequence[Cell]:
+    """Return the comparison's cells; an upstream is never paired with itself.
+
+    Raises:
+        StudyFileError: nothing is left to compare.
+    """
+    cells = [
+        Cell(upstream=upstream, downstream=downstream, model=model, n_train=n_train)
+        for downstream in spec.downstreams
+        for model in spec.models
+        for n_train in spec.train_sizes
+        for upstream in (spec.upstreams or ("none",))
+        if upstream != downstream
+    ]
+    if not cells:
+        raise StudyFileError(
+            f"study {spec.name!r}: upstreams {spec.upstreams} and downstreams {spec.downstreams} "
+            "leave no pair of two different data sets"
+        )
+    return cells
+
+
+def studies_of_cell(spec: StudySpec, cell: Cell, replicate: int) -> tuple[StudyKey, StudyKey]:
+    """Return the two studies, reference arm first, of one replicate of a cell."""
+    first, second = (
+        StudyKey(
+            downstream=cell.downstream,
+            model=cell.model,
+            n_train=cell.n_train,
+            replicate=replicate,
+            regime=name,
+            upstream=cell.upstream if regime(name).needs_upstream else None,
+        )
+        for name in spec.regimes
+    )
+    return first, second
+
+
+def expand_studies(spec: StudySpec) -> Sequence[StudyKey]:
+    """Return every study of the comparison once, in the order in which work is shared out."""
+    keys = (
+        key
+        for replicate in range(spec.budget.replicates)
+        for cell in expand_cells(spec)
+        for key in studies_of_cell(spec, cell, replicate)
+    )
+    return list(dict.fromkeys(keys))

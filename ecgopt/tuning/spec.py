@@ -1,0 +1,312 @@
+"""The study file: one comparison, written in TOML and validated before anything runs."""
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from ecgopt.models.registry import ModelSpec, freezable_stages
+from ecgopt.regimes.published import PUBLISHED_EPOCHS, published_parameters
+from ecgopt.regimes.registry import regime
+from ecgopt.regimes.space import PARAMETERS, Range, SearchSpace
+from ecgopt.training.recipe import Recipe
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=80)]
+PositiveInt = Annotated[int, Field(ge=1)]
+Share = Annotated[float, Field(gt=0.0, lt=1.0)]
+
+
+class Section(BaseModel):
+    """A table of the study file; an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class SyntheticSection(Section):
+    """Synthetic records, written as WFDB files when they are missing."""
+
+    records: PositiveInt
+    seed: Annotated[int, Field(ge=0)] = 0
+    sampling_rate_hz: PositiveInt = 500
+    noise: Annotated[float, Field(ge=0.0, le=20.0)] = 1.0
+    """Strength of noise and baseline wander; 1 is the generator's usual strength."""
+
+
+class DataSection(Section):
+    """One data set or one patient-disjoint part of it."""
+
+    source: Name
+    """A reader of the catalogue (`ecgopt data list`), or `synthetic`."""
+    labels: Name
+    """The label set that turns a record's statements into classes."""
+    folders: tuple[str, ...] = ()
+    """Folders of raw records; environment variables such as $ECGOPT_DATA are filled in."""
+    synthetic: SyntheticSection | None = None
+    patients: tuple[float, float] = (0.0, 1.0)
+    """Share of the patients, by a seeded hash of their ids, that belongs to this part."""
+    test_folds: tuple[int, ...] | None = None
+    """Published folds that form the sealed test set."""
+    test_share: Share | None = None
+    """Share of patients that form the sealed test set, where no folds are published."""
+    broken: Literal["stop", "drop"] = "stop"
+    """What `prepare` does with a damaged record."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        low, high = self.patients
+        if not 0.0 <= low < high <= 1.0:
+            raise ValueError(
+                f"`0 <= low < high <= 1` must hold for patients, but got {[low, high]}"
+            )
+        if self.test_folds is not None and self.test_share is not None:
+            raise ValueError("give test_folds or test_share, not both")
+        if (self.source == "synthetic") != (self.synthetic is not None):
+            raise ValueError("source = 'synthetic' and a `synthetic` table belong together")
+        if self.source != "synthetic" and not self.folders:
+            raise ValueError("`folders` must name at least one folder of raw records")
+        return self
+
+
+class ModelSection(Section):
+    """A network; see `ecgopt.models.registry`."""
+
+    name: Name = "resnet1d18"
+    width: PositiveInt | None = None
+    head: Literal["as_published", "flatten", "pooled"] = "as_published"
+
+    @property
+    def label(self) -> str:
+        """A short name that tells the variants apart."""
+        width = f"-w{self.width}" if self.width is not None else ""
+        head = f"-{self.head}" if self.head != "as_published" else ""
+        return f"{self.name}{width}{head}"
+
+    def spec(self, *, dropout: float = 0.0) -> ModelSpec:
+        """Return the model specification of the registry."""
+        return ModelSpec(name=self.name, width=self.width, head=self.head, dropout=dropout)
+
+
+class RangeSection(Section):
+    """The closed interval one parameter is searched in."""
+
+    low: float
+    high: float
+    log: bool = False
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if not self.low <= self.high:
+            raise ValueError(f"`low <= high` must hold, but got low={self.low}, high={self.high}")
+        if self.log and self.low <= 0:
+            raise ValueError(f"`low > 0` must hold for a log range, but got low={self.low}")
+        return self
+
+    def range(self) -> Range:
+        """Return the plain range."""
+        return Range(low=self.low, high=self.high, log=self.log)
+
+
+class RecipeSection(Section):
+    """What is fixed and equal in both arms; tuned parameters replace their field."""
+
+    batch_size: PositiveInt = 64
+    optimizer: Literal["adamw", "adam"] = "adamw"
+    learning_rate: Annotated[float, Field(gt=0.0)] = 1e-3
+    epochs: PositiveInt = 30
+    weight_decay: Annotated[float, Field(ge=0.0)] = 0.01
+    schedule: Literal["cosine", "constant"] = "cosine"
+    warmup_share: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.1
+    clip_norm: Annotated[float, Field(gt=0.0)] | None = 1.0
+    dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
+    precision: Literal["fp32", "bf16"] = "fp32"
+
+    def recipe(self) -> Recipe:
+        """Return the recipe that the tuned parameters then change."""
+        fields = self.model_dump()
+        return Recipe(n_epochs=fields.pop("epochs"), **fields)
+
+
+class PretrainSection(RecipeSection):
+    """The recipe of the pre-training; one fixed run per upstream and model."""
+
+    epochs: PositiveInt = 20
+    validation_share: Share = 0.15
+
+
+class PublishedSection(Section):
+    """The published recipe, run as trial 0 of each arm."""
+
+    epochs: PositiveInt = PUBLISHED_EPOCHS
+    """The paper's 100; a smaller number belongs in demonstrations only."""
+    final_fits: bool = True
+    """Whether the published recipe is also trained with the final seeds and tested."""
+
+
+class BudgetSection(Section):
+    """What each arm may spend; equal for both by construction."""
+
+    trials: PositiveInt
+    """Trials of each study, the published one, pruned and diverged ones included."""
+    final_seeds: PositiveInt = 5
+    replicates: PositiveInt = 1
+    """Independent subset + split + search, per cell."""
+    trial_seconds: Annotated[float, Field(gt=0.0)] | None = None
+    """Time limit of one trial; a trial beyond it counts as pruned."""
+
+
+class PruningSection(Section):
+    """Median pruning on the ladder of schedule fractions, the same in every regime."""
+
+    enabled: bool = True
+    warmup_steps: Annotated[int, Field(ge=0, le=10)] = 3
+    """Tenths of the schedule during which nothing is pruned."""
+    startup_trials: PositiveInt = 4
+    min_trials: Annotated[int, Field(ge=4)] = 4
+    """Trials that must have reached the step; fewer than 4 lets one survivor prune all."""
+
+
+class SamplerSection(Section):
+    """How configurations are proposed, the same in every regime."""
+
+    name: Literal["tpe", "random"] = "tpe"
+    startup_trials: PositiveInt = 8
+    """Random proposals before TPE begins."""
+
+
+class VerdictSection(Section):
+    """Fixed before the first trial."""
+
+    margin: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.01
+    """Macro AUROC difference below which the arms count as equivalent."""
+    confidence: Annotated[float, Field(gt=0.5, lt=1.0)] = 0.95
+
+
+class WorkersSection(Section):
+    """How work is shared out; may change at any time, unlike everything above."""
+
+    lease_seconds: Annotated[float, Field(ge=1.0)] = 60.0
+    checkpoint_seconds: Annotated[float, Field(ge=0.0)] = 10.0
+    """Least time between two checkpoints of a running trial."""
+    max_losses: PositiveInt = 3
+    """Workers that an item may lose without progress before it is set aside."""
+
+
+class StudySpec(Section):
+    """One comparison: both regimes get the same data, models, shared ranges and budget."""
+
+    name: Name
+    question: str = "Does transfer learning beat training from scratch once each is tuned fairly?"
+    seed: Annotated[int, Field(ge=0)] = 0
+    regimes: tuple[Name, Name] = ("scratch", "fine_tune")
+    """The reference arm first; the difference is second minus first."""
+    upstreams: tuple[Name, ...] = ()
+    downstreams: Annotated[tuple[Name, ...], Field(min_length=1)]
+    train_sizes: Annotated[tuple[PositiveInt, ...], Field(min_length=1)]
+    """Numbers of labelled records; validation records come out of them."""
+    validation_share: Share = 0.25
+    data: dict[Name, DataSection]
+    models: Annotated[tuple[ModelSection, ...], Field(min_length=1)] = (ModelSection(),)
+    space: dict[str, dict[str, RangeSection]]
+    """`[space.shared]` for both regimes, `[space.<regime>]` for a regime's own parameters."""
+    recipe: RecipeSection = RecipeSection()
+    published: PublishedSection = PublishedSection()
+    pretrain: PretrainSection = PretrainSection()
+    budget: BudgetSection
+    pruning: PruningSection = PruningSection()
+    sampler: SamplerSection = SamplerSection()
+    verdict: VerdictSection = VerdictSection()
+    workers: WorkersSection = WorkersSection()
+
+    def search_space(self, regime_name: str) -> SearchSpace:
+        """Return the ranges of one regime: the shared ones and its own."""
+        shared, own = (
+            SearchSpace(
+                {name: section.range() for name, section in self.space.get(key, {}).items()}
+            )
+            for key in ("shared", regime_name)
+        )
+        return shared | own
+
+    def space_fingerprint(self) -> str:
+        """Return a hash over both regimes' spaces."""
+        return "-".join(self.search_space(name).fingerprint() for name in self.regimes)
+
+    def published_values(self, regime_name: str) -> dict[str, float | int]:
+        """Return the published recipe as values of the regime's tuned parameters."""
+        names = frozenset(self.search_space(regime_name))
+        return published_parameters(names, n_epochs=self.published.epochs)
+
+    def scientific_content(self) -> dict[str, Any]:
+        """Return everything that must not change once a study has begun, as plain JSON."""
+        return self.model_dump(mode="json", exclude={"workers", "question"})
+
+    @model_validator(mode="after")
+    def _check_names(self) -> Self:
+        for key, names in (("upstreams", self.upstreams), ("downstreams", self.downstreams)):
+            for name in names:
+                if name not in self.data:
+                    raise ValueError(f"{key} names {name!r}, but there is no table [data.{name}]")
+        for name in self.downstreams:
+            section = self.data[name]
+            if section.test_folds is None and section.test_share is None:
+                raise ValueError(
+                    f"[data.{name}] needs test_folds or test_share: it is a downstream"
+                )
+        if self.regimes[0] == self.regimes[1]:
+            raise ValueError(
+                f"two different regimes must be compared, but got {self.regimes[0]!r} twice; "
+                "'scratch_twin' is the A/A control of 'scratch'"
+            )
+        if any(regime(name).needs_upstream for name in self.regimes) and not self.upstreams:
+            raise ValueError("a regime needs an upstream, but `upstreams` is empty")
+        return self
+
+    @model_validator(mode="after")
+    def _check_space(self) -> Self:
+        for group in self.space:
+            if group not in ("shared", *self.regimes):
+                raise ValueError(
+                    f"[space.{group}] must be 'shared' or one of the regimes {self.regimes}"
+                )
+        for name in self.regimes:
+            self._check_space_of(name)
+        return self
+
+    def _check_space_of(self, regime_name: str) -> None:
+        own = regime(regime_name).own_parameters
+        for name in self.space.get(regime_name, {}):
+            if name in PARAMETERS and name not in own:
+                raise ValueError(
+                    f"[space.{regime_name}] may hold {sorted(own) or 'nothing'}, but got {name!r}: "
+                    "write it once in [space.shared]"
+                )
+        space = self.search_space(regime_name)
+        for name, span in space.ranges.items():
+            _check_range(name, span)
+        if frozen := space.ranges.get("frozen_stages"):
+            for model in self.models:
+                if frozen.high > (most := freezable_stages(model.spec())):
+                    raise ValueError(
+                        f"`frozen_stages <= {most}` must hold for {model.label}, "
+                        f"but got high={frozen.high:g}"
+                    )
+        for name in space.outside(self.published_values(regime_name)):
+            span = space.ranges[name]
+            raise ValueError(
+                f"the published recipe must lie in the searched space, but its {name} = "
+                f"{self.published_values(regime_name)[name]} is outside [{span.low:g}, "
+                f"{span.high:g}]: widen the range"
+            )
+
+
+def _check_range(name: str, span: Range) -> None:
+    if name not in PARAMETERS:
+        import difflib
+
+        nearest = difflib.get_close_matches(name, PARAMETERS, n=1, cutoff=0.0)[0]
+        raise ValueError(f"unknown parameter {name!r}: did you mean {nearest!r}?")
+    parameter = PARAMETERS[name]
+    if span.low < parameter.low or span.high > parameter.high:
+        raise ValueError(
+            f"`{parameter.low:g} <= {name} <= {parameter.high:g}` must hold, "
+            f"but got [{span.low:g}, {span.high:g}]"
+        )

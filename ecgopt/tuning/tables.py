@@ -1,0 +1,97 @@
+"""Our own tables, which live beside Optuna's in the shared database."""
+
+from sqlalchemy import (
+    Column,
+    Float,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+from sqlalchemy.dialects.mysql import LONGTEXT
+from sqlalchemy.exc import SQLAlchemyError
+
+from ecgopt.tuning.storage import Database
+
+_LongText = Text().with_variant(LONGTEXT(), "mysql", "mariadb")
+_Seconds = Float(53)
+
+metadata = MetaData()
+
+comparison = Table(
+    "ecgopt_comparison",
+    metadata,
+    Column("name", String(80), primary_key=True),
+    Column("content", _LongText, nullable=False, doc="the study file's scientific content, JSON"),
+    Column("prepared", _LongText, nullable=False, doc="data name to prepared folder, JSON"),
+    Column("provenance", _LongText, nullable=False, doc="versions and commit, JSON"),
+    Column("created_at", _Seconds, nullable=False),
+)
+
+work_item = Table(
+    "ecgopt_work_item",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("comparison", String(80), nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("key", String(300), nullable=False),
+    Column("item_group", String(300), nullable=False, doc="what other items may wait for"),
+    Column("needs", String(300), doc="the group that must be finished first"),
+    Column("priority", Integer, nullable=False),
+    Column("payload", _LongText, nullable=False, doc="what to do, JSON"),
+    Column("state", String(12), nullable=False, doc="free, held, done or set_aside"),
+    Column("owner", String(120)),
+    Column("fence", Integer, nullable=False, doc="grows with each claim; voids older owners"),
+    Column("lease_until", _Seconds, doc="on the database's clock"),
+    Column("losses", Integer, nullable=False, doc="workers lost since the last progress"),
+    Column("total_losses", Integer, nullable=False),
+    Column("progress", Integer, nullable=False, doc="epochs done at the last renewal"),
+    Column("cause", String(20), doc="why the item ended"),
+    Column("detail", _LongText),
+    Column("result", _LongText, doc="JSON"),
+    Column("claimed_at", _Seconds),
+    Column("finished_at", _Seconds),
+    UniqueConstraint("comparison", "key"),
+    Index("ecgopt_work_item_claim", "comparison", "state", "priority"),
+    Index("ecgopt_work_item_group", "comparison", "item_group", "state"),
+)
+
+worker = Table(
+    "ecgopt_worker",
+    metadata,
+    Column("owner", String(120), primary_key=True),
+    Column("comparison", String(80), nullable=False),
+    Column("host", String(120), nullable=False),
+    Column("pid", Integer, nullable=False),
+    Column("device", String(120), nullable=False),
+    Column("item", String(300)),
+    Column("epoch", Integer, nullable=False),
+    Column("started_at", _Seconds, nullable=False),
+    Column("seen_at", _Seconds, nullable=False),
+    Column("state", String(12), nullable=False, doc="running, stopping or gone"),
+)
+
+sealed_opening = Table(
+    "ecgopt_sealed_opening",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("comparison", String(80), nullable=False),
+    Column("item_key", String(300), nullable=False),
+    Column("worker", String(120), nullable=False),
+    Column("opened_at", _Seconds, nullable=False),
+    Column(
+        "reused", Integer, nullable=False, doc="1: a stored result was returned, no signals read"
+    ),
+)
+
+
+def create_tables(database: Database) -> None:
+    """Create our tables where they are missing; safe when several processes do it at once."""
+    try:
+        metadata.create_all(database.engine)
+    except SQLAlchemyError:
+        # Another process created them between the check and the create.
+        metadata.create_all(database.engine)

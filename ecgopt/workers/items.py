@@ -1,0 +1,264 @@
+"""Work items: what there is to do, who holds it, and the fence that voids old owners.
+
+All times are the database's own. A claim raises the item's fence; renewing, releasing and
+finishing name the fence they were given and change nothing when it has grown since.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import sqlalchemy
+from sqlalchemy import ColumnElement, Connection, and_, case, func, insert, or_, select, update
+
+from ecgopt.errors import LeaseLost
+from ecgopt.tuning.storage import Database
+from ecgopt.tuning.tables import work_item
+
+Kind = Literal["pretrain", "trial", "final"]
+Cause = Literal[
+    "done", "pruned", "diverged", "out_of_memory", "timed_out", "lost", "error", "set_aside"
+]
+"""Why an item ended; `lost` and `error` only after the last allowed loss."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewItem:
+    """One unit of work, before it is in the database."""
+
+    kind: Kind
+    key: str
+    group: str
+    needs: str | None
+    priority: int
+    payload: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """The time-limited ownership of one work item."""
+
+    item_id: int
+    fence: int
+    comparison: str
+    kind: Kind
+    key: str
+    payload: Mapping[str, Any]
+    owner: str
+    losses: int
+    """Workers this item has lost since it last made progress."""
+
+
+def add_missing(connection: Connection, comparison: str, items: Sequence[NewItem]) -> list[NewItem]:
+    """Insert the items whose key is not there yet and return those, in the caller's transaction.
+
+    The caller holds the comparison's row lock, so two set-ups cannot both find an item missing.
+    """
+    query = select(work_item.c.key).where(work_item.c.comparison == comparison)
+    present = set(connection.execute(query).scalars())
+    missing = [item for item in items if item.key not in present]
+    if missing:
+        connection.execute(insert(work_item), [_row(comparison, item) for item in missing])
+    return missing
+
+
+def claim(database: Database, comparison: str, owner: str, *, lease_seconds: float) -> Claim | None:
+    """Take the first item that is free and whose needs are met; None when there is none now.
+
+    None does not mean finished: others may hold items that come free. See `unfinished`.
+    """
+    free = _free(database)
+    with database.transaction() as connection:
+        candidate = connection.execute(
+            select(work_item)
+            .where(work_item.c.comparison == comparison, free, _needs_are_met())
+            .order_by(work_item.c.priority, work_item.c.id)
+            .limit(1)
+            .with_for_update(skip_locked=True)
+        ).first()
+        if candidate is None:
+            return None
+        was_lost = candidate.state == "held"
+        taken = connection.execute(
+            update(work_item)
+            # The free-condition stands here again: a blocked UPDATE re-checks only its own WHERE.
+            .where(work_item.c.id == candidate.id, work_item.c.fence == candidate.fence, free)
+            .values(
+                state="held",
+                owner=owner,
+                fence=candidate.fence + 1,
+                lease_until=database.now + lease_seconds,
+                claimed_at=database.now,
+                losses=candidate.losses + was_lost,
+                total_losses=candidate.total_losses + was_lost,
+            )
+        )
+    if taken.rowcount != 1:
+        return None
+    return Claim(
+        item_id=candidate.id,
+        fence=candidate.fence + 1,
+        comparison=comparison,
+        kind=candidate.kind,
+        key=candidate.key,
+        payload=json.loads(candidate.payload),
+        owner=owner,
+        losses=candidate.losses + was_lost,
+    )
+
+
+def renew(database: Database, held: Claim, *, lease_seconds: float, progress: int) -> None:
+    """Extend the lease and note the epochs done; progress forgives earlier losses.
+
+    Raises:
+        LeaseLost: another worker owns the item now.
+    """
+    _change(
+        database,
+        held,
+        lease_until=database.now + lease_seconds,
+        # `losses` comes before `progress`: MySQL evaluates assignments from left to right.
+        losses=case((work_item.c.progress < progress, 0), else_=work_item.c.losses),
+        progress=case((work_item.c.progress < progress, progress), else_=work_item.c.progress),
+    )
+
+
+def release(database: Database, held: Claim, *, lost: bool = False, detail: str = "") -> None:
+    """Give the item back unfinished; `lost` counts against it, a clean stop does not.
+
+    Raises:
+        LeaseLost: another worker owns the item now.
+    """
+    _change(
+        database,
+        held,
+        state="free",
+        owner=None,
+        lease_until=None,
+        losses=work_item.c.losses + int(lost),
+        total_losses=work_item.c.total_losses + int(lost),
+        detail=detail or None,
+    )
+
+
+def release_all_of(database: Database, owners: Sequence[str]) -> int:
+    """Free the items of workers that are known to be dead, count each as a loss; return how many.
+
+    Only the parent that has reaped the process may call this: a live owner would be fenced off.
+    """
+    if not owners:
+        return 0
+    with database.transaction() as connection:
+        changed = connection.execute(
+            update(work_item)
+            .where(work_item.c.owner.in_(list(owners)), work_item.c.state == "held")
+            .values(
+                state="free",
+                owner=None,
+                lease_until=None,
+                fence=work_item.c.fence + 1,
+                losses=work_item.c.losses + 1,
+                total_losses=work_item.c.total_losses + 1,
+            )
+        )
+    return int(changed.rowcount)
+
+
+def finish(
+    database: Database,
+    held: Claim,
+    *,
+    cause: Cause,
+    result: Mapping[str, Any] | None = None,
+    detail: str = "",
+) -> None:
+    """Close the item with its result, in one statement; a repeated call by the owner is harmless.
+
+    Raises:
+        LeaseLost: another worker owns the item now.
+    """
+    state = "set_aside" if cause in ("lost", "error", "set_aside") else "done"
+    values = {
+        "state": state,
+        "lease_until": None,
+        "cause": cause,
+        "detail": detail or None,
+        "result": json.dumps(result) if result is not None else None,
+        "finished_at": database.now,
+    }
+    try:
+        _change(database, held, **values)
+    except LeaseLost:
+        # After a dropped connection the commit may have happened although its answer was lost.
+        if not _finished_by(database, held):
+            raise
+
+
+def unfinished(database: Database, comparison: str) -> int:
+    """Return how many items are neither done nor set aside."""
+    query = select(func.count()).where(
+        work_item.c.comparison == comparison, work_item.c.state.in_(("free", "held"))
+    )
+    with database.transaction() as connection:
+        return int(connection.execute(query).scalar_one())
+
+
+def _change(database: Database, held: Claim, **values: Any) -> None:  # noqa: ANN401 - SQL values
+    with database.transaction() as connection:
+        changed = connection.execute(
+            update(work_item)
+            .where(
+                work_item.c.id == held.item_id,
+                work_item.c.fence == held.fence,
+                work_item.c.state == "held",
+            )
+            .values(**values)
+        )
+    if changed.rowcount != 1:
+        raise LeaseLost(f"work item {held.key!r} is no longer held under fence {held.fence}")
+
+
+def _finished_by(database: Database, held: Claim) -> bool:
+    query = select(work_item.c.id).where(
+        work_item.c.id == held.item_id,
+        work_item.c.fence == held.fence,
+        work_item.c.owner == held.owner,
+        work_item.c.state.in_(("done", "set_aside")),
+    )
+    with database.transaction() as connection:
+        return connection.execute(query).first() is not None
+
+
+def _free(database: Database) -> ColumnElement[bool]:
+    return or_(
+        work_item.c.state == "free",
+        and_(work_item.c.state == "held", work_item.c.lease_until < database.now),
+    )
+
+
+def _needs_are_met() -> ColumnElement[bool]:
+    needed = work_item.alias("needed")
+    pending = sqlalchemy.exists().where(
+        needed.c.comparison == work_item.c.comparison,
+        needed.c.item_group == work_item.c.needs,
+        needed.c.state.in_(("free", "held")),
+    )
+    return or_(work_item.c.needs.is_(None), ~pending)
+
+
+def _row(comparison: str, item: NewItem) -> dict[str, Any]:
+    return {
+        "comparison": comparison,
+        "kind": item.kind,
+        "key": item.key,
+        "item_group": item.group,
+        "needs": item.needs,
+        "priority": item.priority,
+        "payload": json.dumps(item.payload),
+        "state": "free",
+        "fence": 0,
+        "losses": 0,
+        "total_losses": 0,
+        "progress": 0,
+    }
