@@ -26,9 +26,13 @@ class SyntheticSection(Section):
 
     records: PositiveInt
     seed: Annotated[int, Field(ge=0)] = 0
+    population: Annotated[str, Field(pattern="^[A-Za-z]{1,8}$")] = "S"
+    """Prefix of record and patient names; two populations share no patient."""
     sampling_rate_hz: PositiveInt = 500
     noise: Annotated[float, Field(ge=0.0, le=20.0)] = 1.0
     """Strength of noise and baseline wander; 1 is the generator's usual strength."""
+    severity: Annotated[float, Field(gt=0.0, le=5.0)] = 1.0
+    """How far an abnormality leaves the normal range; small is hard to diagnose."""
 
 
 class DataSection(Section):
@@ -38,6 +42,8 @@ class DataSection(Section):
     """A reader of the catalogue (`ecgopt data list`), or `synthetic`."""
     labels: Name
     """The label set that turns a record's statements into classes."""
+    unlabelled: Literal["keep", "drop"] = "keep"
+    """Records that carry no class of the label set: kept as all-negative, or left out."""
     folders: tuple[str, ...] = ()
     """Folders of raw records; environment variables such as $ECGOPT_DATA are filled in."""
     synthetic: SyntheticSection | None = None

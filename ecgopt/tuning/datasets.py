@@ -1,0 +1,234 @@
+"""From a comparison's data tables to what tuning may see: training and validation records."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from ecgopt.data.conditioning import PrepareSettings
+from ecgopt.data.label_classes import LabelSet
+from ecgopt.data.labels import label_set
+from ecgopt.data.prepare import prepare
+from ecgopt.data.prepared import PreparedSet, open_prepared
+from ecgopt.data.same_patients import shared_patients, without_patients
+from ecgopt.data.splits import (
+    Rows,
+    TuningData,
+    dataset,
+    labelled_rows,
+    labelled_subset,
+    labels_without_both_classes,
+    patients_part,
+    pool_and_test,
+    row_labels,
+    split_fingerprint,
+    stated_rows,
+    train_and_validation,
+)
+from ecgopt.data.synthetic import SyntheticSettings, write_synthetic
+from ecgopt.errors import DataError
+from ecgopt.seeds import seed_for
+from ecgopt.tuning.cells import StudyKey
+from ecgopt.tuning.spec import DataSection, StudySpec
+from ecgopt.tuning.study_file import expand_folder
+from ecgopt.tuning.workspace import Workspace
+
+Progress = Callable[[str, int, int], None]
+"""Called with the name of the data, the records done and their total."""
+
+
+def prepare_data(
+    spec: StudySpec,
+    workspace: Workspace,
+    *,
+    n_processes: int,
+    on_progress: Progress | None = None,
+) -> dict[str, str]:
+    """Prepare all data of the comparison where needed; return prepared folder names by data name.
+
+    Raises:
+        DataError: a folder is missing or empty, or a record is damaged.
+    """
+    names = dict.fromkeys((*spec.upstreams, *spec.downstreams))
+    return {
+        name: _prepare_one(name, spec.data[name], workspace, n_processes, on_progress)
+        for name in names
+    }
+
+
+def _prepare_one(
+    name: str,
+    section: DataSection,
+    workspace: Workspace,
+    n_processes: int,
+    on_progress: Progress | None,
+) -> str:
+    def report(done: int, total: int) -> None:
+        if on_progress is not None:
+            on_progress(name, done, total)
+
+    folders = [expand_folder(folder) for folder in section.folders]
+    if section.synthetic is not None:
+        settings = SyntheticSettings(
+            n_records=section.synthetic.records,
+            **section.synthetic.model_dump(exclude={"records"}),
+        )
+        folders = [_synthetic_folder(section, workspace)]
+        write_synthetic(folders[0], settings, on_progress=report)
+    prepared = prepare(
+        section.source,
+        folders,
+        workspace.prepared_data,
+        PrepareSettings(broken=section.broken),
+        n_processes=n_processes,
+        on_progress=report,
+    )
+    return prepared.folder.name
+
+
+def _synthetic_folder(section: DataSection, workspace: Workspace) -> Path:
+    assert section.synthetic is not None
+    content = json.dumps(section.synthetic.model_dump(), sort_keys=True)
+    return workspace.raw_data / f"synthetic-{seed_for(content):016x}"
+
+
+@dataclass(frozen=True)
+class PreparedData:
+    """The prepared sets of one comparison, and the rows each of its parts may use."""
+
+    spec: StudySpec
+    workspace: Workspace
+    folders: Mapping[str, str]
+
+    @cached_property
+    def _sets(self) -> dict[str, PreparedSet]:
+        return {}
+
+    def prepared(self, name: str) -> PreparedSet:
+        """Return the opened prepared set of the data called `name`."""
+        if name not in self._sets:
+            self._sets[name] = open_prepared(self.workspace.prepared_data / self.folders[name])
+        return self._sets[name]
+
+    def labels(self, name: str) -> LabelSet:
+        """Return the label set of the data called `name`."""
+        return label_set(self.spec.data[name].labels)
+
+    def rows(self, name: str) -> Rows:
+        """Return all rows of the part: the right patients, with known labels."""
+        section, prepared = self.spec.data[name], self.prepared(name)
+        low, high = section.patients
+        part = patients_part(prepared, low, high, seed=self.spec.seed)
+        keep = section.unlabelled == "keep"
+        known = stated_rows(prepared) if keep else labelled_rows(prepared, self.labels(name))
+        return np.intersect1d(part, known)
+
+    def pool(self, name: str) -> Rows:
+        """Return the rows that may be trained on; the sealed test rows are not among them."""
+        section = self.spec.data[name]
+        if section.test_folds is None and section.test_share is None:
+            return self.rows(name)
+        pool, _ = pool_and_test(
+            self.prepared(name),
+            self.rows(name),
+            test_folds=section.test_folds,
+            test_share=section.test_share,
+            seed=seed_for(self.spec.seed, "test", name),
+        )
+        return pool
+
+    def check(self) -> None:
+        """Check sizes, labels and the separation of patients before any work begins.
+
+        Raises:
+            DataError: the pool is too small, a label has no positive record or no negative one,
+                or an upstream holds patients of a downstream.
+        """
+        for name in self.spec.downstreams:
+            self._check_downstream(name)
+            for upstream in self.spec.upstreams:
+                if upstream != name:
+                    self._check_apart(upstream, name)
+
+    def downstream(self, key: StudyKey) -> tuple[TuningData, dict[str, object]]:
+        """Return training and validation records of a study, and the provenance of the split.
+
+        Validation records come out of the `n_train` labelled ones. Both regimes of a replicate
+        get the same records: the regime has no part in any draw.
+        """
+        prepared, labels = self.prepared(key.downstream), self.labels(key.downstream)
+        pool = self.pool(key.downstream)
+        seed = seed_for(self.spec.seed, "subset", key.downstream)
+        subset = labelled_subset(
+            prepared, pool, key.n_train, seed=seed, replicate=key.replicate
+        )
+        train, validation = train_and_validation(
+            prepared,
+            subset,
+            row_labels(prepared, subset, labels),
+            validation_share=self.spec.validation_share,
+            seed=seed_for(seed, "validation", key.replicate, key.n_train),
+        )
+        data = TuningData(
+            dataset(prepared, train, labels), dataset(prepared, validation, labels)
+        )
+        split = {
+            "n_pool": len(pool),
+            "n_train": len(train),
+            "n_validation": len(validation),
+            "fingerprint": split_fingerprint(prepared, train, validation),
+            "left_out_of_validation": list(data.validation.labels_without_both_classes()),
+            "prepared": prepared.fingerprint,
+        }
+        if len(split["left_out_of_validation"]) == len(labels.classes):
+            raise DataError(
+                f"{key.path}: no label has both positives and negatives among the "
+                f"{len(validation)} validation records: raise train_sizes or validation_share"
+            )
+        return data, split
+
+    def upstream(self, name: str) -> TuningData:
+        """Return training and validation records of a pre-training; its test rows stay out."""
+        prepared, labels = self.prepared(name), self.labels(name)
+        rows = self.pool(name)
+        train, validation = train_and_validation(
+            prepared,
+            rows,
+            row_labels(prepared, rows, labels),
+            validation_share=self.spec.pretrain.validation_share,
+            seed=seed_for(self.spec.seed, "upstream", name),
+        )
+        return TuningData(dataset(prepared, train, labels), dataset(prepared, validation, labels))
+
+    def _check_downstream(self, name: str) -> None:
+        prepared, labels, pool = self.prepared(name), self.labels(name), self.pool(name)
+        largest = max(self.spec.train_sizes)
+        if largest > len(pool):
+            raise DataError(
+                f"data {name!r}: `train_sizes <= {len(pool)}` must hold (its records outside the "
+                f"sealed test), but got {largest}"
+            )
+        lacking = labels_without_both_classes(row_labels(prepared, pool, labels), labels.classes)
+        if lacking:
+            raise DataError(
+                f"data {name!r}: every label needs positive and negative records, but among the "
+                f"{len(pool)} that may be trained on, {', '.join(lacking)} has only one kind: "
+                "choose another label set or more records"
+            )
+
+    def _check_apart(self, upstream: str, downstream: str) -> None:
+        first, second = self.prepared(upstream), self.prepared(downstream)
+        if first.folder == second.folder:
+            shared = frozenset(second.records["patient"].to_numpy()[self.rows(downstream)])
+        else:
+            shared = shared_patients(first, second)
+        rows = self.pool(upstream)
+        left = without_patients(first, rows, shared)
+        if len(left) < len(rows):
+            raise DataError(
+                f"upstream {upstream!r} holds {len(rows) - len(left)} records of patients of "
+                f"downstream {downstream!r}: give them disjoint `patients` intervals"
+            )

@@ -1,0 +1,243 @@
+"""Opening a comparison: its data, its Optuna studies and its work items, once and for all."""
+
+import json
+import platform
+import subprocess
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import optuna
+import torch
+from sqlalchemy import Connection, insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+import ecgopt
+from ecgopt.errors import StudyMismatch
+from ecgopt.seeds import seed_for
+from ecgopt.tuning.cells import StudyKey, expand_studies, pretraining_key
+from ecgopt.tuning.datasets import PreparedData, Progress, prepare_data
+from ecgopt.tuning.spec import StudySpec
+from ecgopt.tuning.storage import Database
+from ecgopt.tuning.studies import add_slots, create_studies
+from ecgopt.tuning.tables import comparison, create_tables
+from ecgopt.tuning.workspace import Workspace
+from ecgopt.workers.items import NewItem, add_missing
+
+_PRETRAIN, _TRIAL, _FINAL = 0, 1000, 2_000_000
+"""Priorities: pre-trainings first, then trials slot by slot over all studies, then final fits."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenComparison:
+    """A comparison whose data, studies and work items exist."""
+
+    spec: StudySpec
+    database: Database
+    workspace: Workspace
+    data: PreparedData
+
+
+def open_comparison(
+    spec: StudySpec,
+    database: Database,
+    workspace: Workspace,
+    *,
+    n_processes: int = 1,
+    on_progress: Progress | None = None,
+) -> OpenComparison:
+    """Prepare the data and create the missing studies and work items; safe to repeat and to race.
+
+    Raises:
+        StudyMismatch: the study file changed since the comparison began.
+        DataError: the data cannot be used as asked.
+    """
+    create_tables(database)
+    stored = stored_comparison(database, spec.name)
+    if stored is not None:
+        _check_unchanged(spec, stored["content"])
+    folders = prepare_data(spec, workspace, n_processes=n_processes, on_progress=on_progress)
+    data = PreparedData(spec=spec, workspace=workspace, folders=folders)
+    if stored is None:
+        data.check()
+        _store_once(database, spec, folders)
+        stored = stored_comparison(database, spec.name)
+        assert stored is not None
+        _check_unchanged(spec, stored["content"])
+    if stored["prepared"] != folders:
+        raise StudyMismatch(
+            f"study {spec.name!r} began on the prepared data {stored['prepared']}, but the data "
+            f"now prepare to {folders}: restore the records, or give the study a new name"
+        )
+    _add_work(database, spec)
+    return OpenComparison(spec=spec, database=database, workspace=workspace, data=data)
+
+
+def stored_comparison(database: Database, name: str) -> dict[str, Any] | None:
+    """Return the comparison's stored content, prepared folders and provenance, or None."""
+    with database.transaction() as connection:
+        row = connection.execute(select(comparison).where(comparison.c.name == name)).first()
+    if row is None:
+        return None
+    return {
+        "content": json.loads(row.content),
+        "prepared": json.loads(row.prepared),
+        "provenance": json.loads(row.provenance),
+        "created_at": row.created_at,
+    }
+
+
+def work_items(spec: StudySpec, keys: Iterable[StudyKey]) -> list[NewItem]:
+    """Return every work item of the comparison."""
+    items: dict[str, NewItem] = {}
+    for key in keys:
+        if key.upstream is not None:
+            item = _pretraining_item(key.upstream, key)
+            items[item.key] = item
+        for item in (*_trial_items(spec, key), *_final_items(spec, key)):
+            items[item.key] = item
+    return list(items.values())
+
+
+def trial_group(key: StudyKey) -> str:
+    """Return the group of a study's trial items, which its final fits wait for."""
+    return f"trials/{key.path}"
+
+
+def _pretraining_item(upstream: str, key: StudyKey) -> NewItem:
+    name = pretraining_key(upstream, key.model)
+    return NewItem(
+        kind="pretrain",
+        key=f"pretrain/{name}",
+        group=f"pretrain/{name}",
+        needs=None,
+        priority=_PRETRAIN,
+        payload={"upstream": upstream, "model": key.model.model_dump()},
+    )
+
+
+def _trial_items(spec: StudySpec, key: StudyKey) -> Iterable[NewItem]:
+    needs = f"pretrain/{key.pretraining}" if key.pretraining else None
+    for slot in range(spec.budget.trials):
+        yield NewItem(
+            kind="trial",
+            key=f"trial/{key.path}/{slot:04d}",
+            group=trial_group(key),
+            needs=needs,
+            priority=_TRIAL + slot,
+            payload={"study": _study_payload(key), "slot": slot},
+        )
+
+
+def _final_items(spec: StudySpec, key: StudyKey) -> Iterable[NewItem]:
+    roles = ("tuned", "published") if spec.published.final_fits else ("tuned",)
+    for role in roles:
+        for index in range(spec.budget.final_seeds):
+            yield NewItem(
+                kind="final",
+                key=f"final/{key.path}/{role}/{index:02d}",
+                group=f"final/{key.path}",
+                needs=trial_group(key),
+                priority=_FINAL + index,
+                payload={
+                    "study": _study_payload(key),
+                    "role": role,
+                    "seed_index": index,
+                    # Neither regime nor role: equal indices of two arms are paired.
+                    "seed": seed_for(
+                        spec.seed, "final", key.downstream, key.n_train, key.replicate, index
+                    ),
+                },
+            )
+
+
+def _study_payload(key: StudyKey) -> dict[str, Any]:
+    return {
+        "downstream": key.downstream,
+        "model": key.model.model_dump(),
+        "n_train": key.n_train,
+        "replicate": key.replicate,
+        "regime": key.regime,
+        "upstream": key.upstream,
+    }
+
+
+def _add_work(database: Database, spec: StudySpec) -> None:
+    keys = list(expand_studies(spec))
+    study_ids = create_studies(database, spec, keys)
+    fixed = {key.path: spec.published_values(key.regime) for key in keys}
+    with database.transaction() as connection:
+        _lock(connection, spec.name)
+        added = add_missing(connection, spec.name, work_items(spec, keys))
+        new_slots: dict[str, list[int]] = {}
+        for item in added:
+            if item.kind == "trial":
+                path = item.group.removeprefix("trials/")
+                new_slots.setdefault(path, []).append(item.payload["slot"])
+        for path, slots in new_slots.items():
+            published = {0: fixed[path]} if 0 in slots else {}
+            add_slots(connection, study_ids[path], sorted(slots), published)
+
+
+def _lock(connection: Connection, name: str) -> None:
+    # Two set-ups of one comparison take turns here; under SQLite, BEGIN IMMEDIATE already did it.
+    connection.execute(
+        update(comparison).where(comparison.c.name == name).values(name=comparison.c.name)
+    )
+
+
+def _store_once(database: Database, spec: StudySpec, folders: Mapping[str, str]) -> None:
+    try:
+        with database.transaction() as connection:
+            connection.execute(
+                insert(comparison).values(
+                    name=spec.name,
+                    content=json.dumps(spec.scientific_content()),
+                    prepared=json.dumps(dict(folders)),
+                    provenance=json.dumps(_provenance()),
+                    created_at=database.now,
+                )
+            )
+    except IntegrityError:
+        # Another process stored it first; the caller reads and checks what that one stored.
+        return
+
+
+def _check_unchanged(spec: StudySpec, stored: Mapping[str, Any]) -> None:
+    current = spec.scientific_content()
+    changed = sorted(_differences(stored, current, ""))
+    if changed:
+        raise StudyMismatch(
+            f"study {spec.name!r} began with other settings, so its trials would not compare: "
+            f"{'; '.join(changed[:4])}: restore them, or give the study a new name"
+        )
+
+
+def _differences(old: object, new: object, path: str) -> list[str]:
+    if isinstance(old, dict) and isinstance(new, dict):
+        return [
+            text
+            for key in {*old, *new}
+            for text in _differences(old.get(key), new.get(key), f"{path}.{key}" if path else key)
+        ]
+    return [] if old == new else [f"{path} was {old!r} and is now {new!r}"]
+
+
+def _provenance() -> dict[str, str]:
+    commit = subprocess.run(
+        ["git", "rev-parse", "HEAD"],  # noqa: S607 - whatever git the user has
+        cwd=Path(ecgopt.__file__).parent,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return {
+        "ecgopt": ecgopt.__version__,
+        "commit": commit.stdout.strip() or "unknown",
+        "optuna": optuna.__version__,
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "host": platform.node(),
+    }
