@@ -1,0 +1,227 @@
+"""Evidence from the database: what the trials and work items of a comparison left behind."""
+
+import datetime
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import optuna
+import sqlalchemy
+from optuna.trial import FrozenTrial
+from sqlalchemy import select
+
+from ecgopt.analysis.evidence import (
+    Budget,
+    CellKey,
+    Comparison,
+    Evidence,
+    FinalEvidence,
+    Opening,
+    PretrainEvidence,
+    StudyEvidence,
+    TrialEvidence,
+)
+from ecgopt.errors import UserError
+from ecgopt.tuning.cells import StudyKey, expand_cells, expand_studies, study_name
+from ecgopt.tuning.datasets import PreparedData
+from ecgopt.tuning.spec import StudySpec
+from ecgopt.tuning.storage import Database, open_database
+from ecgopt.tuning.studies import RECIPE, RUN
+from ecgopt.tuning.tables import create_tables, sealed_opening, work_item
+from ecgopt.tuning.workspace import Workspace
+from ecgopt.workers.jobs import study_key
+from ecgopt.workers.setup import stored_comparison
+
+_STATES = {
+    "COMPLETE": "complete",
+    "PRUNED": "pruned",
+    "FAIL": "failed",
+    "RUNNING": "running",
+    "WAITING": "waiting",
+}
+
+
+def load_evidence(spec: StudySpec, workspace: Workspace, url: str) -> Evidence:
+    """Return everything measured so far for the comparison.
+
+    Raises:
+        UserError: the comparison has not begun in this database.
+        StorageError: the database cannot be opened.
+    """
+    database = open_database(url)
+    create_tables(database)
+    stored = stored_comparison(database, spec.name)
+    if stored is None:
+        raise UserError(
+            f"study {spec.name!r} has not begun in {database.describe()}: run `ecgopt run` first"
+        )
+    data = PreparedData(spec=spec, workspace=workspace, folders=stored["prepared"])
+    ended = _ended_items(database, spec.name)
+    return Evidence(
+        comparison=_comparison(spec, stored),
+        studies=tuple(_study(database, spec, key, data) for key in expand_studies(spec)),
+        finals=tuple(_final(spec, row) for row in ended if row.kind == "final" and _is_done(row)),
+        pretrainings=tuple(
+            _pretraining(row) for row in ended if row.kind == "pretrain" and _is_done(row)
+        ),
+        openings=_openings(database, spec),
+        set_aside=tuple(
+            {"item": row.key, "cause": row.cause, "detail": row.detail or ""}
+            for row in ended
+            if row.state == "set_aside"
+        ),
+    )
+
+
+def trials_of(database: Database, spec: StudySpec, key: StudyKey) -> tuple[TrialEvidence, ...]:
+    """Return the trials of one study, by number."""
+    study = optuna.load_study(study_name=study_name(spec.name, key), storage=database.optuna)
+    return tuple(_trial(frozen) for frozen in study.get_trials(deepcopy=False))
+
+
+def _trial(frozen: FrozenTrial) -> TrialEvidence:
+    run: Mapping[str, Any] = frozen.user_attrs.get(RUN, {})
+    return TrialEvidence(
+        number=frozen.number,
+        state=_STATES[frozen.state.name],  # type: ignore[arg-type]  # the five names above
+        cause=run.get("cause", ""),
+        value=frozen.value,
+        parameters=dict(frozen.params),
+        reports={int(step): float(value) for step, value in frozen.intermediate_values.items()},
+        n_epochs=run.get("n_epochs", 0),
+        seconds=run.get("seconds", 0.0),
+        n_samples=run.get("n_samples", 0),
+        recipe=frozen.user_attrs.get(RECIPE, "tuned"),
+        details={name: run[name] for name in ("detail", "precision", "device") if name in run},
+    )
+
+
+def _study(
+    database: Database, spec: StudySpec, key: StudyKey, data: PreparedData
+) -> StudyEvidence:
+    _, split = data.downstream(key)
+    return StudyEvidence(
+        study=key.path,
+        **_coordinates(key),
+        trials=trials_of(database, spec, key),
+        split=split,
+    )
+
+
+def _coordinates(key: StudyKey) -> dict[str, Any]:
+    return {
+        "regime": key.regime,
+        "upstream": key.upstream,
+        "downstream": key.downstream,
+        "model": key.model.label,
+        "n_train": key.n_train,
+        "replicate": key.replicate,
+    }
+
+
+def _final(spec: StudySpec, row: sqlalchemy.Row[Any]) -> FinalEvidence:
+    key, result = _key_of(row), json.loads(row.result)
+    wanted = (
+        "role", "seed_index", "seed", "trial_number", "parameters", "metrics", "per_label",
+        "thresholds", "n_epochs", "seconds", "n_samples", "predictions", "predictions_sha256",
+        "validation_predictions", "validation_predictions_sha256",
+    )  # fmt: skip
+    return FinalEvidence(
+        study=key.path,
+        **_coordinates(key),
+        left_out=tuple(result["left_out"]),
+        curve=tuple(float(value) for value in result["curve"] if value is not None),
+        **{name: result[name] for name in wanted},
+    )
+
+
+def _pretraining(row: sqlalchemy.Row[Any]) -> PretrainEvidence:
+    result = json.loads(row.result)
+    wanted = (
+        "key", "upstream", "model", "n_epochs", "seconds", "n_samples", "validation_macro_auroc",
+        "sha256",
+    )  # fmt: skip
+    return PretrainEvidence(**{name: result[name] for name in wanted})
+
+
+def _openings(database: Database, spec: StudySpec) -> tuple[Opening, ...]:
+    query = (
+        select(sealed_opening, work_item.c.payload)
+        .join(
+            work_item,
+            (work_item.c.comparison == sealed_opening.c.comparison)
+            & (work_item.c.key == sealed_opening.c.item_key),
+        )
+        .where(sealed_opening.c.comparison == spec.name)
+        .order_by(sealed_opening.c.id)
+    )
+    with database.transaction() as connection:
+        rows = connection.execute(query).all()
+    return tuple(
+        Opening(
+            study=_key_of(row).path,
+            role=json.loads(row.payload)["role"],
+            seed_index=json.loads(row.payload)["seed_index"],
+            opened_at=_iso(row.opened_at),
+            worker=row.worker,
+            reused=bool(row.reused),
+        )
+        for row in rows
+    )
+
+
+def _comparison(spec: StudySpec, stored: Mapping[str, Any]) -> Comparison:
+    spaces = {
+        group: {name: section.model_dump() for name, section in ranges.items()}
+        for group, ranges in spec.space.items()
+    }
+    return Comparison(
+        name=spec.name,
+        question=spec.question,
+        margin=spec.verdict.margin,
+        confidence=spec.verdict.confidence,
+        regimes=spec.regimes,
+        budget=Budget(
+            trials=spec.budget.trials,
+            final_seeds=spec.budget.final_seeds,
+            replicates=spec.budget.replicates,
+        ),
+        cells=tuple(
+            CellKey(
+                upstream=cell.upstream,
+                downstream=cell.downstream,
+                model=cell.model.label,
+                n_train=cell.n_train,
+            )
+            for cell in expand_cells(spec)
+        ),
+        spec=stored["content"],
+        space={**spaces, "fingerprint": spec.space_fingerprint()},
+        provenance={**stored["provenance"], "prepared": stored["prepared"]},
+    )
+
+
+def _ended_items(database: Database, comparison: str) -> list[sqlalchemy.Row[Any]]:
+    query = (
+        select(work_item)
+        .where(
+            work_item.c.comparison == comparison, work_item.c.state.in_(("done", "set_aside"))
+        )
+        .order_by(work_item.c.id)
+    )
+    with database.transaction() as connection:
+        return list(connection.execute(query).all())
+
+
+def _is_done(row: sqlalchemy.Row[Any]) -> bool:
+    return bool(row.cause == "done")
+
+
+def _key_of(row: sqlalchemy.Row[Any]) -> StudyKey:
+    return study_key(json.loads(row.payload))
+
+
+def _iso(seconds: float) -> str:
+    moment = datetime.datetime.fromtimestamp(seconds, tz=datetime.UTC)
+    return moment.isoformat(timespec="seconds")
+

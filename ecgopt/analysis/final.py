@@ -1,0 +1,167 @@
+"""Final fits: the only code that opens the sealed test, once per fit and on the record."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from sqlalchemy import insert
+
+from ecgopt.analysis.evidence_store import trials_of
+from ecgopt.analysis.predictions import Predictions, write_predictions
+from ecgopt.analysis.rescore import scores_of
+from ecgopt.analysis.winner import choose_winner
+from ecgopt.data.splits import EcgDataset, dataset, pool_and_test
+from ecgopt.errors import TrialDiverged
+from ecgopt.models.stages import StagedModel
+from ecgopt.regimes.space import Value
+from ecgopt.seeds import seed_for
+from ecgopt.training.fit import predict
+from ecgopt.training.metrics import best_thresholds, macro_auroc
+from ecgopt.tuning.arm import ArmRuns, RecipeKind, arm_recipe
+from ecgopt.tuning.cells import StudyKey
+from ecgopt.tuning.datasets import PreparedData
+from ecgopt.tuning.storage import Database
+from ecgopt.tuning.tables import sealed_opening
+from ecgopt.workers.items import Claim
+from ecgopt.workers.jobs import guarded, study_key
+from ecgopt.workers.lease import Lease
+from ecgopt.workers.resume import ResumableEpochs
+from ecgopt.workers.worker import ItemEnd
+
+
+@dataclass(frozen=True, slots=True)
+class SealedTest:
+    """The held-out patients of a downstream part; each opening is a row in the database."""
+
+    database: Database
+    data: PreparedData
+
+    def open(self, downstream: str, claim: Claim) -> EcgDataset:
+        """Record the opening for this final fit, then return the test records."""
+        with self.database.transaction() as connection:
+            connection.execute(
+                insert(sealed_opening).values(
+                    comparison=claim.comparison,
+                    item_key=claim.key,
+                    worker=claim.owner,
+                    opened_at=self.database.now,
+                    reused=0,
+                )
+            )
+        section, prepared = self.data.spec.data[downstream], self.data.prepared(downstream)
+        _, rows = pool_and_test(
+            prepared,
+            self.data.rows(downstream),
+            test_folds=section.test_folds,
+            test_share=section.test_share,
+            seed=seed_for(self.data.spec.seed, "test", downstream),
+        )
+        return dataset(prepared, rows, self.data.labels(downstream))
+
+
+@dataclass(frozen=True, slots=True)
+class FinalJob:
+    """Trains the winner, or the published recipe, with a fresh seed and scores it once."""
+
+    database: Database
+    arms: ArmRuns
+
+    def run(self, lease: Lease, stop: Callable[[], bool]) -> ItemEnd:
+        """Choose by validation, train, and open the sealed test after the last epoch."""
+        claim, spec = lease.claim, self.arms.spec
+        payload, key = claim.payload, study_key(claim.payload)
+        role: RecipeKind = payload["role"]
+        number, parameters = self._configuration(key, role)
+        recipe = arm_recipe(spec, key.regime, _kind_of(role, number), parameters)
+        run, share = self.arms.build(
+            key, recipe, seed=int(payload["seed"]), evaluate_after=None
+        )
+        epochs = ResumableEpochs(
+            run,
+            self.arms.workspace.run_state(spec.name, claim.key),
+            checkpoint_seconds=spec.workers.checkpoint_seconds,
+        )
+        try:
+            for _ in guarded(epochs, lease, stop):
+                pass
+        except TrialDiverged as error:
+            epochs.discard()
+            return ItemEnd(cause="diverged", result={"cause": "diverged"}, detail=str(error))
+        lease.assert_held()
+        result = {
+            "cause": "done",
+            "role": role,
+            "seed_index": payload["seed_index"],
+            "seed": payload["seed"],
+            "trial_number": number,
+            "parameters": parameters,
+            "n_epochs": epochs.epochs_done,
+            "seconds": epochs.seconds,
+            "n_samples": epochs.n_samples,
+            "share_transferred": share,
+            "curve": epochs.curve,
+            "device": str(self.arms.device),
+            **self._scores(run.model, key, claim),
+        }
+        epochs.discard()
+        return ItemEnd(cause="done", result=result)
+
+    def give_up(self, claim: Claim, reason: str) -> None:
+        """Leave nothing open: a final fit exists in no other table."""
+
+    def _configuration(self, key: StudyKey, role: RecipeKind) -> tuple[int, dict[str, Value]]:
+        if role == "published":
+            return 0, self.arms.spec.published_values(key.regime)
+        winner = choose_winner(trials_of(self.database, self.arms.spec, key))
+        values = {name: winner.parameters[name] for name in sorted(winner.parameters)}
+        return winner.number, {name: _number(value) for name, value in values.items()}
+
+    def _scores(self, model: StagedModel, key: StudyKey, claim: Claim) -> dict[str, Any]:
+        data, _ = self.arms.split(key)
+        validation = self._predictions(model, data.validation)
+        thresholds = best_thresholds(validation.labels, validation.scores)
+        by_label = dict(zip(validation.classes, map(float, thresholds), strict=True))
+        test = self._predictions(
+            model, SealedTest(self.database, self.arms.data).open(key.downstream, claim)
+        )
+        aurocs = macro_auroc(test.labels, test.scores)
+        left_out = [test.classes[index] for index in aurocs.left_out]
+        stored = {}
+        for name, predictions in (("predictions", test), ("validation_predictions", validation)):
+            item = claim.key if name == "predictions" else f"{claim.key}/validation"
+            path = self.arms.workspace.predictions(claim.comparison, item)
+            stored[f"{name}_sha256"] = write_predictions(predictions, path)
+            stored[name] = str(path.relative_to(self.arms.workspace.root))
+        return {
+            "metrics": scores_of(test, by_label),
+            "per_label": {
+                label: float(value)
+                for label, value in zip(test.classes, aurocs.per_label, strict=True)
+                if label not in left_out
+            },
+            "left_out": left_out,
+            "thresholds": by_label,
+            **stored,
+        }
+
+    def _predictions(self, model: StagedModel, records: EcgDataset) -> Predictions:
+        # float32, because that is what the file holds: scores must come out the same from it.
+        scores = predict(model, records, device=self.arms.device).astype(np.float32)
+        return Predictions(
+            labels=records.labels > 0,
+            scores=scores.astype(np.float64),
+            records=records.records,
+            patients=records.patients,
+            classes=records.classes,
+        )
+
+
+def _kind_of(role: RecipeKind, number: int) -> RecipeKind:
+    # Trial 0 is the published recipe: where it wins the study, the winner is that recipe.
+    return "published" if role == "published" or number == 0 else "tuned"
+
+
+def _number(value: object) -> Value:
+    assert isinstance(value, int | float), "tuned parameters are numbers"
+    return value

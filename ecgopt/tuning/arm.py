@@ -1,0 +1,97 @@
+"""One arm's training run: its data, its initial weights and its recipe put together."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+import torch
+
+from ecgopt.data.splits import TuningData
+from ecgopt.models.checkpoint import Checkpoint, load_checkpoint
+from ecgopt.models.registry import build_model
+from ecgopt.regimes.published import published_recipe, with_precision_of
+from ecgopt.regimes.registry import regime
+from ecgopt.regimes.space import Value, with_parameters
+from ecgopt.seeds import seed_for
+from ecgopt.training.fit import TrainingRun
+from ecgopt.training.prefix_cache import PrefixCache
+from ecgopt.training.recipe import Recipe
+from ecgopt.tuning.cells import StudyKey
+from ecgopt.tuning.datasets import PreparedData
+from ecgopt.tuning.spec import StudySpec
+from ecgopt.tuning.workspace import Workspace
+
+RecipeKind = Literal["tuned", "published"]
+
+
+def arm_recipe(
+    spec: StudySpec, regime_name: str, kind: RecipeKind, parameters: Mapping[str, Value]
+) -> Recipe:
+    """Return the recipe of one run: the study's fixed part with the tuned values, or as published.
+
+    The published recipe is fixed as a whole; only its precision follows the study.
+    """
+    fixed = spec.recipe.recipe()
+    if kind == "published":
+        return with_precision_of(published_recipe(n_epochs=spec.published.epochs), fixed)
+    return regime(regime_name).constrain(with_parameters(fixed, parameters))
+
+
+@dataclass(frozen=True, slots=True)
+class ArmRuns:
+    """Builds training runs; keeps split data and checkpoints between the trials of a worker."""
+
+    spec: StudySpec
+    workspace: Workspace
+    data: PreparedData
+    device: torch.device
+    _splits: dict[StudyKey, tuple[TuningData, dict[str, object]]] = field(default_factory=dict)
+    _upstreams: dict[str, Checkpoint] = field(default_factory=dict)
+
+    def split(self, key: StudyKey) -> tuple[TuningData, dict[str, object]]:
+        """Return the study's training and validation records and their provenance."""
+        shared = replace(key, regime="", upstream=None)
+        if shared not in self._splits:
+            self._splits[shared] = self.data.downstream(key)
+        return self._splits[shared]
+
+    def upstream(self, name: str) -> Checkpoint:
+        """Return the pre-trained checkpoint called `name`.
+
+        Raises:
+            CheckpointError: it is missing or damaged.
+        """
+        if name not in self._upstreams:
+            path = self.workspace.pretrained(self.spec.name, name)
+            self._upstreams[name] = load_checkpoint(path)
+        return self._upstreams[name]
+
+    def build(
+        self, key: StudyKey, recipe: Recipe, *, seed: int, evaluate_after: Collection[int] | None
+    ) -> tuple[TrainingRun, float]:
+        """Return a fresh run and the share of its weights that were transferred.
+
+        Both regimes get the same seed, hence the same order of records and, in the layers that
+        are not transferred, the same random weights.
+        """
+        data, _ = self.split(key)
+        _, n_leads, n_samples = data.train.signals.shape
+        model = build_model(
+            key.model.spec(dropout=recipe.dropout),
+            n_labels=len(data.train.classes),
+            n_leads=n_leads,
+            n_samples=n_samples,
+            seed=seed_for(seed, "weights"),
+        )
+        checkpoint = self.upstream(key.pretraining) if key.pretraining else None
+        share = regime(key.regime).initialise(model, checkpoint, seed=seed_for(seed, "regime"))
+        run = TrainingRun(
+            model,
+            data,
+            recipe,
+            seed=seed_for(seed, "training"),
+            device=self.device,
+            evaluate_after=evaluate_after,
+            prefix_cache=PrefixCache(self.workspace.prefix_cache),
+        )
+        return run, share

@@ -1,0 +1,196 @@
+"""What a worker does with a pre-training and with a trial."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from optuna.trial import Trial, TrialState
+
+from ecgopt.errors import TrialDiverged
+from ecgopt.models.checkpoint import save_checkpoint
+from ecgopt.seeds import seed_for
+from ecgopt.training.fit import EpochResult
+from ecgopt.training.pretrain import build_pretraining
+from ecgopt.tuning.arm import ArmRuns, RecipeKind, arm_recipe
+from ecgopt.tuning.cells import StudyKey, pretraining_key
+from ecgopt.tuning.objective import TrialEnd, TrialRules, run_trial
+from ecgopt.tuning.pruning import ladder
+from ecgopt.tuning.spec import ModelSection
+from ecgopt.tuning.storage import Database
+from ecgopt.tuning.studies import RECIPE, RUN, open_study, start_or_adopt
+from ecgopt.workers.items import Claim
+from ecgopt.workers.lease import Lease
+from ecgopt.workers.resume import ResumableEpochs
+from ecgopt.workers.worker import ItemEnd, StopRequested
+
+
+def study_key(payload: Mapping[str, Any]) -> StudyKey:
+    """Return the study that a work item's payload names."""
+    fields = dict(payload["study"])
+    return StudyKey(model=ModelSection.model_validate(fields.pop("model")), **fields)
+
+
+def guarded(
+    epochs: ResumableEpochs, lease: Lease, stop: Callable[[], bool]
+) -> Iterator[EpochResult]:
+    """Yield the epochs while the lease holds and nobody asks to stop.
+
+    Raises:
+        LeaseLost: the item may belong to another worker by now.
+        StopRequested: after saving the state.
+    """
+    for result in epochs:
+        lease.progress = epochs.epochs_done
+        lease.check()
+        yield result
+        if stop():
+            epochs.save()
+            raise StopRequested
+
+
+@dataclass(frozen=True, slots=True)
+class TrialJob:
+    """Runs slot k of a study as its trial number k, from the start or from where it was left."""
+
+    database: Database
+    arms: ArmRuns
+
+    def run(self, lease: Lease, stop: Callable[[], bool]) -> ItemEnd:
+        """Train, report, tell; the trial is closed in Optuna before the item is."""
+        claim, spec = lease.claim, self.arms.spec
+        key, slot = study_key(claim.payload), int(claim.payload["slot"])
+        study = open_study(self.database, spec, key, slot)
+        trial, parameters = start_or_adopt(study, slot, spec.search_space(key.regime))
+        frozen = self.database.optuna.get_trial(trial._trial_id)
+        if frozen.state.is_finished():
+            return _end_of(frozen.user_attrs[RUN])
+        kind: RecipeKind = "published" if frozen.user_attrs[RECIPE] == "published" else "tuned"
+        recipe = arm_recipe(spec, key.regime, kind, parameters)
+        run, share = self.arms.build(
+            key,
+            recipe,
+            seed=seed_for(spec.seed, "trial", key.downstream, key.n_train, key.replicate, slot),
+            evaluate_after=frozenset(ladder(recipe.n_epochs)),
+        )
+        epochs = ResumableEpochs(
+            run,
+            self.arms.workspace.run_state(spec.name, claim.key),
+            checkpoint_seconds=spec.workers.checkpoint_seconds,
+        )
+        rules = TrialRules(
+            may_prune=kind == "tuned",
+            seconds_limit=spec.budget.trial_seconds,
+            seconds_spent=lambda: epochs.seconds,
+            before_report=lease.assert_held,
+        )
+        end = run_trial(trial, guarded(epochs, lease, stop), recipe.n_epochs, rules)
+        account = {
+            "cause": end.cause,
+            "detail": end.detail,
+            "seconds": epochs.seconds,
+            "n_epochs": epochs.epochs_done,
+            "n_samples": epochs.n_samples,
+            "share_transferred": share,
+            "precision": run.precision,
+            "device": str(self.arms.device),
+            "worker": claim.owner,
+        }
+        lease.assert_held()
+        lease.retrying(lambda: _tell(self.database, trial, end, account))
+        epochs.discard()
+        return _end_of(account)
+
+    def give_up(self, claim: Claim, reason: str) -> None:
+        """Close the slot's Optuna trial as failed, with the reason."""
+        study = open_study(
+            self.database, self.arms.spec, study_key(claim.payload), int(claim.payload["slot"])
+        )
+        for frozen in study.get_trials(deepcopy=False):
+            if frozen.number == claim.payload["slot"] and not frozen.state.is_finished():
+                storage = self.database.optuna
+                account = {"cause": "set_aside", "detail": reason, "worker": claim.owner}
+                storage.set_trial_user_attr(frozen._trial_id, RUN, account)
+                storage.set_trial_state_values(frozen._trial_id, state=TrialState.FAIL)
+
+
+def _tell(
+    database: Database, trial: Trial, end: TrialEnd, account: Mapping[str, Any]
+) -> None:
+    """Close the trial; a trial that is closed already (after a lost answer) is left as it is."""
+    storage = database.optuna
+    frozen = storage.get_trial(trial._trial_id)
+    if frozen.state.is_finished():
+        return
+    storage.set_trial_user_attr(trial._trial_id, RUN, dict(account))
+    if end.cause == "done":
+        assert end.value is not None
+        storage.set_trial_state_values(trial._trial_id, TrialState.COMPLETE, [end.value])
+        return
+    # As Optuna does: the value of a pruned trial is its last report; without one it has none.
+    last = frozen.intermediate_values.get(frozen.last_step) if frozen.last_step else None
+    values = [last] if last is not None else None
+    storage.set_trial_state_values(trial._trial_id, TrialState.PRUNED, values)
+
+
+def _end_of(account: Mapping[str, Any]) -> ItemEnd:
+    return ItemEnd(cause=account["cause"], result=account, detail=account.get("detail", ""))
+
+
+@dataclass(frozen=True, slots=True)
+class PretrainJob:
+    """Pre-trains one model on one upstream; every fine-tuning from it waits for this item."""
+
+    arms: ArmRuns
+
+    def run(self, lease: Lease, stop: Callable[[], bool]) -> ItemEnd:
+        """Train on the upstream and store the epoch best on upstream validation."""
+        spec, payload = self.arms.spec, lease.claim.payload
+        model = ModelSection.model_validate(payload["model"])
+        name = pretraining_key(payload["upstream"], model)
+        data = self.arms.data.upstream(payload["upstream"])
+        pretraining = build_pretraining(
+            "multi_label",
+            model.spec(dropout=spec.pretrain.dropout),
+            data,
+            spec.pretrain.recipe(),
+            seed=seed_for(spec.seed, "pretrain", name),
+            device=self.arms.device,
+        )
+        epochs = ResumableEpochs(
+            pretraining,
+            self.arms.workspace.run_state(spec.name, lease.claim.key),
+            checkpoint_seconds=spec.workers.checkpoint_seconds,
+        )
+        try:
+            for _ in guarded(epochs, lease, stop):
+                pass
+        except TrialDiverged as error:
+            return ItemEnd(cause="error", result={}, detail=f"pre-training diverged: {error}")
+        found = pretraining.finish()
+        lease.assert_held()
+        sha256 = save_checkpoint(
+            self.arms.workspace.pretrained(spec.name, name), found.tensors, found.metadata
+        )
+        epochs.discard()
+        account = {
+            "cause": "done",
+            "upstream": payload["upstream"],
+            "model": model.label,
+            "key": name,
+            "n_epochs": epochs.epochs_done,
+            "seconds": epochs.seconds,
+            "n_samples": epochs.n_samples,
+            "validation_macro_auroc": found.metadata["best_score"],
+            "sha256": sha256,
+            "device": str(self.arms.device),
+        }
+        return _end_of(account)
+
+    def give_up(self, claim: Claim, reason: str) -> None:
+        """Leave nothing open: a pre-training exists in no other table."""
+
+
+def choose_device() -> torch.device:
+    """Return the CUDA device that is visible, or the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")

@@ -1,0 +1,143 @@
+"""How far a comparison is: counts by stage and study, read in two queries."""
+
+from collections import Counter
+from dataclasses import dataclass
+
+import sqlalchemy
+from sqlalchemy import func, select
+
+from ecgopt.tuning.cells import expand_studies, study_name
+from ecgopt.tuning.spec import StudySpec
+from ecgopt.tuning.storage import Database
+from ecgopt.tuning.tables import work_item
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageProgress:
+    """Work items of one kind."""
+
+    kind: str
+    total: int
+    done: int
+    running: int
+    set_aside: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StudyProgress:
+    """Trials of one study."""
+
+    study: str
+    regime: str
+    complete: int
+    pruned: int
+    failed: int
+    running: int
+    left: int
+    best: float | None
+    """Best validation macro AUROC of a complete trial."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """The whole comparison at one moment."""
+
+    stages: tuple[StageProgress, ...]
+    studies: tuple[StudyProgress, ...]
+    total_losses: int
+    seconds_running: float
+    """Since the first claim, on the database's clock."""
+
+    @property
+    def n_done(self) -> int:
+        """Items that need no more work."""
+        return sum(stage.done + stage.set_aside for stage in self.stages)
+
+    @property
+    def n_total(self) -> int:
+        """All items."""
+        return sum(stage.total for stage in self.stages)
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether nothing is left to do."""
+        return self.n_done == self.n_total
+
+
+def read_progress(database: Database, spec: StudySpec) -> Progress:
+    """Return the comparison's progress."""
+    stages, losses, seconds = _stages(database, spec.name)
+    return Progress(
+        stages=stages,
+        studies=_studies(database, spec),
+        total_losses=losses,
+        seconds_running=seconds,
+    )
+
+
+def _stages(
+    database: Database, comparison: str
+) -> tuple[tuple[StageProgress, ...], int, float]:
+    query = (
+        select(
+            work_item.c.kind,
+            work_item.c.state,
+            func.count().label("n"),
+            func.sum(work_item.c.total_losses).label("losses"),
+            func.min(work_item.c.claimed_at).label("begun"),
+            database.now.label("now"),
+        )
+        .where(work_item.c.comparison == comparison)
+        .group_by(work_item.c.kind, work_item.c.state)
+    )
+    with database.transaction() as connection:
+        rows = connection.execute(query).all()
+    counts: dict[str, Counter[str]] = {}
+    for row in rows:
+        counts.setdefault(row.kind, Counter())[row.state] = row.n
+    begun = [row.begun for row in rows if row.begun is not None]
+    stages = tuple(
+        StageProgress(
+            kind=kind,
+            total=counts[kind].total(),
+            done=counts[kind]["done"],
+            running=counts[kind]["held"],
+            set_aside=counts[kind]["set_aside"],
+        )
+        for kind in ("pretrain", "trial", "final")
+        if kind in counts
+    )
+    seconds = float(rows[0].now - min(begun)) if begun else 0.0
+    return stages, sum(int(row.losses) for row in rows), seconds
+
+
+def _studies(database: Database, spec: StudySpec) -> tuple[StudyProgress, ...]:
+    query = sqlalchemy.text(
+        "SELECT s.study_name AS name, t.state AS state, COUNT(*) AS n, MAX(v.value) AS best "
+        "FROM studies s JOIN trials t ON t.study_id = s.study_id "
+        "LEFT JOIN trial_values v ON v.trial_id = t.trial_id "
+        "WHERE s.study_name LIKE :prefix GROUP BY s.study_name, t.state"
+    )
+    with database.transaction() as connection:
+        rows = connection.execute(query, {"prefix": f"{spec.name}/%"}).all()
+    found: dict[str, dict[str, tuple[int, float | None]]] = {}
+    for row in rows:
+        found.setdefault(row.name, {})[str(row.state)] = (row.n, row.best)
+
+    def count(name: str, state: str) -> int:
+        return found.get(name, {}).get(state, (0, None))[0]
+
+    return tuple(
+        StudyProgress(
+            study=key.path,
+            regime=key.regime,
+            complete=count(name, "COMPLETE"),
+            pruned=count(name, "PRUNED"),
+            failed=count(name, "FAIL"),
+            running=count(name, "RUNNING"),
+            left=count(name, "WAITING"),
+            best=found.get(name, {}).get("COMPLETE", (0, None))[1],
+        )
+        for key in expand_studies(spec)
+        for name in [study_name(spec.name, key)]
+    )
