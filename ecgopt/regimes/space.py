@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Any, Final
 
 import optuna
 from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
@@ -106,9 +106,7 @@ class SearchSpace:
 
     def suggest(self, trial: optuna.Trial) -> dict[str, Value]:
         """Return a value for every parameter, asked from `trial` in a fixed order."""
-        return {
-            name: _suggest(trial, name, self.ranges[name], PARAMETERS[name]) for name in self
-        }
+        return {name: _suggest(trial, name, self.ranges[name], PARAMETERS[name]) for name in self}
 
 
 def _suggest(trial: optuna.Trial, name: str, span: Range, parameter: Parameter) -> Value:
@@ -119,5 +117,7 @@ def _suggest(trial: optuna.Trial, name: str, span: Range, parameter: Parameter) 
 
 def with_parameters(recipe: Recipe, values: Mapping[str, Value]) -> Recipe:
     """Return `recipe` with the fields that `values` (by parameter name) set."""
-    fields = {PARAMETERS[name].recipe_field: value for name, value in values.items()}
+    fields: dict[str, Any] = {
+        PARAMETERS[name].recipe_field: value for name, value in values.items()
+    }
     return replace(recipe, **fields)

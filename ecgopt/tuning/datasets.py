@@ -162,9 +162,7 @@ class PreparedData:
         prepared, labels = self.prepared(key.downstream), self.labels(key.downstream)
         pool = self.pool(key.downstream)
         seed = seed_for(self.spec.seed, "subset", key.downstream)
-        subset = labelled_subset(
-            prepared, pool, key.n_train, seed=seed, replicate=key.replicate
-        )
+        subset = labelled_subset(prepared, pool, key.n_train, seed=seed, replicate=key.replicate)
         train, validation = train_and_validation(
             prepared,
             subset,
@@ -172,18 +170,17 @@ class PreparedData:
             validation_share=self.spec.validation_share,
             seed=seed_for(seed, "validation", key.replicate, key.n_train),
         )
-        data = TuningData(
-            dataset(prepared, train, labels), dataset(prepared, validation, labels)
-        )
+        data = TuningData(dataset(prepared, train, labels), dataset(prepared, validation, labels))
+        left_out = list(data.validation.labels_without_both_classes())
         split = {
             "n_pool": len(pool),
             "n_train": len(train),
             "n_validation": len(validation),
             "fingerprint": split_fingerprint(prepared, train, validation),
-            "left_out_of_validation": list(data.validation.labels_without_both_classes()),
+            "left_out_of_validation": left_out,
             "prepared": prepared.fingerprint,
         }
-        if len(split["left_out_of_validation"]) == len(labels.classes):
+        if len(left_out) == len(labels.classes):
             raise DataError(
                 f"{key.path}: no label has both positives and negatives among the "
                 f"{len(validation)} validation records: raise train_sizes or validation_share"
