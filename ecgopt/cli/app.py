@@ -1,0 +1,108 @@
+"""The command `ecgopt`: verbs, exit codes and nothing else.
+
+Verbs live in one file a group and import what they need inside their functions, so that `--help`
+and `--version` answer at once.
+"""
+
+import sys
+
+VERBS = {
+    "run": "ecgopt.cli.run:run",
+    "worker": "ecgopt.cli.run:worker",
+    "status": "ecgopt.cli.status:status",
+    "report": "ecgopt.cli.report:report",
+    "answer": "ecgopt.cli.report:answer",
+    "export": "ecgopt.cli.report:export",
+    "verify": "ecgopt.cli.report:verify",
+    "merge": "ecgopt.cli.report:merge",
+    "plan": "ecgopt.cli.report:plan",
+    "study": "ecgopt.cli.study:app",
+    "data": "ecgopt.cli.data:app",
+}
+"""Every verb or group and where it is; imported only when it is called."""
+
+_SUMMARY = {
+    "run": "Do everything a study file asks for and report the verdict.",
+    "worker": "Work on a study's items until none is left.",
+    "status": "Say how far a study is.",
+    "report": "Write the report: one HTML page, results.json, tables and figures.",
+    "answer": "Say the verdict in three lines.",
+    "export": "Write everything the numbers rest on as one bundle.",
+    "verify": "Derive every number of a bundle again.",
+    "merge": "Join bundles from clusters that share no database.",
+    "plan": "Say what a study will take and can decide, before compute is spent.",
+    "study": "Check study files.",
+    "data": "List, fetch, prepare, check and show data sets.",
+}
+
+_HELP_FLAGS = ("-h", "--help")
+
+_EXIT_USER_ERROR = 2
+_EXIT_INTERRUPTED = 130
+
+
+def main() -> None:
+    """Run the command line.
+
+    Exit codes: 0 success, 2 something the user must mend, 1 a bug, 130 interrupted.
+    """
+    arguments = sys.argv[1:]
+    if not arguments or arguments[0] in _HELP_FLAGS:
+        sys.stdout.write(_overview())
+        return
+    if arguments == ["--version"]:
+        from ecgopt import __version__
+
+        sys.stdout.write(f"ecgopt {__version__}\n")
+        return
+    sys.exit(_run(arguments))
+
+
+def _run(arguments: list[str]) -> int:
+    from ecgopt.errors import UserError
+
+    try:
+        _build_app()(arguments)
+    except UserError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return _EXIT_USER_ERROR
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted: the same command continues where this one stopped\n")
+        return _EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # The reader of a pipe (`| head`) has left; there is nobody to tell.
+        sys.stderr.close()
+        return 0
+    return 0
+
+
+def _build_app():  # type: ignore[no-untyped-def]  # noqa: ANN202 - cyclopts is imported late
+    import cyclopts
+
+    app = cyclopts.App(
+        name="ecgopt", help="Fair studies of transfer learning in ECG diagnosis.",
+        version_flags=[], result_action="return_value",
+    )  # fmt: skip
+    for name, target in VERBS.items():
+        app.command(target, name=name)
+    return app
+
+
+def _overview() -> str:
+    # Written by hand for speed: cyclopts and rich alone take longer than 0.1 s to import.
+    width = max(map(len, VERBS))
+    lines = [
+        "usage: ecgopt COMMAND ...",
+        "",
+        "Fair studies of transfer learning against training from scratch in 12-lead ECG diagnosis.",
+        "",
+        "commands:",
+        *(f"  {name:<{width}}  {_SUMMARY[name]}" for name in VERBS),
+        "",
+        "options:",
+        f"  {'--help':<{width}}  Show this text, or after a command, its own.",
+        f"  {'--version':<{width}}  Show the version.",
+        "",
+        "example: ecgopt run studies/demo.toml --workers 2",
+    ]
+    return "\n".join(lines) + "\n"
