@@ -81,18 +81,22 @@ class Phase:
         n_batches = len(batch_bounds(len(setting.data.train), setting.recipe.batch_size))
         self._steps_per_epoch = n_batches
 
-    # Sources are made at first use, so that the first epoch's seconds pay for kept features, and
+    # These are made at first use, so that the first epoch's seconds pay for kept features, and
     # after a run is restored, which may change the frozen weights.
+    @cached_property
+    def _prefix(self) -> StagedModel:
+        """A folded copy of the network, for its frozen stages: they stay what they are."""
+        return folded(self._setting.model)
+
     @cached_property
     def source(self) -> Source:
         """The training records."""
-        setting = self._setting
-        return self._source_of(setting.data.train, setting.model, setting.precision)
+        return self._source_of(self._setting.data.train, self._setting.precision)
 
     @cached_property
     def validation_source(self) -> Source:
-        """The validation records, for the folded network in fp32 that evaluation uses."""
-        return self._source_of(self._setting.data.validation, folded(self._setting.model), "fp32")
+        """The validation records, in fp32, as evaluation uses them."""
+        return self._source_of(self._setting.data.validation, "fp32")
 
     def train_epoch(self, order: RowIndex, epochs_done: int) -> float:
         """Take the training records in `order` once, and return their mean loss.
@@ -114,8 +118,12 @@ class Phase:
         setting = self._setting
         self.optimizer.zero_grad(set_to_none=True)
         seen, wanted = setting.objective.example(inputs, targets)
+        n_frozen = self.span.n_frozen_stages
         with autocast(setting.device, setting.precision):
-            outputs = setting.model.forward_from(seen, self.source.n_stages)
+            if n_frozen > self.source.n_stages:
+                with torch.no_grad():
+                    seen = self._prefix.features(seen, n_frozen)
+            outputs = setting.model.forward_from(seen, n_frozen)
         loss = setting.objective.loss(outputs.float(), wanted)
         loss.backward()
         if setting.recipe.clip_norm is not None:
@@ -131,13 +139,13 @@ class Phase:
             schedule=self._setting.recipe.schedule,
         )
 
-    def _source_of(self, dataset: EcgDataset, model: StagedModel, precision: Precision) -> Source:
+    def _source_of(self, dataset: EcgDataset, precision: Precision) -> Source:
         setting = self._setting
         n_stages = cached_stages(setting.model, self.span.n_frozen_stages)
         source = None
         # An objective that changes its inputs in every epoch leaves no features to keep.
         if setting.prefix_cache is not None and n_stages and setting.objective.keeps_inputs:
             source = setting.prefix_cache.source(
-                model, dataset, n_stages=n_stages, precision=precision, device=setting.device
+                self._prefix, dataset, n_stages=n_stages, precision=precision, device=setting.device
             )
         return source or signal_source(dataset, setting.device)
