@@ -22,6 +22,15 @@ RowIndex = Int[np.ndarray, " record"]
 """Rows of a prepared set."""
 
 __all__ = [
-    "Bool", "Float", "Float32", "Int", "Int16",
-    "LabelMatrix", "LogitBatch", "Microvolts", "RowIndex", "ScoreMatrix", "SignalBatch",
+    "Bool",
+    "Float",
+    "Float32",
+    "Int",
+    "Int16",
+    "LabelMatrix",
+    "LogitBatch",
+    "Microvolts",
+    "RowIndex",
+    "ScoreMatrix",
+    "SignalBatch",
 ]

@@ -55,6 +55,5 @@ def regime(name: str) -> Regime:
         return REGIMES[name]
     nearest = difflib.get_close_matches(name, REGIMES, n=1, cutoff=0.0)[0]
     raise StudyFileError(
-        f"a regime must be one of {', '.join(REGIMES)}, but got {name!r}: "
-        f"did you mean {nearest!r}?"
+        f"a regime must be one of {', '.join(REGIMES)}, but got {name!r}: did you mean {nearest!r}?"
     )

@@ -127,7 +127,7 @@ class RecipeSection(Section):
 
     def recipe(self) -> Recipe:
         """Return the recipe that the tuned parameters then change."""
-        fields = self.model_dump()
+        fields = self.model_dump(include=set(RecipeSection.model_fields))
         return Recipe(n_epochs=fields.pop("epochs"), **fields)
 
 

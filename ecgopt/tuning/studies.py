@@ -41,7 +41,6 @@ def create_studies(database: Database, spec: StudySpec, keys: Iterable[StudyKey]
         )
         if COORDINATES not in study.user_attrs:
             study.set_user_attr(COORDINATES, _coordinates(spec, key))
-            study.set_metric_names(["validation macro AUROC"])
         ids[key.path] = study._study_id
     return ids
 

@@ -48,6 +48,8 @@ class Claim:
     owner: str
     losses: int
     """Workers this item has lost since it last made progress."""
+    last_detail: str = ""
+    """What ended the last attempt, where it could still be said."""
 
 
 def add_missing(connection: Connection, comparison: str, items: Sequence[NewItem]) -> list[NewItem]:
@@ -105,6 +107,7 @@ def claim(database: Database, comparison: str, owner: str, *, lease_seconds: flo
         payload=json.loads(candidate.payload),
         owner=owner,
         losses=candidate.losses + was_lost,
+        last_detail=candidate.detail or "",
     )
 
 

@@ -143,7 +143,7 @@ class Worker:
         claim = lease.claim
         handler = self.handlers[claim.kind]
         if claim.losses >= self.settings.max_losses:
-            reason = f"lost {claim.losses} workers without progress"
+            reason = f"lost {claim.losses} workers without progress; {claim.last_detail}".rstrip("; ")
             lease.retrying(lambda: handler.give_up(claim, reason))
             return ItemEnd(cause="set_aside", result={}, detail=reason)
         try:
