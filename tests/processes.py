@@ -1,0 +1,32 @@
+"""Starting the command line as real processes."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+
+def ecgopt(*arguments, timeout=300, **environment):
+    """Run the command line to its end and return the finished process, its output as text."""
+    return subprocess.run(
+        [sys.executable, "-m", "ecgopt", *map(str, arguments)],
+        env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )
+
+
+def start_worker(study, workspace, **environment):
+    """Start one worker process and return it; its output goes to a log in the workspace."""
+    log = Path(workspace) / "test-worker.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("ab") as stream:
+        return subprocess.Popen(
+            [sys.executable, "-m", "ecgopt", "worker", str(study), "--workspace", str(workspace)],
+            env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
+            stdin=subprocess.DEVNULL,
+            stdout=stream,
+            stderr=subprocess.STDOUT,
+        )
