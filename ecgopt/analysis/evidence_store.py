@@ -60,7 +60,7 @@ def load_evidence(spec: StudySpec, workspace: Workspace, url: str) -> Evidence:
     return Evidence(
         comparison=_comparison(spec, stored),
         studies=tuple(_study(database, spec, key, data) for key in expand_studies(spec)),
-        finals=tuple(_final(spec, row) for row in ended if row.kind == "final" and _is_done(row)),
+        finals=tuple(_final(row) for row in ended if row.kind == "final" and _is_done(row)),
         pretrainings=tuple(
             _pretraining(row) for row in ended if row.kind == "pretrain" and _is_done(row)
         ),
@@ -96,9 +96,7 @@ def _trial(frozen: FrozenTrial) -> TrialEvidence:
     )
 
 
-def _study(
-    database: Database, spec: StudySpec, key: StudyKey, data: PreparedData
-) -> StudyEvidence:
+def _study(database: Database, spec: StudySpec, key: StudyKey, data: PreparedData) -> StudyEvidence:
     _, split = data.downstream(key)
     return StudyEvidence(
         study=key.path,
@@ -119,7 +117,7 @@ def _coordinates(key: StudyKey) -> dict[str, Any]:
     }
 
 
-def _final(spec: StudySpec, row: sqlalchemy.Row[Any]) -> FinalEvidence:
+def _final(row: sqlalchemy.Row[Any]) -> FinalEvidence:
     key, result = _key_of(row), json.loads(row.result)
     wanted = (
         "role", "seed_index", "seed", "trial_number", "parameters", "metrics", "per_label",
@@ -204,9 +202,7 @@ def _comparison(spec: StudySpec, stored: Mapping[str, Any]) -> Comparison:
 def _ended_items(database: Database, comparison: str) -> list[sqlalchemy.Row[Any]]:
     query = (
         select(work_item)
-        .where(
-            work_item.c.comparison == comparison, work_item.c.state.in_(("done", "set_aside"))
-        )
+        .where(work_item.c.comparison == comparison, work_item.c.state.in_(("done", "set_aside")))
         .order_by(work_item.c.id)
     )
     with database.transaction() as connection:
@@ -224,4 +220,3 @@ def _key_of(row: sqlalchemy.Row[Any]) -> StudyKey:
 def _iso(seconds: float) -> str:
     moment = datetime.datetime.fromtimestamp(seconds, tz=datetime.UTC)
     return moment.isoformat(timespec="seconds")
-

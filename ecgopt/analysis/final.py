@@ -74,9 +74,7 @@ class FinalJob:
         role: RecipeKind = payload["role"]
         number, parameters = self._configuration(key, role)
         recipe = arm_recipe(spec, key.regime, _kind_of(role, number), parameters)
-        run, share = self.arms.build(
-            key, recipe, seed=int(payload["seed"]), evaluate_after=None
-        )
+        run, share = self.arms.build(key, recipe, seed=int(payload["seed"]), evaluate_after=None)
         epochs = ResumableEpochs(
             run,
             self.arms.workspace.run_state(spec.name, claim.key),

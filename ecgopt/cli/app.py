@@ -5,6 +5,10 @@ and `--version` answer at once.
 """
 
 import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from cyclopts import App
 
 VERBS = {
     "run": "ecgopt.cli.run:run",
@@ -76,7 +80,7 @@ def _run(arguments: list[str]) -> int:
     return 0
 
 
-def _build_app():  # type: ignore[no-untyped-def]  # noqa: ANN202 - cyclopts is imported late
+def _build_app() -> "App":
     import cyclopts
 
     app = cyclopts.App(

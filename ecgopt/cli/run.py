@@ -173,7 +173,9 @@ def _conclude(opened: "OpenComparison", place: "Workspace", storage: str | None,
 
     evidence = load_evidence(opened.spec, place, storage_url(storage, place.sqlite_file))
     if not evidence.finals:
-        reasons = "; ".join(f"{item['item']}: {item['detail'][-200:]}" for item in evidence.set_aside)
+        reasons = "; ".join(
+            f"{item['item']}: {item['detail'][-200:]}" for item in evidence.set_aside
+        )
         raise UserError(
             f"study {opened.spec.name!r} ended without a final fit: {reasons or 'no item is done'}"
         )

@@ -33,7 +33,9 @@ def check(study: Path) -> None:
     for cell in cells:
         table.add_row(cell.upstream, cell.downstream, cell.model.label, f"{cell.n_train:,}")
     console.print(table)
-    counts = {kind: sum(item.kind == kind for item in items) for kind in ("pretrain", "trial", "final")}
+    counts = {
+        kind: sum(item.kind == kind for item in items) for kind in ("pretrain", "trial", "final")
+    }
     console.print(
         f"{study}: valid; {len(cells)} cells, {spec.budget.replicates} replicates, "
         f"{len(studies)} studies, {counts['pretrain']} pre-trainings, {counts['trial']:,} trials, "

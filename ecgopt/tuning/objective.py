@@ -8,7 +8,7 @@ from optuna.trial import Trial
 
 from ecgopt.errors import TrialDiverged
 from ecgopt.training.fit import EpochResult
-from ecgopt.tuning.pruning import ladder
+from ecgopt.tuning.pruning import LADDER_STEPS, ladder
 
 TrialCause = Literal["done", "pruned", "diverged", "timed_out", "out_of_memory"]
 
@@ -46,27 +46,28 @@ def run_trial(
     steps = ladder(n_epochs)
     reported = dict(trial.storage.get_trial(trial._trial_id).intermediate_values)
     if reported and rules.may_prune and trial.should_prune():
-        return TrialEnd(cause="pruned", value=None, detail="pruned on adoption")
+        return TrialEnd(cause="pruned", value=None, detail="on adoption")
     value = reported.get(max(reported)) if reported else None
     try:
         for result in epochs:
-            step = steps.get(result.epoch)
-            if step is None:
+            if (step := steps.get(result.epoch)) is None:
                 continue
             value = result.validation_macro_auroc
             assert value is not None, "every ladder epoch is evaluated"
             if step not in reported:
                 rules.before_report()
                 trial.report(value, step)
-            if result.epoch == n_epochs:
-                break
-            if rules.may_prune and trial.should_prune():
-                return TrialEnd(cause="pruned", value=None, detail=f"at step {step} of 10")
-            if rules.seconds_limit is not None and rules.seconds_spent() > rules.seconds_limit:
-                return TrialEnd(
-                    cause="timed_out", value=None, detail=f"over {rules.seconds_limit:g} s"
-                )
+            if result.epoch < n_epochs and (end := _early_end(trial, step, rules)):
+                return end
     except TrialDiverged as error:
         return TrialEnd(cause="diverged", value=None, detail=str(error))
     assert value is not None, "the last epoch is a ladder step"
     return TrialEnd(cause="done", value=value)
+
+
+def _early_end(trial: Trial, step: int, rules: TrialRules) -> TrialEnd | None:
+    if rules.may_prune and trial.should_prune():
+        return TrialEnd(cause="pruned", value=None, detail=f"at step {step} of {LADDER_STEPS}")
+    if rules.seconds_limit is not None and rules.seconds_spent() > rules.seconds_limit:
+        return TrialEnd(cause="timed_out", value=None, detail=f"over {rules.seconds_limit:g} s")
+    return None

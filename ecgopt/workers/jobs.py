@@ -114,9 +114,7 @@ class TrialJob:
                 storage.set_trial_state_values(frozen._trial_id, state=TrialState.FAIL)
 
 
-def _tell(
-    database: Database, trial: Trial, end: TrialEnd, account: Mapping[str, Any]
-) -> None:
+def _tell(database: Database, trial: Trial, end: TrialEnd, account: Mapping[str, Any]) -> None:
     """Close the trial; a trial that is closed already (after a lost answer) is left as it is."""
     storage = database.optuna
     frozen = storage.get_trial(trial._trial_id)

@@ -118,13 +118,13 @@ class LocalWorkers:
             "--workspace", str(self.workspace),
         ]  # fmt: skip
         with (self.log_folder / f"worker-{owner.rsplit(':', 1)[1]}.log").open("ab") as log:
-            process = subprocess.Popen(  # noqa: S603 - our own interpreter and arguments
+            process = subprocess.Popen(
                 command,
                 env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                # A Ctrl-C at the terminal reaches the parent only, which then asks for a clean stop.
+                # A Ctrl-C then reaches the parent only, which asks the workers for a clean stop.
                 start_new_session=True,
             )
         return _Child(process=process, owner=owner, started_at=time.monotonic())

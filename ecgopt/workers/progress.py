@@ -75,9 +75,7 @@ def read_progress(database: Database, spec: StudySpec) -> Progress:
     )
 
 
-def _stages(
-    database: Database, comparison: str
-) -> tuple[tuple[StageProgress, ...], int, float]:
+def _stages(database: Database, comparison: str) -> tuple[tuple[StageProgress, ...], int, float]:
     query = (
         select(
             work_item.c.kind,

@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 _POLL_SECONDS = 0.5
 
 
-class StopRequested(Exception):  # noqa: N818 - it is a request, not an error
+class StopRequested(Exception):
     """The worker was asked to stop: the item has been checkpointed and may be released."""
 
 
@@ -143,7 +143,9 @@ class Worker:
         claim = lease.claim
         handler = self.handlers[claim.kind]
         if claim.losses >= self.settings.max_losses:
-            reason = f"lost {claim.losses} workers without progress; {claim.last_detail}".rstrip("; ")
+            reason = f"lost {claim.losses} workers without progress; {claim.last_detail}".rstrip(
+                "; "
+            )
             lease.retrying(lambda: handler.give_up(claim, reason))
             return ItemEnd(cause="set_aside", result={}, detail=reason)
         try:
@@ -154,7 +156,7 @@ class Worker:
             torch.cuda.empty_cache()
             lease.retrying(lambda: handler.give_up(claim, "out of memory"))
             return ItemEnd(cause="out_of_memory", result={}, detail=str(error)[:500])
-        except Exception:  # noqa: BLE001 - a bug in one item must not end a long-lived worker
+        except Exception:
             logger.exception("%s: failed", claim.key)
             return traceback.format_exc(limit=-6)[-4000:]
 

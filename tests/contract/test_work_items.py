@@ -1,0 +1,171 @@
+"""Claiming, renewing and finishing work items: the same on every database."""
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select
+
+from ecgopt.errors import LeaseLost
+from ecgopt.tuning.storage import open_database
+from ecgopt.tuning.tables import create_tables, work_item
+from ecgopt.workers import items
+from ecgopt.workers.items import NewItem
+
+
+def postgres_binaries():
+    found = shutil.which("initdb")
+    places = sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
+    return Path(found).parent if found else (places[0] if places else None)
+
+
+@pytest.fixture(scope="module")
+def postgres_url(tmp_path_factory):
+    binaries = postgres_binaries()
+    if binaries is None:
+        pytest.skip("PostgreSQL's server programs are not installed")
+    if os.geteuid() == 0 and shutil.which("runuser") is None:
+        pytest.skip("PostgreSQL refuses to run as root and `runuser` is missing")
+    folder = tmp_path_factory.mktemp("pg", numbered=True)
+    as_user = []
+    if os.geteuid() == 0:
+        # The server refuses root, and its folder must be reachable for its own user.
+        folder = Path("/tmp") / f"ecgopt-pg-{os.getpid()}"
+        folder.mkdir(mode=0o755)
+        shutil.chown(folder, "postgres", "postgres")
+        as_user = ["runuser", "-u", "postgres", "--"]
+    data, port = folder / "data", 20_000 + os.getpid() % 20_000
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "check": True}
+    subprocess.run([*as_user, binaries / "initdb", "-A", "trust", "-D", data], **quiet)
+    options = f"-p {port} -k {folder} -c listen_addresses=127.0.0.1 -c fsync=off"
+    control = [*as_user, binaries / "pg_ctl", "-D", data]
+    subprocess.run([*control, "-w", "-o", options, "start"], **quiet)
+    try:
+        user = "postgres" if os.geteuid() == 0 else os.environ["USER"]
+        yield f"postgresql+psycopg://{user}@127.0.0.1:{port}/postgres"
+    finally:
+        subprocess.run([*control, "-m", "immediate", "stop"], **quiet)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request, tmp_path):
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/items.sqlite3"
+    return request.getfixturevalue("postgres_url")
+
+
+@pytest.fixture
+def database(url, request):
+    opened = open_database(url)
+    create_tables(opened)
+    yield opened
+    with opened.transaction() as connection:
+        connection.execute(work_item.delete())
+    opened.engine.dispose()
+
+
+def item(key, *, group="all", needs=None, priority=0):
+    return NewItem(kind="trial", key=key, group=group, needs=needs, priority=priority)
+
+
+def add(database, *new):
+    with database.transaction() as connection:
+        return items.add_missing(connection, "c", new)
+
+
+def take(database, owner="me", lease_seconds=30.0):
+    return items.claim(database, "c", owner, lease_seconds=lease_seconds)
+
+
+def test_an_item_is_added_once(database):
+    assert len(add(database, item("a"), item("b"))) == 2
+    assert [new.key for new in add(database, item("a"), item("c"))] == ["c"]
+
+
+def test_the_first_priority_is_claimed_first_and_nothing_twice(database):
+    add(database, item("late", priority=2), item("early", priority=1))
+    assert take(database).key == "early"
+    assert take(database).key == "late"
+    assert take(database) is None
+
+
+def test_an_item_waits_for_the_group_it_needs(database):
+    add(database, item("first", group="g"), item("second", group="h", needs="g"))
+    first = take(database)
+    assert take(database) is None
+    items.finish(database, first, cause="done", result={})
+    assert take(database).key == "second"
+
+
+def test_an_expired_lease_is_taken_over_and_the_old_owner_is_fenced_off(database):
+    add(database, item("a"))
+    old = take(database, "old", lease_seconds=0.05)
+    time.sleep(0.2)
+    new = take(database, "new")
+    assert (new.key, new.losses) == ("a", 1)
+    for write in (
+        lambda: items.renew(database, old, lease_seconds=30, progress=1),
+        lambda: items.finish(database, old, cause="done", result={}),
+        lambda: items.release(database, old),
+    ):
+        with pytest.raises(LeaseLost):
+            write()
+    items.finish(database, new, cause="done", result={"value": 1})
+    assert items.unfinished(database, "c") == 0
+
+
+def test_progress_forgives_earlier_losses(database):
+    add(database, item("a"))
+    for expected in (0, 1, 2):
+        held = take(database, f"w{expected}")
+        assert held.losses == expected
+        items.release(database, held, lost=True)
+    held = take(database)
+    items.renew(database, held, lease_seconds=30, progress=5)
+    items.release(database, held)
+    assert take(database).losses == 0
+
+
+def test_finishing_twice_by_the_same_owner_is_harmless(database):
+    add(database, item("a"))
+    held = take(database)
+    items.finish(database, held, cause="done", result={})
+    items.finish(database, held, cause="done", result={})
+
+
+RACER = """
+import sys
+from ecgopt.tuning.storage import open_database
+from ecgopt.workers import items
+database = open_database(sys.argv[1])
+while (held := items.claim(database, "c", sys.argv[2], lease_seconds=60)) is not None:
+    items.finish(database, held, cause="done", result={})
+    print(held.key)
+"""
+
+
+@pytest.mark.chaos
+def test_racing_processes_do_every_item_exactly_once(database, url):
+    keys = [f"k{number:03d}" for number in range(120)]
+    add(database, *(item(key) for key in keys))
+    racers = [
+        subprocess.Popen(
+            [sys.executable, "-c", RACER, url, f"r{n}"], stdout=subprocess.PIPE, text=True
+        )
+        for n in range(6)
+    ]
+    done = Counter(key for racer in racers for key in racer.communicate(timeout=300)[0].split())
+    # With SKIP LOCKED a racer may see nothing for a moment and leave, so the rest is done here.
+    while (held := take(database)) is not None:
+        items.finish(database, held, cause="done", result={})
+        done[held.key] += 1
+    assert done == Counter(keys)
+    with database.transaction() as connection:
+        fences = connection.execute(select(work_item.c.fence)).scalars().all()
+    assert set(fences) == {1}
