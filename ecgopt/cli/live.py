@@ -98,12 +98,13 @@ def rendered(progress: Progress) -> RenderableType:
     """Return the progress as a table of studies and one summary line."""
     table = Table(box=None, pad_edge=False)
     for name in ("study", "complete", "pruned", "failed", "running", "left", "best"):
-        table.add_column(name, justify="left" if name == "study" else "right")
+        is_name = name == "study"
+        table.add_column(name, justify="left" if is_name else "right", overflow="fold")
     for study in progress.studies[:_MAX_ROWS]:
         table.add_row(*_row(study))
     hidden = len(progress.studies) - _MAX_ROWS
     note = [Text(f"... and {hidden} more studies")] if hidden > 0 else []
-    return Group(table, *note, Text(plain_line(progress)))
+    return Group(table, *note, Text(plain_line(progress), overflow="fold"))
 
 
 def _row(study: StudyProgress) -> tuple[str, ...]:

@@ -56,30 +56,31 @@ def training_macs(
     return frozen + TRAINING_FACTOR * sum(counts[n_frozen_stages:])
 
 
-def _convolution(module: nn.Module, _: Tensor, output: Tensor) -> int:
-    assert isinstance(module, nn.Conv1d | nn.Conv2d)
+def _convolution(module: nn.Module, _: Tensor, output: object) -> int:
+    assert isinstance(module, nn.Conv1d | nn.Conv2d) and isinstance(output, Tensor)
     return output.numel() * module.weight[0].numel()
 
 
-def _linear(module: nn.Module, _: Tensor, output: Tensor) -> int:
-    assert isinstance(module, nn.Linear)
+def _linear(module: nn.Module, _: Tensor, output: object) -> int:
+    assert isinstance(module, nn.Linear) and isinstance(output, Tensor)
     return output.numel() * module.in_features
 
 
-def _recurrence(module: nn.Module, inputs: Tensor, _: Tensor) -> int:
+def _recurrence(module: nn.Module, inputs: Tensor, _: object) -> int:
     assert isinstance(module, nn.RNNBase)
     weights = sum(p.numel() for name, p in module.named_parameters() if name.startswith("weight"))
     return inputs.shape[0] * inputs.shape[1] * weights
 
 
-def _attention(module: nn.Module, inputs: Tensor, _: Tensor) -> int:
+def _attention(module: nn.Module, inputs: Tensor, _: object) -> int:
     assert isinstance(module, nn.MultiheadAttention)
     n_records, n_tokens, width = inputs.shape
     projections = 4 * n_tokens * width * width
     return n_records * (projections + 2 * n_tokens * n_tokens * width)
 
 
-Rule = Callable[[nn.Module, Tensor, Tensor], int]
+Rule = Callable[[nn.Module, Tensor, object], int]
+"""From a module, its first input and its output, which recurrences and attention give in tuples."""
 
 _RULES: dict[type[nn.Module], Rule] = {
     nn.Conv1d: _convolution,
@@ -92,8 +93,8 @@ _RULES: dict[type[nn.Module], Rule] = {
 
 def _counter(
     rule: Rule, counted: list[int]
-) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
-    def count(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+) -> Callable[[nn.Module, tuple[Tensor, ...], object], None]:
+    def count(module: nn.Module, inputs: tuple[Tensor, ...], output: object) -> None:
         counted.append(rule(module, inputs[0], output))
 
     return count

@@ -1,7 +1,6 @@
 """What all networks share: an ordered chain of named stages, of which leading ones can freeze."""
 
 from collections.abc import Mapping
-from typing import Self
 
 import torch
 from torch import Tensor, nn
@@ -42,7 +41,7 @@ class LastStage(nn.Module):
         self.keeps_time = False
         """Whether pooling and hidden layer are passed by, for heads over the feature map."""
 
-    def requires_grad_(self, requires_grad: bool = True) -> Self:
+    def requires_grad_(self, requires_grad: bool = True) -> "LastStage":
         """Thaw or freeze all layers in use."""
         super().requires_grad_(requires_grad)
         if self.keeps_time:
@@ -125,8 +124,8 @@ class StagedModel(nn.Module):
             features = self.stage(name)(features)
         return self.last_stage.pooled(features) if n_stages == self.n_freezable_stages else features
 
-    def forward_from(self, features: Tensor, n_stages: int) -> LogitBatch:
-        """Return the logits, given what `features` returned for the same `n_stages`.
+    def forward_from(self, features: Tensor, n_stages: int) -> Tensor:
+        """Return what the head answers (logits, or signals of a decoder), given what `features` returned for the same `n_stages`.
 
         Args:
             features: the features.
@@ -157,7 +156,7 @@ class StagedModel(nn.Module):
             self.stage(name).requires_grad_(position >= n_frozen_stages)
         self.train(self.training)
 
-    def train(self, mode: bool = True) -> Self:
+    def train(self, mode: bool = True) -> "StagedModel":
         """Set the mode of all stages but the frozen ones, which stay in evaluation mode."""
         super().train(mode)
         for name in self.stage_names[: self.n_frozen_stages]:

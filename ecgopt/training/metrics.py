@@ -6,8 +6,12 @@ A label that the records cannot score is left out of a mean and named, never cou
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Shaped
 
-from ecgopt.shapes import Bool, Float, LabelMatrix, ScoreMatrix
+from ecgopt.shapes import Bool, Float, ScoreMatrix
+
+Labels = Shaped[np.ndarray, "record label"]
+"""True or 1 where the record carries the label, of any type of number."""
 
 LabelScores = Float[np.ndarray, " label"]
 
@@ -24,13 +28,13 @@ class MacroAuroc:
     """Positions of the labels that lack positives or negatives among the records."""
 
 
-def macro_auroc(labels: LabelMatrix, scores: ScoreMatrix) -> MacroAuroc:
+def macro_auroc(labels: Labels, scores: ScoreMatrix) -> MacroAuroc:
     """Return the area under the ROC curve of each label and their mean.
 
     Tied scores count one half, as in the Mann-Whitney statistic.
 
     Args:
-        labels: true where the record carries the label; any numeric type of 0 and 1 will do.
+        labels: which record carries which label.
         scores: anything that grows with the belief in a label.
 
     Raises:
@@ -42,13 +46,13 @@ def macro_auroc(labels: LabelMatrix, scores: ScoreMatrix) -> MacroAuroc:
     return MacroAuroc(value=value, per_label=per_label, left_out=left_out)
 
 
-def average_precision(labels: LabelMatrix, scores: ScoreMatrix) -> LabelScores:
+def average_precision(labels: Labels, scores: ScoreMatrix) -> LabelScores:
     """Return each label's area under the precision-recall steps; NaN without positives."""
     truth = _checked(labels, scores)
     return np.array([_average_precision(truth[:, k], scores[:, k]) for k in range(truth.shape[1])])
 
 
-def f1_scores(labels: LabelMatrix, scores: ScoreMatrix, thresholds: LabelScores) -> LabelScores:
+def f1_scores(labels: Labels, scores: ScoreMatrix, thresholds: LabelScores) -> LabelScores:
     """Return each label's F1 when scores at or above its threshold are read as positive.
 
     A label with neither positives nor predictions scores 0, as in scikit-learn.
@@ -61,7 +65,7 @@ def f1_scores(labels: LabelMatrix, scores: ScoreMatrix, thresholds: LabelScores)
     return f1
 
 
-def best_thresholds(labels: LabelMatrix, scores: ScoreMatrix) -> LabelScores:
+def best_thresholds(labels: Labels, scores: ScoreMatrix) -> LabelScores:
     """Return for each label the threshold with the highest F1 on these records (validation ones).
 
     The threshold lies midway between neighbouring scores; of equally good ones the highest is
@@ -71,7 +75,7 @@ def best_thresholds(labels: LabelMatrix, scores: ScoreMatrix) -> LabelScores:
     return np.array([_best_threshold(truth[:, k], scores[:, k]) for k in range(truth.shape[1])])
 
 
-def prevalence_weighted_f1(labels: LabelMatrix, scores: ScoreMatrix, threshold: float) -> float:
+def prevalence_weighted_f1(labels: Labels, scores: ScoreMatrix, threshold: float) -> float:
     """Return the mean F1 at one threshold, weighted by each label's share of all positives.
 
     The published study's metric (at 0.5), for continuity with it; NaN without any positive.
@@ -86,7 +90,7 @@ def prevalence_weighted_f1(labels: LabelMatrix, scores: ScoreMatrix, threshold: 
     return float((f1 * n_positives).sum() / n_positives.sum())
 
 
-def brier_scores(labels: LabelMatrix, scores: ScoreMatrix) -> LabelScores:
+def brier_scores(labels: Labels, scores: ScoreMatrix) -> LabelScores:
     """Return each label's mean squared distance between probability and truth."""
     truth = _checked(labels, scores)
     squared: LabelScores = ((scores.astype(np.float64) - truth) ** 2).mean(axis=0)
@@ -98,7 +102,7 @@ def macro(per_label: LabelScores) -> float:
     return _mean_of_scored(per_label)[0]
 
 
-def _checked(labels: LabelMatrix, scores: ScoreMatrix) -> Bool[np.ndarray, "record label"]:
+def _checked(labels: Labels, scores: ScoreMatrix) -> Bool[np.ndarray, "record label"]:
     if labels.shape != scores.shape or labels.ndim != 2:
         raise ValueError(
             f"`labels.shape == scores.shape == (record, label)` must hold, but got {labels.shape} "

@@ -1,7 +1,7 @@
 """What a network is trained to do: the loss on a batch, and the score that epochs are chosen by."""
 
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -29,6 +29,7 @@ class Evaluation:
     """Only of objectives that predict labels."""
 
 
+@runtime_checkable
 class Objective(Protocol):
     """A task for the network."""
 

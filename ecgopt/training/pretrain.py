@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Final, Literal, get_args
+from typing import Final
 
 import numpy as np
 import torch
@@ -23,8 +23,7 @@ from ecgopt.training.recipe import Recipe
 
 _BEST_PREFIX = "best."
 
-ObjectiveName = Literal["multi_label", "age", "masked_signal", "label_permuted"]
-OBJECTIVE_NAMES: Final[tuple[str, ...]] = get_args(ObjectiveName)
+OBJECTIVE_NAMES: Final = ("multi_label", "age", "masked_signal", "label_permuted")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,7 +163,7 @@ def pretrain(run: TrainingRun) -> Pretrained:
 
 
 def build_pretraining(
-    objective: ObjectiveName,
+    objective: str,
     spec: ModelSpec,
     data: TuningData,
     recipe: Recipe,
