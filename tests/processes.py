@@ -30,3 +30,15 @@ def start_worker(study, workspace, **environment):
             stdout=stream,
             stderr=subprocess.STDOUT,
         )
+
+
+def start_run(study, workspace):
+    """Start a whole run with one worker and return its process."""
+    command = [sys.executable, "-m", "ecgopt", "run", str(study), "--workers", "1"]
+    return subprocess.Popen(
+        [*command, "--workspace", str(workspace), "--out", str(Path(workspace) / "out")],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )

@@ -85,7 +85,7 @@ def _build_app() -> "App":
 
     app = cyclopts.App(
         name="ecgopt", help="Fair studies of transfer learning in ECG diagnosis.",
-        version_flags=[], result_action="return_value",
+        version_flags=[], result_action="return_value", suppress_keyboard_interrupt=False,
     )  # fmt: skip
     for name, target in VERBS.items():
         app.command(target, name=name)

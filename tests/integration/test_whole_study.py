@@ -7,7 +7,7 @@ from collections import Counter
 
 import optuna
 import pytest
-from processes import ecgopt, start_worker
+from processes import ecgopt, start_run, start_worker
 
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
 
@@ -106,3 +106,17 @@ def test_a_stopped_worker_gives_its_item_back_and_leaves_with_0(study_file, tmp_
     status = json.loads(ecgopt("status", study, "--workspace", workspace, "--json").stdout)
     assert {stage["kind"]: stage["running"] for stage in status["stages"]}["trial"] == 0
     assert status["total_losses"] == 0
+
+
+def test_an_interrupted_run_says_how_to_go_on_and_loses_nothing(study_file, tmp_path):
+    study = study_file(trials=4, epochs_high=400, published_epochs=400)
+    workspace = tmp_path / "ws"
+    run = start_run(study, workspace)
+    wait_for_a_running_trial(study, workspace)
+    run.send_signal(signal.SIGINT)
+    _, errors = run.communicate(timeout=90)
+    assert run.returncode == 130
+    assert "the same command continues" in errors
+    status = json.loads(ecgopt("status", study, "--workspace", workspace, "--json").stdout)
+    assert status["total_losses"] == 0
+    assert all(stage["running"] == 0 for stage in status["stages"])
