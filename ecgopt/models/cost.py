@@ -57,12 +57,14 @@ def training_macs(
 
 
 def _convolution(module: nn.Module, _: Tensor, output: object) -> int:
-    assert isinstance(module, nn.Conv1d | nn.Conv2d) and isinstance(output, Tensor)
+    assert isinstance(module, nn.Conv1d | nn.Conv2d)
+    assert isinstance(output, Tensor)
     return output.numel() * module.weight[0].numel()
 
 
 def _linear(module: nn.Module, _: Tensor, output: object) -> int:
-    assert isinstance(module, nn.Linear) and isinstance(output, Tensor)
+    assert isinstance(module, nn.Linear)
+    assert isinstance(output, Tensor)
     return output.numel() * module.in_features
 
 

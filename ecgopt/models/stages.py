@@ -125,10 +125,10 @@ class StagedModel(nn.Module):
         return self.last_stage.pooled(features) if n_stages == self.n_freezable_stages else features
 
     def forward_from(self, features: Tensor, n_stages: int) -> Tensor:
-        """Return what the head answers (logits, or signals of a decoder), given what `features` returned for the same `n_stages`.
+        """Return what the head answers: logits, or the signals of a decoder.
 
         Args:
-            features: the features.
+            features: what `features` returned for the same `n_stages`.
             n_stages: at most all stages but the head.
         """
         if n_stages == self.n_freezable_stages:
