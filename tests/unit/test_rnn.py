@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from ecgopt.models.checkpoint import Checkpoint, model_tensors, transfer
-from ecgopt.models.registry import ModelSpec, build_model
+from ecgopt.models.registry import MODELS, ModelSpec, build_model
 
 
 def n_parameters(module):
@@ -57,9 +57,10 @@ def test_a_pooled_head_takes_records_of_any_length():
     assert model(torch.randn(2, 12, 300)).shape == (2, 5)
 
 
-def test_bf16_is_never_used_for_a_gru():
-    gains = {
-        name: build_model(ModelSpec(name=name, width=4), n_labels=5, seed=0).gains_from_bf16
-        for name in ("gru", "lstm", "bilstm", "resnet1d18")
+def test_bf16_is_used_where_it_was_measured_to_be_faster():
+    slower = {
+        name
+        for name in MODELS
+        if not build_model(ModelSpec(name=name, width=4), n_labels=5, seed=0).gains_from_bf16
     }
-    assert gains == {"gru": False, "lstm": True, "bilstm": True, "resnet1d18": True}
+    assert slower == {"gru", "transformer1d"}
