@@ -79,7 +79,7 @@ def _prepare_one(
         folders = [_synthetic_folder(section, workspace)]
         write_synthetic(folders[0], settings, on_progress=report)
     prepared = prepare(
-        section.source,
+        _filled_in(section.source),
         folders,
         workspace.prepared_data,
         PrepareSettings(broken=section.broken),
@@ -87,6 +87,11 @@ def _prepare_one(
         on_progress=report,
     )
     return prepared.folder.name
+
+
+def _filled_in(reference: str) -> str:
+    """Return a catalogue name as it is, and the path of a user's file with its variables."""
+    return str(expand_folder(reference)) if reference.endswith(".toml") else reference
 
 
 def _synthetic_folder(section: DataSection, workspace: Workspace) -> Path:
@@ -115,16 +120,20 @@ class PreparedData:
 
     def labels(self, name: str) -> LabelSet:
         """Return the label set of the data called `name`."""
-        return label_set(self.spec.data[name].labels)
+        return label_set(_filled_in(self.spec.data[name].labels))
 
     def rows(self, name: str) -> Rows:
         """Return all rows of the part: the right patients, with known labels."""
         section, prepared = self.spec.data[name], self.prepared(name)
         low, high = section.patients
         part = patients_part(prepared, low, high, seed=self.spec.seed)
-        keep = section.unlabelled == "keep"
-        known = stated_rows(prepared) if keep else labelled_rows(prepared, self.labels(name))
-        return np.intersect1d(part, known)
+        match section.unlabelled:
+            case "keep":
+                return part
+            case "drop_unstated":
+                return np.intersect1d(part, stated_rows(prepared))
+            case "drop":
+                return np.intersect1d(part, labelled_rows(prepared, self.labels(name)))
 
     def pool(self, name: str) -> Rows:
         """Return the rows that may be trained on; the sealed test rows are not among them."""

@@ -11,6 +11,10 @@ from ecgopt.regimes.space import PARAMETERS, Range, SearchSpace
 from ecgopt.training.recipe import Recipe
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=80)]
+Reference = Annotated[
+    str, Field(pattern=r"^([A-Za-z0-9][A-Za-z0-9_.-]*|.+\.toml)$", max_length=300)
+]
+"""A name of the catalogue, or the path of a TOML file that describes one's own data."""
 PositiveInt = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(gt=0.0, lt=1.0)]
 
@@ -38,12 +42,13 @@ class SyntheticSection(Section):
 class DataSection(Section):
     """One data set or one patient-disjoint part of it."""
 
-    source: Name
-    """A reader of the catalogue (`ecgopt data list`), or `synthetic`."""
-    labels: Name
-    """The label set that turns a record's statements into classes."""
-    unlabelled: Literal["keep", "drop"] = "keep"
-    """Records that carry no class of the label set: kept as all-negative, or left out."""
+    source: Reference
+    """A reader of the catalogue (`ecgopt data list`), `synthetic`, or one's own `data.toml`."""
+    labels: Reference
+    """The label set that turns a record's statements into classes, or one's own `data.toml`."""
+    unlabelled: Literal["keep", "drop_unstated", "drop"] = "keep"
+    """Records that carry no class of the label set: kept as all-negative, left out where no
+    statement at all is published (as the published study did with PTB), or all left out."""
     folders: tuple[str, ...] = ()
     """Folders of raw records; environment variables such as $ECGOPT_DATA are filled in."""
     synthetic: SyntheticSection | None = None
@@ -67,7 +72,8 @@ class DataSection(Section):
             raise ValueError("give test_folds or test_share, not both")
         if (self.source == "synthetic") != (self.synthetic is not None):
             raise ValueError("source = 'synthetic' and a `synthetic` table belong together")
-        if self.source != "synthetic" and not self.folders:
+        names_its_folder = self.source == "synthetic" or self.source.endswith(".toml")
+        if not names_its_folder and not self.folders:
             raise ValueError("`folders` must name at least one folder of raw records")
         return self
 

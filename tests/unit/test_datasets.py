@@ -1,0 +1,70 @@
+"""What a comparison's data tables give to tuning."""
+
+import numpy as np
+import pytest
+from made_sets import make_own
+
+from ecgopt.errors import DataError
+from ecgopt.tuning.cells import expand_studies
+from ecgopt.tuning.datasets import PreparedData, prepare_data
+from ecgopt.tuning.study_file import load_spec
+from ecgopt.tuning.workspace import Workspace
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory):
+    return Workspace(tmp_path_factory.mktemp("workspace"))
+
+
+def opened(study, workspace):
+    spec = load_spec(study)
+    folders = prepare_data(spec, workspace, n_processes=1)
+    return PreparedData(spec=spec, workspace=workspace, folders=folders)
+
+
+def test_a_study_reads_ones_own_data_from_its_description(study_file, workspace, tmp_path):
+    own = make_own(tmp_path)
+    study = study_file()
+    study.write_text(
+        study.read_text().replace(
+            'source = "synthetic"\nlabels = "synthetic"\n'
+            'synthetic = { records = 160, seed = 2, population = "B" }\ntest_share = 0.4',
+            f'source = "{own}"\nlabels = "{own}"\ntest_share = 0.4',
+        )
+    )
+    data = opened(study, workspace)
+    assert data.labels("down").classes == ("AF", "LBBB")
+    assert len(data.rows("down")) == 6
+    assert 0 < len(data.pool("down")) < 6
+
+
+def test_both_regimes_of_a_replicate_get_the_same_records(study_file, workspace):
+    data = opened(study_file(), workspace)
+    (first, split), (second, other) = (data.downstream(key) for key in expand_studies(data.spec))
+    assert first.train.records == second.train.records
+    assert first.validation.records == second.validation.records
+    assert split == other
+
+
+def test_no_patient_is_in_two_parts_and_validation_comes_out_of_n(study_file, workspace):
+    data = opened(study_file(), workspace)
+    tuning, split = data.downstream(expand_studies(data.spec)[0])
+    assert split["n_train"] + split["n_validation"] == 60
+    assert not set(tuning.train.patients) & set(tuning.validation.patients)
+    sealed = np.setdiff1d(data.rows("down"), data.pool("down"))
+    patients = set(data.prepared("down").records["patient"].iloc[sealed])
+    assert patients
+    assert not patients & {*tuning.train.patients, *tuning.validation.patients}
+
+
+def test_an_upstream_that_holds_downstream_patients_is_refused(study_file, workspace):
+    study = study_file()
+    text = study.read_text()
+    study.write_text(
+        text.replace(
+            'synthetic = { records = 120, seed = 1, population = "A" }',
+            'synthetic = { records = 160, seed = 2, population = "B" }',
+        )
+    )
+    with pytest.raises(DataError, match="disjoint `patients` intervals"):
+        opened(study, workspace).check()
