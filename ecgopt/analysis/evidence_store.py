@@ -21,6 +21,7 @@ from ecgopt.analysis.evidence import (
     StudyEvidence,
     TrialEvidence,
 )
+from ecgopt.data.overlap import label_overlap
 from ecgopt.errors import UserError
 from ecgopt.tuning.cells import StudyKey, expand_cells, expand_studies, study_name
 from ecgopt.tuning.datasets import PreparedData
@@ -58,7 +59,7 @@ def load_evidence(spec: StudySpec, workspace: Workspace, url: str) -> Evidence:
     data = PreparedData(spec=spec, workspace=workspace, folders=stored["prepared"])
     ended = _ended_items(database, spec.name)
     return Evidence(
-        comparison=_comparison(spec, stored),
+        comparison=_comparison(spec, stored, _data_facts(data)),
         studies=tuple(_study(database, spec, key, data) for key in expand_studies(spec)),
         finals=tuple(_final(row) for row in ended if row.kind == "final" and _is_done(row)),
         pretrainings=tuple(
@@ -168,7 +169,38 @@ def _openings(database: Database, spec: StudySpec) -> tuple[Opening, ...]:
     )
 
 
-def _comparison(spec: StudySpec, stored: Mapping[str, Any]) -> Comparison:
+def _data_facts(data: PreparedData) -> dict[str, str]:
+    """Return what a reader must know of each data set: missing patients, shared labels."""
+    facts = {}
+    for name in dict.fromkeys((*data.spec.upstreams, *data.spec.downstreams)):
+        manifest = data.prepared(name).manifest
+        unknown = manifest["records_without_published_patient"]
+        facts[f"patients of {name}"] = (
+            f"{unknown:,} records without a published patient; each counts as a patient of its own"
+            if unknown
+            else "published for every record"
+        )
+    for cell in expand_cells(data.spec):
+        if cell.upstream in data.spec.upstreams:
+            facts[f"labels {cell.upstream} shares with {cell.downstream}"] = _shared_labels(
+                data, cell.upstream, cell.downstream
+            )
+    return facts
+
+
+def _shared_labels(data: PreparedData, upstream: str, downstream: str) -> str:
+    overlap = label_overlap(data.labels(upstream), data.labels(downstream))
+    parts = {
+        "same": [target for _, target in overlap.same],
+        "related": [target for _, target in overlap.related],
+        "only downstream": list(overlap.only_downstream),
+    }
+    return "; ".join(f"{kind}: {', '.join(names)}" for kind, names in parts.items() if names)
+
+
+def _comparison(
+    spec: StudySpec, stored: Mapping[str, Any], data_facts: Mapping[str, str]
+) -> Comparison:
     spaces = {
         group: {name: section.model_dump() for name, section in ranges.items()}
         for group, ranges in spec.space.items()
@@ -195,7 +227,7 @@ def _comparison(spec: StudySpec, stored: Mapping[str, Any]) -> Comparison:
         ),
         spec=stored["content"],
         space={**spaces, "fingerprint": spec.space_fingerprint()},
-        provenance={**stored["provenance"], "prepared": stored["prepared"]},
+        provenance={**stored["provenance"], **data_facts, "prepared": stored["prepared"]},
     )
 
 
