@@ -45,6 +45,7 @@ TINY_DEFAULTS = {
     "downstream_records": 160,
     "own": "[space.fine_tune]\nfrozen_stages = { low = 0, high = 5 }",
     "sampler": "tpe",
+    "pruning": "true",
 }
 
 TINY_STUDY = """
@@ -92,6 +93,9 @@ final_seeds = {final_seeds}
 [sampler]
 name = "{sampler}"
 startup_trials = 3
+
+[pruning]
+enabled = {pruning}
 
 [workers]
 lease_seconds = {lease}
