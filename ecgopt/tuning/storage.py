@@ -4,7 +4,7 @@ Optuna's tables and our own live in the same database and are reached through on
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,12 +12,22 @@ from typing import Any
 
 import optuna
 import sqlalchemy
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from optuna.storages import RDBStorage
 from optuna.storages._cached_storage import _CachedStorage
 from optuna.storages._rdb import models as optuna_tables
-from sqlalchemy import Connection, Engine, event
+from sqlalchemy import Connection, Engine, MetaData, event
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.exc import (
+    ArgumentError,
+    DBAPIError,
+    IntegrityError,
+    NoSuchModuleError,
+    OperationalError,
+    ProgrammingError,
+    SQLAlchemyError,
+)
 
 from ecgopt.errors import StorageError
 
@@ -25,6 +35,8 @@ STORAGE_VARIABLE = "ECGOPT_STORAGE"
 STORAGE_FILE_VARIABLE = "ECGOPT_STORAGE_FILE"
 
 _SQLITE_BUSY_MILLISECONDS = 60_000
+_SETUP_ATTEMPTS = 20
+"""MySQL commits each CREATE TABLE by itself, so a loser may collide on several tables in a row."""
 
 _ENGINE_OPTIONS: dict[str, dict[str, Any]] = {
     "sqlite": {"connect_args": {"timeout": _SQLITE_BUSY_MILLISECONDS / 1000}},
@@ -179,7 +191,7 @@ def _first_line(error: BaseException, url: URL) -> str:
 
 def _open_server(url: URL) -> RDBStorage:
     options = {**_ENGINE_OPTIONS[_family(url)]}
-    _create_tables_once(sqlalchemy.create_engine(url, **options))
+    _create_optuna_tables(sqlalchemy.create_engine(url, **options))
     return _SecretRDBStorage(
         url.render_as_string(hide_password=False), engine_kwargs=options, skip_table_creation=True
     )
@@ -190,7 +202,7 @@ def _open_sqlite(url: URL) -> RDBStorage:
         Path(url.database).parent.mkdir(parents=True, exist_ok=True)
     engine = sqlalchemy.create_engine(url, **_ENGINE_OPTIONS["sqlite"])
     _begin_immediately(engine)
-    _create_tables_once(engine)
+    _create_optuna_tables(engine)
     return _ImmediateSQLite(
         url.render_as_string(),
         engine_kwargs={**_ENGINE_OPTIONS["sqlite"]},
@@ -198,30 +210,51 @@ def _open_sqlite(url: URL) -> RDBStorage:
     )
 
 
-def _create_tables_once(engine: Engine) -> None:
-    # Two processes may meet an empty database: the loser of the race sees "already exists" once.
+def create_missing_tables(
+    engine: Engine, tables: MetaData, fill: Callable[[Connection], None] | None = None
+) -> None:
+    """Create `tables` where they are missing, and let `fill` add the rows they begin with.
+
+    Safe when several processes do it at once: the loser of the race tries again and finds
+    everything in place.
+    """
+    # An unreachable server is an error now, not after every attempt.
+    engine.connect().close()
+    for attempt in range(1, _SETUP_ATTEMPTS + 1):
+        try:
+            with engine.begin() as connection:
+                tables.create_all(connection)
+                if fill is not None:
+                    fill(connection)
+        except (IntegrityError, OperationalError, ProgrammingError):
+            if attempt == _SETUP_ATTEMPTS:
+                raise
+        else:
+            return
+
+
+def _create_optuna_tables(engine: Engine) -> None:
     try:
-        optuna_tables.BaseModel.metadata.create_all(engine)
-        _stamp_version_once(engine)
-    except SQLAlchemyError:
-        optuna_tables.BaseModel.metadata.create_all(engine)
-        _stamp_version_once(engine)
+        create_missing_tables(engine, optuna_tables.BaseModel.metadata, _stamp_versions)
     finally:
         engine.dispose()
 
 
-def _stamp_version_once(engine: Engine) -> None:
-    # RDBStorage inserts this row unguarded, so two first openers would collide on it.
+def _stamp_versions(connection: Connection) -> None:
+    # RDBStorage writes both stamps unguarded: two first openers of a database collide on them.
     table = optuna_tables.VersionInfoModel.__table__
-    with engine.begin() as connection:
-        if connection.execute(sqlalchemy.select(table)).first() is None:
-            connection.execute(
-                sqlalchemy.insert(table).values(
-                    version_info_id=1,
-                    schema_version=optuna_tables.SCHEMA_VERSION,
-                    library_version=optuna.__version__,
-                )
+    if connection.execute(sqlalchemy.select(table)).first() is None:
+        connection.execute(
+            sqlalchemy.insert(table).values(
+                version_info_id=1,
+                schema_version=optuna_tables.SCHEMA_VERSION,
+                library_version=optuna.__version__,
             )
+        )
+    migrations = MigrationContext.configure(connection)
+    if migrations.get_current_revision() is None:
+        scripts = ScriptDirectory(str(Path(optuna_tables.__file__).parent / "alembic"))
+        migrations.stamp(scripts, "head")
 
 
 class _SecretRDBStorage(RDBStorage):

@@ -12,9 +12,8 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 from sqlalchemy.dialects.mysql import LONGTEXT
-from sqlalchemy.exc import SQLAlchemyError
 
-from ecgopt.tuning.storage import Database
+from ecgopt.tuning.storage import Database, create_missing_tables
 
 _LongText = Text().with_variant(LONGTEXT(), "mysql", "mariadb")
 _Seconds = Float(53)
@@ -90,8 +89,4 @@ sealed_opening = Table(
 
 def create_tables(database: Database) -> None:
     """Create our tables where they are missing; safe when several processes do it at once."""
-    try:
-        metadata.create_all(database.engine)
-    except SQLAlchemyError:
-        # Another process created them between the check and the create.
-        metadata.create_all(database.engine)
+    create_missing_tables(database.engine, metadata)

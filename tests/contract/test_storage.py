@@ -1,0 +1,39 @@
+"""Opening the shared database: the same on every back end."""
+
+import subprocess
+import sys
+
+N_OPENERS = 8
+
+_OPENER = """
+import sys
+from pathlib import Path
+from ecgopt.tuning.storage import open_database
+from ecgopt.tuning.tables import create_tables
+
+print("ready", flush=True)
+sys.stdin.read()
+create_tables(open_database(sys.argv[1]))
+"""
+
+
+def test_first_openers_of_an_empty_database_do_not_collide(url):
+    openers = [
+        subprocess.Popen(
+            [sys.executable, "-c", _OPENER, url],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(N_OPENERS)
+    ]
+    for opener in openers:
+        assert opener.stdout.readline() == "ready\n"
+    for opener in openers:
+        opener.stdin.close()
+    ends = [(opener.stderr.read(), opener.wait(timeout=120)) for opener in openers]
+    for opener in openers:
+        opener.stdout.close()
+        opener.stderr.close()
+    assert ends == [("", 0)] * N_OPENERS
