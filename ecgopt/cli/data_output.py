@@ -120,12 +120,24 @@ def new_table(*columns: str, title: str | None = None, header: bool = True) -> "
     return table
 
 
+_WHY = {
+    "cut": "longer than asked for: one part stays",
+    "padded": "shorter than asked for: zeros appended",
+    "padded_at_source": "at least 0.1 s of zeros at an end, as published",
+    "repaired": "missing samples, filled from their neighbours",
+    "corrected": "published with a wrong gain, known and put right",
+    "clipped": "samples beyond 32.767 mV, set to it",
+    "broken": "of the dropped: damaged files",
+}
+
+
 def counts_table(counts: Mapping[str, int], reasons: Mapping[str, int]) -> "Table":
     """Return what became of the records found: kept, cut, padded, dropped, and why."""
     table = new_table("outcome", "count", "reason")
     for outcome, count in counts.items():
         if count or outcome in {"found", "kept", "cut", "padded", "dropped"}:
-            table.add_row(outcome.replace("_", " "), f"{count:,}", "")
+            why = _WHY.get(outcome, "") if count else ""
+            table.add_row(outcome.replace("_", " "), f"{count:,}", why)
     for reason, count in reasons.items():
         table.add_row("  dropped", f"{count:,}", reason)
     return table
