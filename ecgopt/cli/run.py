@@ -33,15 +33,16 @@ def run(
     import os
 
     from ecgopt.cli.live import LiveProgress
+    from ecgopt.cli.opening import chosen_workspace, open_study
     from ecgopt.tuning.storage import storage_url
     from ecgopt.workers.local import LocalWorkers, wait_until_done
     from ecgopt.workers.progress import read_progress
 
     count = workers if workers is not None else len(os.sched_getaffinity(0))
     _check_workers(count)
-    place = _workspace(workspace)
+    place = chosen_workspace(workspace)
     with LiveProgress() as live:
-        opened = _open(study, place, storage, n_processes=count, live=live)
+        opened = open_study(study, place, storage, n_processes=count, on_progress=live.preparing)
         spec, database = opened.spec, opened.database
 
         def is_finished() -> bool:
@@ -82,83 +83,19 @@ def worker(
     """
     import logging
     import os
-    import signal
     import threading
 
-    import torch
-
-    from ecgopt.analysis.final import FinalJob
-    from ecgopt.tuning.arm import ArmRuns
-    from ecgopt.workers.jobs import PretrainJob, TrialJob, choose_device
+    from ecgopt.cli.opening import chosen_workspace
+    from ecgopt.cli.work import stop_on_signals, work
     from ecgopt.workers.local import OWNER_VARIABLE
-    from ecgopt.workers.worker import Worker, WorkerSettings, new_owner
 
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", force=True
     )
     stop = threading.Event()
-
-    def ask_to_stop(_signal: int, _frame: object) -> None:
-        if stop.is_set():
-            os._exit(143)  # a second SIGTERM: at once; the lease ends by itself
-        stop.set()
-
-    signal.signal(signal.SIGTERM, ask_to_stop)
-    signal.signal(signal.SIGINT, ask_to_stop)
-    torch.set_num_threads(1)
-    device = choose_device()
-    opened = _open(study, _workspace(workspace), storage, n_processes=1, live=None)
-    arms = ArmRuns(opened.spec, opened.workspace, opened.data, device)
-    database = opened.database
-    Worker(
-        database=database,
-        handlers={
-            "pretrain": PretrainJob(arms),
-            "trial": TrialJob(database, arms),
-            "final": FinalJob(database, arms),
-        },
-        settings=WorkerSettings(
-            comparison=opened.spec.name,
-            lease_seconds=opened.spec.workers.lease_seconds,
-            max_losses=opened.spec.workers.max_losses,
-            device=str(device),
-        ),
-        owner=os.environ.get(OWNER_VARIABLE) or new_owner(),
-        stop_event=stop,
-    ).work()
-
-
-def _open(
-    study: Path,
-    place: "Workspace",
-    storage: str | None,
-    *,
-    n_processes: int,
-    live: "object | None",
-) -> "OpenComparison":
-    from ecgopt.cli.live import LiveProgress
-    from ecgopt.errors import StorageError
-    from ecgopt.tuning.storage import open_database, quiet_optuna, storage_url
-    from ecgopt.tuning.study_file import load_spec
-    from ecgopt.workers.setup import open_comparison
-
-    spec = load_spec(study)
-    quiet_optuna()
-    try:
-        place.root.mkdir(parents=True, exist_ok=True)
-        database = open_database(storage_url(storage, place.sqlite_file))
-    except OSError as error:
-        raise StorageError(
-            f"the workspace {place.root} must be writable, but: {error.strerror}: choose another "
-            "with --workspace"
-        ) from error
-    return open_comparison(
-        spec,
-        database,
-        place,
-        n_processes=n_processes,
-        on_progress=live.preparing if isinstance(live, LiveProgress) else None,
-    )
+    stop_on_signals(stop)
+    owner = os.environ.get(OWNER_VARIABLE)
+    work(study, chosen_workspace(workspace).root, stop=stop, storage=storage, owner=owner)
 
 
 def _conclude(opened: "OpenComparison", place: "Workspace", storage: str | None, out: Path) -> None:
@@ -186,12 +123,6 @@ def _conclude(opened: "OpenComparison", place: "Workspace", storage: str | None,
     for line in verdict_lines(conclusions):
         console.print(line, soft_wrap=True, highlight=False, markup=False)
     console.print(f"report: {paths.html}", soft_wrap=True, highlight=False, markup=False)
-
-
-def _workspace(option: Path | None) -> "Workspace":
-    from ecgopt.tuning.workspace import Workspace, default_workspace
-
-    return default_workspace() if option is None else Workspace(option)
 
 
 def _check_workers(count: int) -> None:

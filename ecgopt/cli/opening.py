@@ -1,0 +1,47 @@
+"""Opening what a command works on: the study file, its workspace and its database."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ecgopt.tuning.workspace import Workspace
+    from ecgopt.workers.setup import OpenComparison
+
+
+def chosen_workspace(option: Path | None) -> "Workspace":
+    """Return the workspace of the option, of $ECGOPT_WORKSPACE, or `storage`."""
+    from ecgopt.tuning.workspace import Workspace, default_workspace
+
+    return default_workspace() if option is None else Workspace(option)
+
+
+def open_study(
+    study: Path,
+    place: "Workspace",
+    storage: str | None,
+    *,
+    n_processes: int = 1,
+    on_progress: Callable[[str, int, int], None] | None = None,
+) -> "OpenComparison":
+    """Open a study for work: its data prepared, its Optuna studies and work items in place.
+
+    Raises:
+        UserError: the study file, the data, the workspace or the database cannot be used.
+    """
+    from ecgopt.errors import StorageError
+    from ecgopt.tuning.storage import open_database, quiet_optuna, storage_url
+    from ecgopt.tuning.study_file import load_spec
+    from ecgopt.workers.setup import open_comparison
+
+    spec = load_spec(study)
+    quiet_optuna()
+    try:
+        place.root.mkdir(parents=True, exist_ok=True)
+        database = open_database(storage_url(storage, place.sqlite_file))
+    except OSError as error:
+        raise StorageError(
+            f"the workspace {place.root} must be writable, but: {error.strerror}: choose another "
+            "with --workspace"
+        ) from error
+    return open_comparison(spec, database, place, n_processes=n_processes, on_progress=on_progress)

@@ -1,0 +1,88 @@
+"""One worker, composed: what every way of starting workers calls in the end.
+
+Final fits live in `analysis`, which `workers` may not import; so the worker gets its handlers here.
+Local processes, Slurm jobs and Ray actors all call `work`.
+"""
+
+import os
+import signal
+import threading
+from pathlib import Path
+
+_EXIT_AT_ONCE = 143
+
+
+def work(
+    study: Path,
+    workspace: Path,
+    *,
+    stop: threading.Event,
+    storage: str | None = None,
+    device: str | None = None,
+    owner: str | None = None,
+) -> int:
+    """Work on a study's items until none is left or `stop` is set; return how many were closed.
+
+    Callable from any thread and any machine: it installs no signal handler and sets up no logging.
+    When `stop` is set, the epoch is finished, saved, and the item given back before this returns.
+
+    Args:
+        study: Study file.
+        workspace: Folder of data, checkpoints and predictions, shared by all workers of the study.
+        stop: Set it from a signal handler or another thread to end cleanly.
+        storage: Database URL; by default that of the environment (see `storage_url`), where a
+            password is not seen by others.
+        device: Torch device such as `cpu` or `cuda:0`; by default the visible GPU or the CPU.
+        owner: This worker's name in the database, which no other worker has or had.
+
+    Raises:
+        UserError: the study file, the data, the workspace or the database cannot be used.
+    """
+    import torch
+
+    from ecgopt.analysis.final import FinalJob
+    from ecgopt.cli.opening import open_study
+    from ecgopt.tuning.arm import ArmRuns
+    from ecgopt.tuning.workspace import Workspace
+    from ecgopt.workers.jobs import PretrainJob, TrialJob, choose_device
+    from ecgopt.workers.worker import Worker, WorkerSettings, new_owner
+
+    torch.set_num_threads(1)
+    chosen = choose_device() if device is None else torch.device(device)
+    opened = open_study(study, Workspace(workspace), storage)
+    arms = ArmRuns(opened.spec, opened.workspace, opened.data, chosen)
+    return Worker(
+        database=opened.database,
+        handlers={
+            "pretrain": PretrainJob(arms),
+            "trial": TrialJob(opened.database, arms),
+            "final": FinalJob(opened.database, arms),
+        },
+        settings=WorkerSettings(
+            comparison=opened.spec.name,
+            lease_seconds=opened.spec.workers.lease_seconds,
+            max_losses=opened.spec.workers.max_losses,
+            device=str(chosen),
+        ),
+        owner=owner or new_owner(),
+        stop_event=stop,
+    ).work()
+
+
+def stop_on_signals(stop: threading.Event) -> None:
+    """Let SIGTERM and SIGINT set `stop`, and a second one end the process at once.
+
+    Call it in the main thread, and inside the callable where a launcher (submitit) installs
+    handlers of its own before. After an abrupt end the lease runs out by itself.
+    """
+    asked: list[int] = []
+
+    def ask_to_stop(number: int, _frame: object) -> None:
+        if asked:
+            os._exit(_EXIT_AT_ONCE)
+        asked.append(number)
+        # Not set here: the main thread may hold the event's own lock at this very moment.
+        threading.Thread(target=stop.set, name="stop", daemon=True).start()
+
+    signal.signal(signal.SIGTERM, ask_to_stop)
+    signal.signal(signal.SIGINT, ask_to_stop)
