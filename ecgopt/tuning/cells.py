@@ -80,9 +80,9 @@ def expand_cells(spec: StudySpec) -> Sequence[Cell]:
     return cells
 
 
-def studies_of_cell(spec: StudySpec, cell: Cell, replicate: int) -> tuple[StudyKey, StudyKey]:
-    """Return the two studies, reference arm first, of one replicate of a cell."""
-    first, second = (
+def studies_of_cell(spec: StudySpec, cell: Cell, replicate: int) -> tuple[StudyKey, ...]:
+    """Return the studies, reference arm first, of one replicate of a cell."""
+    return tuple(
         StudyKey(
             downstream=cell.downstream,
             model=cell.model,
@@ -93,7 +93,6 @@ def studies_of_cell(spec: StudySpec, cell: Cell, replicate: int) -> tuple[StudyK
         )
         for name in spec.regimes
     )
-    return first, second
 
 
 def expand_studies(spec: StudySpec) -> Sequence[StudyKey]:

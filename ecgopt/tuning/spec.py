@@ -118,7 +118,7 @@ class RangeSection(Section):
 
 
 class RecipeSection(Section):
-    """What is fixed and equal in both arms; tuned parameters replace their field."""
+    """What is fixed and equal in all arms; tuned parameters replace their field."""
 
     batch_size: PositiveInt = 64
     optimizer: Literal["adamw", "adam"] = "adamw"
@@ -154,7 +154,7 @@ class PublishedSection(Section):
 
 
 class BudgetSection(Section):
-    """What each arm may spend; equal for both by construction."""
+    """What each arm may spend; equal for all by construction."""
 
     trials: PositiveInt
     """Trials of each study, the published one, pruned and diverged ones included."""
@@ -203,13 +203,13 @@ class WorkersSection(Section):
 
 
 class StudySpec(Section):
-    """One comparison: both regimes get the same data, models, shared ranges and budget."""
+    """One comparison: all regimes get the same data, models, shared ranges and budget."""
 
     name: Name
     question: str = "Does transfer learning beat training from scratch once each is tuned fairly?"
     seed: Annotated[int, Field(ge=0)] = 0
-    regimes: tuple[Name, Name] = ("scratch", "fine_tune")
-    """The reference arm first; the difference is second minus first."""
+    regimes: Annotated[tuple[Name, ...], Field(min_length=2)] = ("scratch", "fine_tune")
+    """The reference arm first; a difference is another arm minus the reference."""
     upstreams: tuple[Name, ...] = ()
     downstreams: Annotated[tuple[Name, ...], Field(min_length=1)]
     train_sizes: Annotated[tuple[PositiveInt, ...], Field(min_length=1)]
@@ -218,7 +218,7 @@ class StudySpec(Section):
     data: dict[Name, DataSection]
     models: Annotated[tuple[ModelSection, ...], Field(min_length=1)] = (ModelSection(),)
     space: dict[str, dict[str, RangeSection]]
-    """`[space.shared]` for both regimes, `[space.<regime>]` for a regime's own parameters."""
+    """`[space.shared]` for all regimes, `[space.<regime>]` for a regime's own parameters."""
     recipe: RecipeSection = RecipeSection()
     published: PublishedSection = PublishedSection()
     pretrain: PretrainSection = PretrainSection()
@@ -239,7 +239,7 @@ class StudySpec(Section):
         return shared | own
 
     def space_fingerprint(self) -> str:
-        """Return a hash over both regimes' spaces."""
+        """Return a hash over all regimes' spaces."""
         return "-".join(self.search_space(name).fingerprint() for name in self.regimes)
 
     def published_values(self, regime_name: str) -> dict[str, float | int]:
@@ -263,10 +263,11 @@ class StudySpec(Section):
                 raise ValueError(
                     f"[data.{name}] needs test_folds or test_share: it is a downstream"
                 )
-        if self.regimes[0] == self.regimes[1]:
+        twice = [name for name in self.regimes if self.regimes.count(name) > 1]
+        if twice:
             raise ValueError(
-                f"two different regimes must be compared, but got {self.regimes[0]!r} twice; "
-                "'scratch_twin' is the A/A control of 'scratch'"
+                f"different regimes must be compared, but got {twice[0]!r} twice; 'scratch_twin' "
+                "is the A/A control of 'scratch'"
             )
         if any(regime(name).needs_upstream for name in self.regimes) and not self.upstreams:
             raise ValueError("a regime needs an upstream, but `upstreams` is empty")
