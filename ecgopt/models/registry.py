@@ -173,5 +173,7 @@ def _builder(name: str) -> Builder:
         return MODELS[name]
     except KeyError:
         close = difflib.get_close_matches(name, MODELS, n=1)
-        hint = f"; did you mean {close[0]!r}?" if close else ""
-        raise UserError(f"no model is called {name!r}{hint} Known: {', '.join(MODELS)}") from None
+        hint = f": did you mean {close[0]!r}?" if close else ""
+        raise UserError(
+            f"a model must be one of {', '.join(MODELS)}, but got {name!r}{hint}"
+        ) from None

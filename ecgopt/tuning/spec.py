@@ -29,10 +29,13 @@ class SyntheticSection(Section):
     """Synthetic records, written as WFDB files when they are missing."""
 
     records: PositiveInt
+    """Records to make; a patient has 1.3 of them on average."""
     seed: Annotated[int, Field(ge=0)] = 0
+    """Seed of the generator; equal sections make equal files."""
     population: Annotated[str, Field(pattern="^[A-Za-z]{1,8}$")] = "S"
     """Prefix of record and patient names; two populations share no patient."""
     sampling_rate_hz: PositiveInt = 500
+    """Rate of the files; preparation brings every set to 100 Hz."""
     noise: Annotated[float, Field(ge=0.0, le=20.0)] = 1.0
     """Strength of noise and baseline wander; 1 is the generator's usual strength."""
     severity: Annotated[float, Field(gt=0.0, le=5.0)] = 1.0
@@ -52,6 +55,7 @@ class DataSection(Section):
     folders: tuple[str, ...] = ()
     """Folders of raw records; environment variables such as $ECGOPT_DATA are filled in."""
     synthetic: SyntheticSection | None = None
+    """What to generate, for `source = "synthetic"` only."""
     patients: tuple[float, float] = (0.0, 1.0)
     """Share of the patients, by a seeded hash of their ids, that belongs to this part."""
     test_folds: tuple[int, ...] | None = None
@@ -82,8 +86,11 @@ class ModelSection(Section):
     """A network; see `ecgopt.models.registry`."""
 
     name: Name = "resnet1d18"
+    """A network of the registry, such as `resnet1d18`, `lstm` or `xresnet1d101`."""
     width: PositiveInt | None = None
+    """Channels of the first stage, branch or token, or hidden units; by default as published."""
     head: Literal["as_published", "flatten", "pooled"] = "as_published"
+    """What lies before the last layer: as published, all states in a row, or pooling over time."""
 
     @property
     def label(self) -> str:
@@ -101,8 +108,11 @@ class RangeSection(Section):
     """The closed interval one parameter is searched in."""
 
     low: float
+    """Least value, included."""
     high: float
+    """Greatest value, included."""
     log: bool = False
+    """Search evenly over orders of magnitude instead of over values."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -121,15 +131,25 @@ class RecipeSection(Section):
     """What is fixed and equal in all arms; tuned parameters replace their field."""
 
     batch_size: PositiveInt = 64
+    """Records per optimiser step."""
     optimizer: Literal["adamw", "adam"] = "adamw"
+    """AdamW decays weights apart from the gradient; Adam is the published one."""
     learning_rate: Annotated[float, Field(gt=0.0)] = 1e-3
+    """Peak rate of the schedule."""
     epochs: PositiveInt = 30
+    """Passes over the training records."""
     weight_decay: Annotated[float, Field(ge=0.0)] = 0.01
+    """Decay of weight matrices and kernels; biases and norms are spared."""
     schedule: Literal["cosine", "constant"] = "cosine"
+    """After the warm-up: down to zero at the run's own end, or level."""
     warmup_share: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.1
+    """Share of all steps in which the rate climbs linearly."""
     clip_norm: Annotated[float, Field(gt=0.0)] | None = 1.0
+    """Largest norm of the whole gradient."""
     dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
+    """Share of the head's inputs dropped; 0 leaves the model's own rate."""
     precision: Literal["fp32", "bf16"] = "fp32"
+    """Arithmetic of training passes; networks slower in bf16 keep fp32, as all evaluation does."""
 
     def recipe(self) -> Recipe:
         """Return the recipe that the tuned parameters then change."""
@@ -141,7 +161,9 @@ class PretrainSection(RecipeSection):
     """The recipe of the pre-training; one fixed run per upstream and model."""
 
     epochs: PositiveInt = 20
+    """Passes over the upstream records."""
     validation_share: Share = 0.15
+    """Share of the upstream records, by patient, that chooses the epoch to keep."""
 
 
 class PublishedSection(Section):
@@ -159,6 +181,7 @@ class BudgetSection(Section):
     trials: PositiveInt
     """Trials of each study, the published one, pruned and diverged ones included."""
     final_seeds: PositiveInt = 5
+    """Fresh trainings of each winner, each scored once on the sealed test."""
     replicates: PositiveInt = 1
     """Independent subset + split + search, per cell."""
     trial_seconds: Annotated[float, Field(gt=0.0)] | None = None
@@ -169,9 +192,11 @@ class PruningSection(Section):
     """Median pruning on the ladder of schedule fractions, the same in every regime."""
 
     enabled: bool = True
+    """Whether weak trials are stopped early."""
     warmup_steps: Annotated[int, Field(ge=0, le=10)] = 3
     """Tenths of the schedule during which nothing is pruned."""
     startup_trials: PositiveInt = 4
+    """Trials that must have finished before any is pruned."""
     min_trials: Annotated[int, Field(ge=4)] = 4
     """Trials that must have reached the step; fewer than 4 lets one survivor prune all."""
 
@@ -180,6 +205,7 @@ class SamplerSection(Section):
     """How configurations are proposed, the same in every regime."""
 
     name: Literal["tpe", "random"] = "tpe"
+    """Tree-structured Parzen estimator, or random search."""
     startup_trials: PositiveInt = 8
     """Random proposals before TPE begins."""
 
@@ -190,12 +216,14 @@ class VerdictSection(Section):
     margin: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.01
     """Macro AUROC difference below which the arms count as equivalent."""
     confidence: Annotated[float, Field(gt=0.5, lt=1.0)] = 0.95
+    """Level of every interval."""
 
 
 class WorkersSection(Section):
     """How work is shared out; may change at any time, unlike everything above."""
 
     lease_seconds: Annotated[float, Field(ge=1.0)] = 60.0
+    """Silence after which a worker counts as lost and another takes over its item."""
     checkpoint_seconds: Annotated[float, Field(ge=0.0)] = 10.0
     """Least time between two checkpoints of a running trial."""
     max_losses: PositiveInt = 3
@@ -206,17 +234,25 @@ class StudySpec(Section):
     """One comparison: all regimes get the same data, models, shared ranges and budget."""
 
     name: Name
+    """Names the studies in the database and the folders of results."""
     question: str = "Does transfer learning beat training from scratch once each is tuned fairly?"
+    """Heads the report; may change at any time."""
     seed: Annotated[int, Field(ge=0)] = 0
+    """Every random number follows from it."""
     regimes: Annotated[tuple[Name, ...], Field(min_length=2)] = ("scratch", "fine_tune")
     """The reference arm first; a difference is another arm minus the reference."""
     upstreams: tuple[Name, ...] = ()
+    """Tables of `[data]` to pre-train on."""
     downstreams: Annotated[tuple[Name, ...], Field(min_length=1)]
+    """Tables of `[data]` on which the arms are compared."""
     train_sizes: Annotated[tuple[PositiveInt, ...], Field(min_length=1)]
     """Numbers of labelled records; validation records come out of them."""
     validation_share: Share = 0.25
+    """Share of the labelled records that selects the winner and is not trained on."""
     data: dict[Name, DataSection]
+    """`[data.NAME]`: a data set or a part of one; upstreams and downstreams name it."""
     models: Annotated[tuple[ModelSection, ...], Field(min_length=1)] = (ModelSection(),)
+    """`[[models]]`, once per network."""
     space: dict[str, dict[str, RangeSection]]
     """`[space.shared]` for all regimes, `[space.<regime>]` for a regime's own parameters."""
     recipe: RecipeSection = RecipeSection()
