@@ -162,6 +162,10 @@ class Opening:
     """ISO 8601, UTC."""
     worker: str
     reused: bool = False
+    is_interrupted: bool = False
+    """The worker was lost before it could store a result; a later opening gave the result."""
+    winner: str = ""
+    """Hash of what was scored, where it is known: a study that was extended may have a new one."""
 
 
 @_stored

@@ -28,7 +28,7 @@ from ecgopt.tuning.datasets import PreparedData
 from ecgopt.tuning.spec import StudySpec
 from ecgopt.tuning.storage import Database, open_database
 from ecgopt.tuning.studies import RECIPE, RUN
-from ecgopt.tuning.tables import create_tables, sealed_opening, work_item
+from ecgopt.tuning.tables import create_tables, sealed_opening, sealed_result, work_item
 from ecgopt.tuning.workspace import Workspace
 from ecgopt.workers.jobs import study_key
 from ecgopt.workers.setup import stored_comparison
@@ -154,8 +154,13 @@ def _openings(database: Database, spec: StudySpec) -> tuple[Opening, ...]:
         .where(sealed_opening.c.comparison == spec.name)
         .order_by(sealed_opening.c.id)
     )
+    results = select(sealed_result).where(sealed_result.c.comparison == spec.name)
     with database.transaction() as connection:
         rows = connection.execute(query).all()
+        stored = connection.execute(results).all()
+    winner_of = {result.opening_id: result.winner for result in stored}
+    # An item without any stored result is at work now, or older than the table of results.
+    has_result = {result.item_key for result in stored}
     return tuple(
         Opening(
             study=_key_of(row).path,
@@ -164,6 +169,10 @@ def _openings(database: Database, spec: StudySpec) -> tuple[Opening, ...]:
             opened_at=_iso(row.opened_at),
             worker=row.worker,
             reused=bool(row.reused),
+            is_interrupted=not row.reused
+            and row.id not in winner_of
+            and row.item_key in has_result,
+            winner=winner_of.get(row.id, ""),
         )
         for row in rows
     )

@@ -1,63 +1,30 @@
-"""Final fits: the only code that opens the sealed test, once per fit and on the record."""
+"""Final fits: the winner trained again with fresh seeds, and scored on the sealed test."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from sqlalchemy import insert
 
 from ecgopt.analysis.evidence_store import trials_of
 from ecgopt.analysis.predictions import Predictions, write_predictions
 from ecgopt.analysis.rescore import scores_of
+from ecgopt.analysis.sealed_test import SealedTest, winner_hash
 from ecgopt.analysis.winner import choose_winner
-from ecgopt.data.splits import EcgDataset, dataset, pool_and_test
+from ecgopt.data.splits import EcgDataset
 from ecgopt.errors import TrialDiverged
 from ecgopt.models.stages import StagedModel
 from ecgopt.regimes.space import Value
-from ecgopt.seeds import seed_for
 from ecgopt.training.fit import predict
 from ecgopt.training.metrics import best_thresholds, macro_auroc
 from ecgopt.tuning.arm import ArmRuns, RecipeKind, arm_recipe
 from ecgopt.tuning.cells import StudyKey
-from ecgopt.tuning.datasets import PreparedData
 from ecgopt.tuning.storage import Database
-from ecgopt.tuning.tables import sealed_opening
 from ecgopt.workers.items import Claim
 from ecgopt.workers.jobs import guarded, study_key
 from ecgopt.workers.lease import Lease
 from ecgopt.workers.resume import ResumableEpochs
 from ecgopt.workers.worker import ItemEnd
-
-
-@dataclass(frozen=True, slots=True)
-class SealedTest:
-    """The held-out patients of a downstream part; each opening is a row in the database."""
-
-    database: Database
-    data: PreparedData
-
-    def open(self, downstream: str, claim: Claim) -> EcgDataset:
-        """Record the opening for this final fit, then return the test records."""
-        with self.database.transaction() as connection:
-            connection.execute(
-                insert(sealed_opening).values(
-                    comparison=claim.comparison,
-                    item_key=claim.key,
-                    worker=claim.owner,
-                    opened_at=self.database.now,
-                    reused=0,
-                )
-            )
-        section, prepared = self.data.spec.data[downstream], self.data.prepared(downstream)
-        _, rows = pool_and_test(
-            prepared,
-            self.data.rows(downstream),
-            test_folds=section.test_folds,
-            test_share=section.test_share,
-            seed=seed_for(self.data.spec.seed, "test", downstream),
-        )
-        return dataset(prepared, rows, self.data.labels(downstream))
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,12 +35,27 @@ class FinalJob:
     arms: ArmRuns
 
     def run(self, lease: Lease, stop: Callable[[], bool]) -> ItemEnd:
-        """Choose by validation, train, and open the sealed test after the last epoch."""
+        """Choose by validation, train, and open the sealed test after the last epoch.
+
+        Where this very fit was scored before, by a worker that was lost before it could close the
+        item, its stored result is returned: nothing is trained and the test stays sealed.
+        """
         claim, spec = lease.claim, self.arms.spec
         payload, key = claim.payload, study_key(claim.payload)
         role: RecipeKind = payload["role"]
         number, parameters = self._configuration(key, role)
         recipe = arm_recipe(spec, key.regime, _kind_of(role, number), parameters)
+        winner = winner_hash(
+            study=key.path,
+            role=role,
+            trial=number,
+            parameters=parameters,
+            recipe=asdict(recipe),
+            seed=payload["seed"],
+        )
+        sealed = SealedTest(self.database, self.arms.data)
+        if (stored := sealed.reuse(claim, winner)) is not None:
+            return ItemEnd(cause="done", result=stored)
         run, share = self.arms.build(key, recipe, seed=int(payload["seed"]), evaluate_after=None)
         epochs = ResumableEpochs(
             run,
@@ -87,6 +69,7 @@ class FinalJob:
             epochs.discard()
             return ItemEnd(cause="diverged", result={"cause": "diverged"}, detail=str(error))
         lease.assert_held()
+        opened = sealed.open(key.downstream, claim)
         result = {
             "cause": "done",
             "role": role,
@@ -100,8 +83,9 @@ class FinalJob:
             "share_transferred": share,
             "curve": epochs.curve,
             "device": str(self.arms.device),
-            **self._scores(run.model, key, claim),
+            **self._scores(run.model, key, claim, opened.records),
         }
+        lease.retrying(lambda: sealed.store(claim, winner, opened, result))
         epochs.discard()
         return ItemEnd(cause="done", result=result)
 
@@ -115,14 +99,14 @@ class FinalJob:
         values = {name: winner.parameters[name] for name in sorted(winner.parameters)}
         return winner.number, {name: _number(value) for name, value in values.items()}
 
-    def _scores(self, model: StagedModel, key: StudyKey, claim: Claim) -> dict[str, Any]:
+    def _scores(
+        self, model: StagedModel, key: StudyKey, claim: Claim, sealed: EcgDataset
+    ) -> dict[str, Any]:
         data, _ = self.arms.split(key)
         validation = self._predictions(model, data.validation)
         thresholds = best_thresholds(validation.labels, validation.scores)
         by_label = dict(zip(validation.classes, map(float, thresholds), strict=True))
-        test = self._predictions(
-            model, SealedTest(self.database, self.arms.data).open(key.downstream, claim)
-        )
+        test = self._predictions(model, sealed)
         aurocs = macro_auroc(test.labels, test.scores)
         left_out = [test.classes[index] for index in aurocs.left_out]
         stored = {}

@@ -204,25 +204,26 @@ def _scores_again(finals: Sequence[FinalEvidence], influence_of: InfluenceOf) ->
 
 
 def _opened_once(evidence: Evidence) -> Gate:
-    name = "the sealed test was scored once per final fit"
+    name = "the sealed test was scored once per winner"
     scored = Counter(
-        (opening.study, opening.role, opening.seed_index)
+        (opening.study, opening.role, opening.seed_index, opening.winner)
         for opening in evidence.openings
-        if not opening.reused
+        if not opening.reused and not opening.is_interrupted
     )
     if not evidence.finals:
         return Gate(name=name, state="not run", finding="the test is still sealed")
-    wrong = [
+    known = {(study, role, index) for study, role, index, _ in scored}
+    unseen = [
         final
         for final in evidence.finals
-        if scored[(final.study, final.role, final.seed_index)] != 1
+        if (final.study, final.role, final.seed_index) not in known
     ]
+    twice = [fit for fit, count in scored.items() if count > 1]
     n_reused = sum(opening.reused for opening in evidence.openings)
-    return Gate(
-        name=name,
-        state="failed" if wrong else "passed",
-        finding=(
-            f"{sum(scored.values())} openings for {len(evidence.finals)} final fits, "
-            f"{n_reused} more returned the stored result"
-        ),
-    )
+    n_interrupted = sum(opening.is_interrupted for opening in evidence.openings)
+    finding = f"{sum(scored.values())} openings for {len(evidence.finals)} final fits"
+    if n_interrupted:
+        finding += f", {n_interrupted} broke off before a result was stored"
+    if n_reused:
+        finding += f", {n_reused} more returned the stored result"
+    return Gate(name=name, state="failed" if unseen or twice else "passed", finding=finding)

@@ -101,19 +101,21 @@ def patients_part(prepared: PreparedSet, low: float, high: float, *, seed: int) 
     return rows
 
 
-def pool_and_test(
+def pool_rows(
     prepared: PreparedSet,
     rows: Rows,
     *,
     test_folds: Sequence[int] | None,
     test_share: float | None,
     seed: int,
-) -> tuple[Rows, Rows]:
-    """Return `rows` divided into a pool to train from and a sealed test set, by patient.
+) -> Rows:
+    """Return those of `rows` that may be trained on: all but the patients of the sealed test.
+
+    The sealed rows themselves are found in `ecgopt.data.sealed`, which tuning may not import.
 
     Args:
         prepared: The prepared set.
-        rows: The records to divide.
+        rows: The records to divide, by patient.
         test_folds: Folds of the data set's own split that make the test set.
         test_share: Instead of folds, the share of records whose patients make the test set.
         seed: Seed of the draw by share.
@@ -131,7 +133,8 @@ def pool_and_test(
     if is_test.all() or not is_test.any():
         side = "pool" if is_test.all() else "test set"
         raise DataError(f"the {side} is empty: {len(rows)} records, {int(is_test.sum())} for test")
-    return rows[~is_test], rows[is_test]
+    pool: Rows = rows[~is_test]
+    return pool
 
 
 def labelled_subset(

@@ -22,7 +22,7 @@ from ecgopt.data.splits import (
     labelled_subset,
     labels_without_both_classes,
     patients_part,
-    pool_and_test,
+    pool_rows,
     row_labels,
     split_fingerprint,
     stated_rows,
@@ -140,14 +140,13 @@ class PreparedData:
         section = self.spec.data[name]
         if section.test_folds is None and section.test_share is None:
             return self.rows(name)
-        pool, _ = pool_and_test(
+        return pool_rows(
             self.prepared(name),
             self.rows(name),
             test_folds=section.test_folds,
             test_share=section.test_share,
             seed=seed_for(self.spec.seed, "test", name),
         )
-        return pool
 
     def check(self) -> None:
         """Check sizes, labels and the separation of patients before any work begins.

@@ -86,6 +86,21 @@ sealed_opening = Table(
     ),
 )
 
+sealed_result = Table(
+    "ecgopt_sealed_result",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("comparison", String(80), nullable=False),
+    Column("item_key", String(300), nullable=False),
+    Column(
+        "winner", String(64), nullable=False, doc="hash of what was trained and with which seed"
+    ),
+    Column("opening_id", Integer, nullable=False),
+    Column("result", _LongText, nullable=False, doc="JSON, as the work item's result"),
+    Column("stored_at", _Seconds, nullable=False),
+    UniqueConstraint("comparison", "item_key", "winner"),
+)
+
 
 def create_tables(database: Database) -> None:
     """Create our tables where they are missing; safe when several processes do it at once."""

@@ -198,6 +198,23 @@ def finish(
             raise
 
 
+def assert_owned(connection: Connection, held: Claim) -> None:
+    """Check inside the caller's transaction that what it writes comes from the item's owner.
+
+    The row stays locked until the transaction ends, so no other worker can claim it in between.
+
+    Raises:
+        LeaseLost: another worker owns the item now.
+    """
+    query = select(work_item.c.id).where(
+        work_item.c.id == held.item_id,
+        work_item.c.fence == held.fence,
+        work_item.c.state == "held",
+    )
+    if connection.execute(query.with_for_update()).first() is None:
+        raise LeaseLost(f"work item {held.key!r} is no longer held under fence {held.fence}")
+
+
 def unfinished(database: Database, comparison: str) -> int:
     """Return how many items are neither done nor set aside."""
     query = select(func.count()).where(

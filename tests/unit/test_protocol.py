@@ -192,7 +192,7 @@ def test_sound_evidence_fails_no_gate(evidence, workspace):
             ),
         ),
         (
-            "the sealed test was scored once per final fit",
+            "the sealed test was scored once per winner",
             lambda e: replace(e, openings=(*e.openings, e.openings[0])),
         ),
         (
@@ -214,7 +214,7 @@ def test_a_gate_fails_when_its_rule_is_broken(evidence, workspace, gate, change)
 def test_a_reused_result_is_not_a_second_opening(evidence, workspace):
     again = replace(evidence.openings[0], reused=True)
     changed = replace(evidence, openings=(*evidence.openings, again))
-    gate = gates_of(changed, workspace)["the sealed test was scored once per final fit"]
+    gate = gates_of(changed, workspace)["the sealed test was scored once per winner"]
     assert gate.state == "passed"
     assert "1 more returned the stored result" in gate.finding
 

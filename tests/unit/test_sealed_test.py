@@ -12,8 +12,8 @@ import pytest
 import ecgopt
 from ecgopt.data.splits import TuningData
 
-BLIND = ("models", "training", "regimes", "tuning")
-"""Packages that choose, train and judge trials."""
+BLIND = ("models", "training", "regimes", "tuning", "workers")
+"""Packages that choose, train and judge trials, and those that run them."""
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,22 @@ def blind_modules():
 @pytest.mark.parametrize("package", BLIND)
 def test_no_import_leads_from_tuning_code_to_where_the_test_is_opened(graph, package):
     reached = graph.find_upstream_modules(f"ecgopt.{package}", as_package=True)
-    assert not {name for name in reached if name.startswith("ecgopt.analysis")}
+    assert not {
+        name for name in reached if name.startswith(("ecgopt.analysis", "ecgopt.data.sealed"))
+    }
+
+
+def test_only_the_sealed_test_itself_finds_the_sealed_rows(graph):
+    assert graph.find_modules_that_directly_import("ecgopt.data.sealed") == {
+        "ecgopt.analysis.sealed_test"
+    }
+
+
+def test_only_final_fits_open_the_sealed_test(graph):
+    importers = graph.find_modules_that_directly_import("ecgopt.analysis.sealed_test")
+    assert {name for name in importers if name.startswith("ecgopt.analysis")} == {
+        "ecgopt.analysis.final"
+    }
 
 
 def test_what_tuning_may_see_has_a_training_and_a_validation_part_and_no_other():

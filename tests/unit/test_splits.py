@@ -8,18 +8,25 @@ from hypothesis import strategies as st
 
 from ecgopt.data.labels import LabelSet
 from ecgopt.data.prepared import PreparedSet
+from ecgopt.data.sealed import sealed_rows
 from ecgopt.data.splits import (
     dataset,
     labelled_rows,
     labelled_subset,
     labels_without_both_classes,
     patients_part,
-    pool_and_test,
+    pool_rows,
     split_fingerprint,
     stated_rows,
     train_and_validation,
 )
 from ecgopt.errors import DataError
+
+
+def pool_and_test(prepared, rows, **how):
+    """Return both sides; only tests and `analysis` may know both."""
+    return pool_rows(prepared, rows, **how), sealed_rows(prepared, rows, **how)
+
 
 CLASSES = LabelSet(name="ab", classes=("a", "b"), members={"a": ("a",), "b": ("b",)})
 

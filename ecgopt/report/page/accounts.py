@@ -1,14 +1,17 @@
 """The page's last part: what was spent, checked, opened, and where it all comes from."""
 
 import json
+from collections import Counter
 
 from ecgopt.analysis.conclude import ArmConclusion, Conclusions
+from ecgopt.analysis.evidence import Opening
 from ecgopt.report import words
 from ecgopt.report.figures.pruning import draw_agreement, draw_audit
 from ecgopt.report.page.html import PageTable, Section
 
 OUTCOMES = ("complete", "pruned", "diverged", "failed", "lost", "set_aside", "unfinished")
 MOST_ROWS_SHOWN = 16
+NEW, STORED, BROKE_OFF = "new", "stored", "broke off"
 
 
 def account_sections(conclusions: Conclusions) -> list[Section]:
@@ -143,13 +146,18 @@ def _gates(conclusions: Conclusions) -> Section:
 
 def _openings(conclusions: Conclusions) -> Section:
     openings = sorted(conclusions.evidence.openings, key=lambda opening: opening.opened_at)
-    n_reused = sum(opening.reused for opening in openings)
+    kinds = Counter(_result_of(opening) for opening in openings)
+    broken = (
+        f" {kinds[BROKE_OFF]} broke off with their worker before a score was stored."
+        if kinds[BROKE_OFF]
+        else ""
+    )
     return Section(
         name="sealed-test",
         title="Sealed test",
         paragraphs=(
-            f"The sealed test was scored {len(openings) - n_reused} times; {n_reused} further "
-            "requests returned the stored result. Tuning has no access to it.",
+            f"The sealed test was scored {kinds[NEW]} times; {kinds[STORED]} further requests "
+            f"returned the stored result.{broken} Tuning has no access to it.",
         ),
         tables=(
             PageTable(
@@ -162,7 +170,7 @@ def _openings(conclusions: Conclusions) -> Section:
                         opening.role,
                         str(opening.seed_index),
                         opening.worker,
-                        "stored" if opening.reused else "new",
+                        _result_of(opening),
                     )
                     for opening in openings
                 ),
@@ -173,6 +181,12 @@ def _openings(conclusions: Conclusions) -> Section:
         if openings
         else (),
     )
+
+
+def _result_of(opening: Opening) -> str:
+    if opening.is_interrupted:
+        return BROKE_OFF
+    return STORED if opening.reused else NEW
 
 
 def _provenance(conclusions: Conclusions) -> Section:
