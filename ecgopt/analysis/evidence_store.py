@@ -2,7 +2,7 @@
 
 import datetime
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import optuna
@@ -71,6 +71,17 @@ def load_evidence(spec: StudySpec, workspace: Workspace, url: str) -> Evidence:
             for row in ended
             if row.state == "set_aside"
         ),
+    )
+
+
+def load_studies(
+    database: Database, spec: StudySpec, regimes: Collection[str]
+) -> tuple[StudyEvidence, ...]:
+    """Return the studies of these regimes with their trials alone, which needs none of the data."""
+    return tuple(
+        StudyEvidence(study=key.path, **_coordinates(key), trials=trials_of(database, spec, key))
+        for key in expand_studies(spec)
+        if key.regime in regimes
     )
 
 

@@ -1,6 +1,7 @@
 """Live progress of a run: rich tables in a terminal, plain lines elsewhere."""
 
 import time
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
@@ -9,6 +10,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from ecgopt.workers.presence import WorkerSeen
 from ecgopt.workers.progress import Progress, StudyProgress
 
 _PLAIN_LINE_SECONDS = 10.0
@@ -19,15 +21,17 @@ _STAGE_NAMES = {"pretrain": "pre-training", "trial": "trials", "final": "final f
 class LiveProgress:
     """Shows a run's progress; use as a context."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, keep: bool = False) -> None:
+        """Begin with nothing shown; `keep` leaves the last view on the screen."""
         self._console = Console()
+        self._keep = keep
         self._live: Live | None = None
         self._last_line_at = -_PLAIN_LINE_SECONDS
         self._last_line = ""
 
     def __enter__(self) -> Self:
         if self._console.is_terminal:
-            self._live = Live(console=self._console, refresh_per_second=4, transient=True)
+            self._live = Live(console=self._console, refresh_per_second=4, transient=not self._keep)
             self._live.start()
         return self
 
@@ -48,10 +52,10 @@ class LiveProgress:
         elif done == total:
             self._print(line)
 
-    def show(self, progress: Progress) -> None:
+    def show(self, progress: Progress, workers: Sequence[WorkerSeen] = ()) -> None:
         """Show the comparison's progress; repeated plain lines are at least 10 s apart."""
         if self._live is not None:
-            self._live.update(rendered(progress))
+            self._live.update(rendered(progress, workers))
             return
         now = time.monotonic()
         line = plain_line(progress)
@@ -94,8 +98,8 @@ def _time_left(progress: Progress) -> str:
     return f"about {seconds / 60:.0f} min left" if seconds >= 90 else f"about {seconds:.0f} s left"
 
 
-def rendered(progress: Progress) -> RenderableType:
-    """Return the progress as a table of studies and one summary line."""
+def rendered(progress: Progress, workers: Sequence[WorkerSeen] = ()) -> RenderableType:
+    """Return the progress as a table of studies, one summary line and a line per worker."""
     table = Table(box=None, pad_edge=False)
     for name in ("study", "complete", "pruned", "failed", "running", "left", "best"):
         is_name = name == "study"
@@ -104,7 +108,17 @@ def rendered(progress: Progress) -> RenderableType:
         table.add_row(*_row(study))
     hidden = len(progress.studies) - _MAX_ROWS
     note = [Text(f"... and {hidden} more studies")] if hidden > 0 else []
-    return Group(table, *note, Text(plain_line(progress), overflow="fold"))
+    summary = Text(plain_line(progress), overflow="fold")
+    return Group(table, *note, summary, *(_worker_line(worker) for worker in workers))
+
+
+def _worker_line(worker: WorkerSeen) -> Text:
+    doing = f"{worker.item}, epoch {worker.epoch}" if worker.item else "waiting"
+    return Text(
+        f"worker {worker.owner} on {worker.device}: {doing}, "
+        f"seen {worker.seen_seconds_ago:.0f} s ago, {worker.state}",
+        overflow="fold",
+    )
 
 
 def _row(study: StudyProgress) -> tuple[str, ...]:

@@ -1,63 +1,87 @@
-"""`ecgopt status`: how far a study is, as a table or JSON."""
+"""`ecgopt status`: how far a study is, once or live, as a table or JSON."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ecgopt.cli.begun import Begun
+    from ecgopt.workers.presence import WorkerSeen
+    from ecgopt.workers.progress import Progress
+
+_WATCH_SECONDS = 1.0
 
 
 def status(
     study: Path,
     *,
+    watch: bool = False,
     json: bool = False,
     storage: str | None = None,
     workspace: Path | None = None,
 ) -> None:
-    """Say how far a study is: stages, trials, workers, lost and set-aside items.
+    """Say how far a study is: stages, trials, workers, time left, lost and set-aside items.
 
-    Example: `ecgopt status studies/demo.toml --json`
+    Example: `ecgopt status studies/demo.toml --watch`
 
     Args:
         study: Study file.
+        watch: Go on showing it until the study is finished or Ctrl-C is pressed.
         json: Print one JSON object.
         storage: Database URL; by default $ECGOPT_STORAGE or SQLite in the workspace.
         workspace: Folder of the embedded database; by default $ECGOPT_WORKSPACE or storage.
     """
-    import json as json_format
-    from dataclasses import asdict
+    from contextlib import suppress
 
     from rich.console import Console
 
+    from ecgopt.cli.begun import open_begun
     from ecgopt.cli.live import rendered
     from ecgopt.errors import UserError
-    from ecgopt.tuning.storage import open_database, quiet_optuna, storage_url
-    from ecgopt.tuning.study_file import load_spec
-    from ecgopt.tuning.tables import create_tables
-    from ecgopt.tuning.workspace import Workspace, default_workspace
     from ecgopt.workers.presence import workers_seen
     from ecgopt.workers.progress import read_progress
-    from ecgopt.workers.setup import stored_comparison
 
-    spec = load_spec(study)
-    place = default_workspace() if workspace is None else Workspace(workspace)
-    quiet_optuna()
-    database = open_database(storage_url(storage, place.sqlite_file))
-    create_tables(database)
-    if stored_comparison(database, spec.name) is None:
-        raise UserError(
-            f"study {spec.name!r} has not begun in {database.describe()}: run `ecgopt run {study}`"
-        )
-    progress, workers = read_progress(database, spec), workers_seen(database, spec.name)
+    if watch and json:
+        raise UserError("--watch and --json exclude each other: JSON is one object, printed once")
+    begun = open_begun(study, storage, workspace)
+    if watch:
+        # The end that a watcher chooses; the study goes on without it.
+        with suppress(KeyboardInterrupt):
+            _watch(begun)
+        return
+    progress = read_progress(begun.database, begun.spec)
+    workers = workers_seen(begun.database, begun.spec.name)
     console = Console()
     if json:
-        content = {
-            **asdict(progress),
-            "finished": progress.is_finished,
-            "workers": [asdict(worker) for worker in workers],
-        }
-        console.out(json_format.dumps(content, indent=1), highlight=False)
-        return
-    console.print(rendered(progress))
-    for seen in workers:
-        console.print(
-            f"worker {seen.owner} on {seen.device}: {seen.item or 'waiting'}, epoch {seen.epoch}, "
-            f"seen {seen.seen_seconds_ago:.0f} s ago, {seen.state}",
-            soft_wrap=True, highlight=False, markup=False,
-        )  # fmt: skip
+        console.out(_as_json(progress, workers), highlight=False)
+    else:
+        console.print(rendered(progress, workers))
+
+
+def _watch(begun: "Begun") -> None:
+    import time
+
+    from ecgopt.cli.live import LiveProgress
+    from ecgopt.workers.presence import workers_seen
+    from ecgopt.workers.progress import read_progress
+
+    with LiveProgress(keep=True) as live:
+        while True:
+            progress = read_progress(begun.database, begun.spec)
+            live.show(progress, workers_seen(begun.database, begun.spec.name))
+            if progress.is_finished:
+                return
+            time.sleep(_WATCH_SECONDS)
+
+
+def _as_json(progress: "Progress", workers: "Sequence[WorkerSeen]") -> str:
+    import json
+    from dataclasses import asdict
+
+    content = {
+        **asdict(progress),
+        "finished": progress.is_finished,
+        "workers": [asdict(worker) for worker in workers],
+    }
+    return json.dumps(content, indent=1)

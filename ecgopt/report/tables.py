@@ -2,10 +2,16 @@
 
 import csv
 import io
+import json
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import pyarrow
+import pyarrow.parquet
+
 from ecgopt.analysis.conclude import ArmConclusion, CellConclusion, Conclusions
+from ecgopt.analysis.evidence import StudyEvidence
 from ecgopt.report import words
 
 
@@ -25,6 +31,27 @@ class Table:
         writer.writerow(self.columns)
         writer.writerows(["" if value is None else value for value in row] for row in self.rows)
         return text.getvalue()
+
+    def to_json(self) -> str:
+        """Return the table as a JSON array of objects; NaN and infinity become null."""
+        objects = [
+            {name: _finite(value) for name, value in zip(self.columns, row, strict=True)}
+            for row in self.rows
+        ]
+        return json.dumps(objects, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+    def to_parquet(self) -> bytes:
+        """Return the table as a Parquet file."""
+        columns = {
+            name: [row[index] for row in self.rows] for index, name in enumerate(self.columns)
+        }
+        data = io.BytesIO()
+        pyarrow.parquet.write_table(pyarrow.table(columns), data)
+        return data.getvalue()
+
+
+def _finite(value: object) -> object:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 HEADLINE_COLUMNS = (
@@ -66,13 +93,12 @@ def headline_table(conclusions: Conclusions) -> Table:
     return Table(name="verdicts", title="Verdicts", columns=HEADLINE_COLUMNS, rows=tuple(rows))
 
 
-def trials_table(conclusions: Conclusions) -> Table:
+def trials_table(studies: Sequence[StudyEvidence]) -> Table:
     """Return every trial of every study, pruned and failed ones too."""
-    studies = {study.study: study for study in conclusions.evidence.studies}
-    names = sorted({name for s in studies.values() for t in s.trials for name in t.parameters})
+    names = sorted({name for s in studies for t in s.trials for name in t.parameters})
     columns = (
         "study", "regime", "replicate", "trial", "recipe", "state", "cause", "validation",
-        "epochs", "seconds", "samples", *names,
+        "trained_epochs", "seconds", "samples", *names,
     )  # fmt: skip
     rows = tuple(
         (
@@ -80,7 +106,7 @@ def trials_table(conclusions: Conclusions) -> Table:
             trial.cause, trial.value, trial.n_epochs, trial.seconds, trial.n_samples,
             *(trial.parameters.get(name) for name in names),
         )
-        for study in studies.values()
+        for study in studies
         for trial in study.trials
     )  # fmt: skip
     return Table(name="trials", title="Trials", columns=columns, rows=rows)
@@ -132,8 +158,9 @@ def cost_table(conclusions: Conclusions) -> Table:
 
 def all_tables(conclusions: Conclusions) -> list[Table]:
     """Return every table that a report writes."""
-    build = (headline_table, counts_table, cost_table, finals_table, trials_table)
-    return [table(conclusions) for table in build]
+    build = (headline_table, counts_table, cost_table, finals_table)
+    tables = [table(conclusions) for table in build]
+    return [*tables, trials_table(conclusions.evidence.studies)]
 
 
 def _arms(conclusions: Conclusions) -> Iterator[tuple[CellConclusion, str, ArmConclusion]]:

@@ -114,10 +114,12 @@ def _studies(database: Database, spec: StudySpec) -> tuple[StudyProgress, ...]:
         "SELECT s.study_name AS name, t.state AS state, COUNT(*) AS n, MAX(v.value) AS best "
         "FROM studies s JOIN trials t ON t.study_id = s.study_id "
         "LEFT JOIN trial_values v ON v.trial_id = t.trial_id "
-        "WHERE s.study_name LIKE :prefix GROUP BY s.study_name, t.state"
+        "WHERE s.study_name LIKE :prefix ESCAPE '!' GROUP BY s.study_name, t.state"
     )
     with database.transaction() as connection:
-        rows = connection.execute(query, {"prefix": f"{spec.name}/%"}).all()
+        # A bare underscore is a wildcard: size_ladder would also count a study sizeXladder.
+        prefix = spec.name.replace("_", "!_")
+        rows = connection.execute(query, {"prefix": f"{prefix}/%"}).all()
     found: dict[str, dict[str, tuple[int, float | None]]] = {}
     for row in rows:
         found.setdefault(row.name, {})[str(row.state)] = (row.n, row.best)

@@ -1,0 +1,46 @@
+"""Opening a comparison that has begun, from its study file and the usual options."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ecgopt.tuning.spec import StudySpec
+    from ecgopt.tuning.storage import Database
+    from ecgopt.tuning.workspace import Workspace
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A comparison that exists in its database."""
+
+    spec: "StudySpec"
+    database: "Database"
+    workspace: "Workspace"
+
+
+def open_begun(study: Path, storage: str | None, workspace: Path | None) -> Begun:
+    """Return the comparison of a study file; nothing is prepared or created.
+
+    Raises:
+        UserError: it has not begun in this database.
+        StudyFileError: the study file breaks a rule.
+        StorageError: the database cannot be opened.
+    """
+    from ecgopt.errors import UserError
+    from ecgopt.tuning.storage import open_database, quiet_optuna, storage_url
+    from ecgopt.tuning.study_file import load_spec
+    from ecgopt.tuning.tables import create_tables
+    from ecgopt.tuning.workspace import Workspace, default_workspace
+    from ecgopt.workers.setup import stored_comparison
+
+    spec = load_spec(study)
+    place = default_workspace() if workspace is None else Workspace(workspace)
+    quiet_optuna()
+    database = open_database(storage_url(storage, place.sqlite_file))
+    create_tables(database)
+    if stored_comparison(database, spec.name) is None:
+        raise UserError(
+            f"study {spec.name!r} has not begun in {database.describe()}: run `ecgopt run {study}`"
+        )
+    return Begun(spec, database, place)

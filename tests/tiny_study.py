@@ -1,0 +1,91 @@
+"""The smallest comparison that still does everything: seconds on one core."""
+
+from ecgopt.tuning.storage import open_database
+from ecgopt.tuning.study_file import load_spec
+from ecgopt.tuning.workspace import Workspace
+from ecgopt.workers.setup import open_comparison
+
+
+def tiny_study(**replacements):
+    """Return the text of the study file, with given replacements."""
+    text = TINY_STUDY
+    for key in replacements:
+        assert f"{{{key}}}" in text, key
+    for key, value in {**TINY_DEFAULTS, **replacements}.items():
+        text = text.replace(f"{{{key}}}", str(value))
+    return text
+
+
+def begin(study, folder):
+    """Begin the comparison of a study file without any worker and return it."""
+    workspace = Workspace(folder)
+    database = open_database(f"sqlite:///{workspace.sqlite_file}")
+    return open_comparison(load_spec(study), database, workspace)
+
+
+TINY_DEFAULTS = {
+    "regimes": '["scratch", "fine_tune"]',
+    "trials": 4,
+    "final_seeds": 1,
+    "lease": 20,
+    "epochs_high": 4,
+    "published_epochs": 4,
+    "downstream_records": 160,
+    "own": "[space.fine_tune]\nfrozen_stages = { low = 0, high = 5 }",
+    "sampler": "tpe",
+    "pruning": "true",
+}
+
+TINY_STUDY = """
+name = "tiny"
+seed = 3
+regimes = {regimes}
+upstreams = ["up"]
+downstreams = ["down"]
+train_sizes = [60]
+
+[data.up]
+source = "synthetic"
+labels = "synthetic"
+synthetic = { records = 120, seed = 1, population = "A" }
+
+[data.down]
+source = "synthetic"
+labels = "synthetic"
+synthetic = { records = {downstream_records}, seed = 2, population = "B" }
+test_share = 0.4
+
+[[models]]
+name = "resnet1d18"
+width = 2
+
+[space.shared]
+learning_rate = { low = 1e-3, high = 3e-2, log = true }
+epochs = { low = 2, high = {epochs_high} }
+
+{own}
+
+[recipe]
+batch_size = 32
+
+[published]
+epochs = {published_epochs}
+
+[pretrain]
+epochs = 2
+
+[budget]
+trials = {trials}
+final_seeds = {final_seeds}
+
+[sampler]
+name = "{sampler}"
+startup_trials = 3
+
+[pruning]
+enabled = {pruning}
+
+[workers]
+lease_seconds = {lease}
+checkpoint_seconds = 0.0
+"""
