@@ -19,8 +19,9 @@ from scipy import stats
 
 from ecgopt.data.splits import TuningData
 from ecgopt.models.registry import ModelSpec, build_model
-from ecgopt.training.fit import EpochResult, TrainingRun
+from ecgopt.training.fit import TrainingRun
 from ecgopt.training.recipe import Precision, Recipe
+from ecgopt.training.run import EpochResult
 
 LEVEL = 0.95
 MARGIN = 0.01

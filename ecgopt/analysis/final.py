@@ -13,10 +13,9 @@ from ecgopt.analysis.sealed_test import SealedTest, winner_hash
 from ecgopt.analysis.winner import choose_winner
 from ecgopt.data.splits import EcgDataset
 from ecgopt.errors import TrialDiverged
-from ecgopt.models.stages import StagedModel
 from ecgopt.regimes.space import Value
-from ecgopt.training.fit import predict
 from ecgopt.training.metrics import best_thresholds, macro_auroc
+from ecgopt.training.run import Run
 from ecgopt.tuning.arm import ArmRuns, RecipeKind, arm_recipe
 from ecgopt.tuning.cells import StudyKey
 from ecgopt.tuning.storage import Database
@@ -44,7 +43,7 @@ class FinalJob:
         payload, key = claim.payload, study_key(claim.payload)
         role: RecipeKind = payload["role"]
         number, parameters = self._configuration(key, role)
-        recipe = arm_recipe(spec, key.regime, _kind_of(role, number), parameters)
+        recipe = arm_recipe(spec, key, _kind_of(role, number), parameters)
         winner = winner_hash(
             study=key.path,
             role=role,
@@ -83,7 +82,7 @@ class FinalJob:
             "share_transferred": share,
             "curve": epochs.curve,
             "device": str(self.arms.device),
-            **self._scores(run.model, key, claim, opened.records),
+            **self._scores(run, key, claim, opened.records),
         }
         lease.retrying(lambda: sealed.store(claim, winner, opened, result))
         epochs.discard()
@@ -99,14 +98,12 @@ class FinalJob:
         values = {name: winner.parameters[name] for name in sorted(winner.parameters)}
         return winner.number, {name: _number(value) for name, value in values.items()}
 
-    def _scores(
-        self, model: StagedModel, key: StudyKey, claim: Claim, sealed: EcgDataset
-    ) -> dict[str, Any]:
+    def _scores(self, run: Run, key: StudyKey, claim: Claim, sealed: EcgDataset) -> dict[str, Any]:
         data, _ = self.arms.split(key)
-        validation = self._predictions(model, data.validation)
+        validation = _predictions(run, data.validation)
         thresholds = best_thresholds(validation.labels, validation.scores)
         by_label = dict(zip(validation.classes, map(float, thresholds), strict=True))
-        test = self._predictions(model, sealed)
+        test = _predictions(run, sealed)
         aurocs = macro_auroc(test.labels, test.scores)
         left_out = [test.classes[index] for index in aurocs.left_out]
         stored = {}
@@ -127,16 +124,17 @@ class FinalJob:
             **stored,
         }
 
-    def _predictions(self, model: StagedModel, records: EcgDataset) -> Predictions:
-        # float32, because that is what the file holds: scores must come out the same from it.
-        scores = predict(model, records, device=self.arms.device).astype(np.float32)
-        return Predictions(
-            labels=records.labels > 0,
-            scores=scores.astype(np.float64),
-            records=records.records,
-            patients=records.patients,
-            classes=records.classes,
-        )
+
+def _predictions(run: Run, records: EcgDataset) -> Predictions:
+    # float32, because that is what the file holds: scores must come out the same from it.
+    scores = run.predict(records).astype(np.float32)
+    return Predictions(
+        labels=records.labels > 0,
+        scores=scores.astype(np.float64),
+        records=records.records,
+        patients=records.patients,
+        classes=records.classes,
+    )
 
 
 def _kind_of(role: RecipeKind, number: int) -> RecipeKind:

@@ -3,6 +3,7 @@
 import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal
 
 import torch
@@ -161,6 +162,7 @@ def build_model(
     return model
 
 
+@cache
 def freezable_stages(spec: ModelSpec) -> int:
     """Return how many leading stages can be frozen; all of them leaves the head alone to train."""
     with torch.device("meta"):

@@ -38,8 +38,18 @@ PARAMETERS: Final[Mapping[str, Parameter]] = {
         Parameter("dropout", "dropout", False, 0.0, 0.95),
         Parameter("head_rate_ratio", "head_rate_ratio", False, 1e-3, 1e3),
         Parameter("layer_decay", "layer_decay", False, 1e-3, 1.0),
+        Parameter("head_first_share", "head_first_share", False, 0.01, 0.95),
+        Parameter("svm_c", "svm_c", False, 1e-8, 1e8),
     )
 }
+
+STAGE_PARAMETERS: Final = frozenset(
+    {"frozen_stages", "head_rate_ratio", "layer_decay", "head_first_share"}
+)
+"""Parameters without a meaning where the head alone is trained."""
+
+DEFAULT_HEAD_FIRST_SHARE: Final = 0.5
+"""Half of the epochs for the head alone, as in the PTB-XL benchmark's fine-tuning (30 of 60)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Final
 
 import torch
@@ -18,39 +18,14 @@ from ecgopt.seeds import generator_for, seed_torch
 from ecgopt.shapes import ScoreMatrix
 from ecgopt.training.batches import signal_source
 from ecgopt.training.evaluation import EVALUATION_BATCH, cuda_devices, outputs_and_targets
-from ecgopt.training.metrics import MacroAuroc
 from ecgopt.training.objectives import Evaluation, MultiLabel, Objective
 from ecgopt.training.optimizer import optimizer_tensors, restore_optimizer
 from ecgopt.training.phase import Phase, Setting, spans
 from ecgopt.training.prefix_cache import PrefixCache
 from ecgopt.training.recipe import Precision, Recipe
+from ecgopt.training.run import EpochResult
 
 MULTI_LABEL: Final = MultiLabel()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EpochResult:
-    """What one epoch cost and brought."""
-
-    epoch: int
-    """Epochs done, this one included."""
-    train_loss: float
-    """Mean over the epoch's records, each taken before its batch's update."""
-    validation: MacroAuroc | None
-    """None if this epoch was not evaluated, or the objective predicts no labels."""
-    validation_loss: float | None
-    n_samples: int
-    """Records trained on in this epoch."""
-    seconds: float
-    """Wall time of this epoch, evaluation included."""
-    validation_score: float | None = None
-    """What the objective is judged by, higher is better: the macro AUROC of labels. None if this
-    epoch was not evaluated, NaN if the validation records allow no score."""
-
-    @property
-    def validation_macro_auroc(self) -> float | None:
-        """The validation macro AUROC; None if this epoch was not evaluated."""
-        return None if self.validation is None else self.validation.value
 
 
 class TrainingRun:
@@ -171,6 +146,10 @@ class TrainingRun:
         self._enter_phase(max(0, epochs_done - 1))
         if epochs_done:
             restore_optimizer(self.model, self._phase.optimizer, tensors)
+
+    def predict(self, dataset: EcgDataset) -> ScoreMatrix:
+        """Return the probability of each label for all records, as the weights stand now."""
+        return predict(self.model, dataset, device=self.device)
 
     def _identity(self) -> dict[str, JsonValue]:
         return {

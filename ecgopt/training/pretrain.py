@@ -17,9 +17,10 @@ from ecgopt.models.decoder import attach_decoder
 from ecgopt.models.registry import ModelSpec, build_model
 from ecgopt.seeds import generator_for
 from ecgopt.shapes import Float
-from ecgopt.training.fit import EpochResult, TrainingRun
+from ecgopt.training.fit import TrainingRun
 from ecgopt.training.objectives import AgeRegression, MaskedSignal, MultiLabel, Objective
 from ecgopt.training.recipe import Recipe
+from ecgopt.training.run import EpochResult
 
 _BEST_PREFIX = "best."
 

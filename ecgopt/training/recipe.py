@@ -37,6 +37,8 @@ class Recipe:
     head_first_share: float = 0.0
     """Share of the epochs in which the head alone is trained before all else joins in (LP-FT,
     Kumar et al. 2022, arXiv:2202.10054); each part has a warm-up and schedule of its own."""
+    svm_c: float = 1.0
+    """Inverse strength of an SVM's regularisation; networks do not read it."""
 
     def __post_init__(self) -> None:
         rules = {
@@ -51,6 +53,7 @@ class Recipe:
             "head_rate_ratio > 0": self.head_rate_ratio > 0,
             "0 < layer_decay <= 1": 0 < self.layer_decay <= 1,
             "0 <= head_first_share < 1": 0 <= self.head_first_share < 1,
+            "svm_c > 0": self.svm_c > 0,
         }
         for rule, holds in rules.items():
             if not holds:

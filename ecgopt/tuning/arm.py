@@ -8,14 +8,14 @@ import torch
 
 from ecgopt.data.splits import TuningData
 from ecgopt.models.checkpoint import Checkpoint, load_checkpoint
-from ecgopt.models.registry import build_model
+from ecgopt.models.registry import build_model, freezable_stages
 from ecgopt.regimes.published import published_recipe, with_precision_of
 from ecgopt.regimes.registry import regime
 from ecgopt.regimes.space import Value, with_parameters
 from ecgopt.seeds import seed_for
-from ecgopt.training.fit import TrainingRun
 from ecgopt.training.prefix_cache import PrefixCache
 from ecgopt.training.recipe import Recipe
+from ecgopt.training.run import Run
 from ecgopt.tuning.cells import StudyKey
 from ecgopt.tuning.datasets import PreparedData
 from ecgopt.tuning.spec import StudySpec
@@ -25,16 +25,20 @@ RecipeKind = Literal["tuned", "published"]
 
 
 def arm_recipe(
-    spec: StudySpec, regime_name: str, kind: RecipeKind, parameters: Mapping[str, Value]
+    spec: StudySpec, key: StudyKey, kind: RecipeKind, parameters: Mapping[str, Value]
 ) -> Recipe:
     """Return the recipe of one run: the study's fixed part with the tuned values, or as published.
 
-    The published recipe is fixed as a whole; only its precision follows the study.
+    The published recipe is fixed as a whole; its precision follows the study, and the regime
+    constrains it as any other.
     """
-    fixed = spec.recipe.recipe()
+    recipe = spec.recipe.recipe()
     if kind == "published":
-        return with_precision_of(published_recipe(n_epochs=spec.published.epochs), fixed)
-    return regime(regime_name).constrain(with_parameters(fixed, parameters))
+        recipe = with_precision_of(published_recipe(n_epochs=spec.published.epochs), recipe)
+    else:
+        recipe = with_parameters(recipe, parameters)
+    n_freezable_stages = freezable_stages(key.model.spec())
+    return regime(key.regime).constrain(recipe, n_freezable_stages=n_freezable_stages)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +72,10 @@ class ArmRuns:
 
     def build(
         self, key: StudyKey, recipe: Recipe, *, seed: int, evaluate_after: Collection[int] | None
-    ) -> tuple[TrainingRun, float]:
+    ) -> tuple[Run, float]:
         """Return a fresh run and the share of its weights that were transferred.
 
-        Both regimes get the same seed, hence the same order of records and, in the layers that
+        All regimes get the same seed, hence the same order of records and, in the layers that
         are not transferred, the same random weights.
         """
         data, _ = self.split(key)
@@ -84,8 +88,9 @@ class ArmRuns:
             seed=seed_for(seed, "weights"),
         )
         checkpoint = self.upstream(key.pretraining) if key.pretraining else None
-        share = regime(key.regime).initialise(model, checkpoint, seed=seed_for(seed, "regime"))
-        run = TrainingRun(
+        arm = regime(key.regime)
+        share = arm.initialise(model, checkpoint, seed=seed_for(seed, "regime"))
+        run = arm.build_run(
             model,
             data,
             recipe,

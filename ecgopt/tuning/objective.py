@@ -7,7 +7,7 @@ from typing import Literal
 from optuna.trial import Trial
 
 from ecgopt.errors import TrialDiverged
-from ecgopt.training.fit import EpochResult
+from ecgopt.training.run import EpochResult
 from ecgopt.tuning.pruning import LADDER_STEPS, ladder
 
 TrialCause = Literal["done", "pruned", "diverged", "timed_out", "out_of_memory"]

@@ -4,11 +4,12 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from ecgopt.models.registry import ModelSpec, freezable_stages
+from ecgopt.models.registry import ModelSpec
 from ecgopt.regimes.published import PUBLISHED_EPOCHS, published_parameters
 from ecgopt.regimes.registry import regime
-from ecgopt.regimes.space import PARAMETERS, Range, SearchSpace
+from ecgopt.regimes.space import Range, SearchSpace
 from ecgopt.training.recipe import Recipe
+from ecgopt.tuning.space_rules import check_own_parameters, check_published, check_ranges
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=80)]
 Reference = Annotated[
@@ -265,14 +266,14 @@ class StudySpec(Section):
     workers: WorkersSection = WorkersSection()
 
     def search_space(self, regime_name: str) -> SearchSpace:
-        """Return the ranges of one regime: the shared ones and its own."""
+        """Return the ranges of one regime: the shared ones it has a use for, and its own."""
         shared, own = (
-            SearchSpace(
-                {name: section.range() for name, section in self.space.get(key, {}).items()}
-            )
+            {name: section.range() for name, section in self.space.get(key, {}).items()}
             for key in ("shared", regime_name)
         )
-        return shared | own
+        unused = regime(regime_name).unused_parameters
+        used = {name: span for name, span in shared.items() if name not in unused}
+        return SearchSpace(used) | SearchSpace(own)
 
     def space_fingerprint(self) -> str:
         """Return a hash over all regimes' spaces."""
@@ -316,46 +317,10 @@ class StudySpec(Section):
                 raise ValueError(
                     f"[space.{group}] must be 'shared' or one of the regimes {self.regimes}"
                 )
+        models = {model.label: model.spec() for model in self.models}
         for name in self.regimes:
-            self._check_space_of(name)
+            check_own_parameters(regime(name), self.space.get(name, {}))
+            space = self.search_space(name)
+            check_ranges(space, models)
+            check_published(space, self.published_values(name))
         return self
-
-    def _check_space_of(self, regime_name: str) -> None:
-        own = regime(regime_name).own_parameters
-        for name in self.space.get(regime_name, {}):
-            if name in PARAMETERS and name not in own:
-                raise ValueError(
-                    f"[space.{regime_name}] may hold {sorted(own) or 'nothing'}, but got {name!r}: "
-                    "write it once in [space.shared]"
-                )
-        space = self.search_space(regime_name)
-        for name, span in space.ranges.items():
-            _check_range(name, span)
-        if frozen := space.ranges.get("frozen_stages"):
-            for model in self.models:
-                if frozen.high > (most := freezable_stages(model.spec())):
-                    raise ValueError(
-                        f"`frozen_stages <= {most}` must hold for {model.label}, "
-                        f"but got high={frozen.high:g}"
-                    )
-        for name in space.outside(self.published_values(regime_name)):
-            span = space.ranges[name]
-            raise ValueError(
-                f"the published recipe must lie in the searched space, but its {name} = "
-                f"{self.published_values(regime_name)[name]} is outside [{span.low:g}, "
-                f"{span.high:g}]: widen the range"
-            )
-
-
-def _check_range(name: str, span: Range) -> None:
-    if name not in PARAMETERS:
-        import difflib
-
-        nearest = difflib.get_close_matches(name, PARAMETERS, n=1, cutoff=0.0)[0]
-        raise ValueError(f"unknown parameter {name!r}: did you mean {nearest!r}?")
-    parameter = PARAMETERS[name]
-    if span.low < parameter.low or span.high > parameter.high:
-        raise ValueError(
-            f"`{parameter.low:g} <= {name} <= {parameter.high:g}` must hold, "
-            f"but got [{span.low:g}, {span.high:g}]"
-        )

@@ -10,8 +10,8 @@ from optuna.trial import Trial, TrialState
 from ecgopt.errors import TrialDiverged
 from ecgopt.models.checkpoint import save_checkpoint
 from ecgopt.seeds import seed_for
-from ecgopt.training.fit import EpochResult
 from ecgopt.training.pretrain import build_pretraining
+from ecgopt.training.run import EpochResult
 from ecgopt.tuning.arm import ArmRuns, RecipeKind, arm_recipe
 from ecgopt.tuning.cells import StudyKey, pretraining_key
 from ecgopt.tuning.objective import TrialEnd, TrialRules, run_trial
@@ -66,7 +66,7 @@ class TrialJob:
         if frozen.state.is_finished():
             return _end_of(frozen.user_attrs[RUN])
         kind: RecipeKind = "published" if frozen.user_attrs[RECIPE] == "published" else "tuned"
-        recipe = arm_recipe(spec, key.regime, kind, parameters)
+        recipe = arm_recipe(spec, key, kind, parameters)
         run, share = self.arms.build(
             key,
             recipe,

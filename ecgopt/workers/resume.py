@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ecgopt.errors import CheckpointError
 from ecgopt.models.checkpoint import load_checkpoint, save_checkpoint
-from ecgopt.training.fit import EpochResult
+from ecgopt.training.run import EpochResult
 
 logger = logging.getLogger(__name__)
 

@@ -1,0 +1,68 @@
+"""The rules that a study file's search spaces must keep."""
+
+import difflib
+from collections.abc import Collection, Mapping
+
+from ecgopt.models.registry import ModelSpec, freezable_stages
+from ecgopt.regimes.registry import Regime
+from ecgopt.regimes.space import PARAMETERS, Range, SearchSpace, Value
+
+
+def check_own_parameters(regime: Regime, given: Collection[str]) -> None:
+    """Check the parameters of `[space.<regime>]`.
+
+    Raises:
+        ValueError: one belongs into `[space.shared]`, or one that the regime needs is missing.
+    """
+    own = regime.own_parameters
+    for name in given:
+        if name in PARAMETERS and name not in own:
+            raise ValueError(
+                f"[space.{regime.name}] may hold {sorted(own) or 'nothing'}, but got {name!r}: "
+                "write it once in [space.shared]"
+            )
+    for name in sorted(regime.needed_parameters):
+        if name not in given:
+            raise ValueError(f"[space.{regime.name}] must give a range for {name!r}: add one")
+
+
+def check_ranges(space: SearchSpace, models: Mapping[str, ModelSpec]) -> None:
+    """Check that every parameter is known and its range has a meaning for all models.
+
+    Raises:
+        ValueError: it is not so.
+    """
+    for name, span in space.ranges.items():
+        _check_range(name, span)
+    if frozen := space.ranges.get("frozen_stages"):
+        for label, model in models.items():
+            if frozen.high > (most := freezable_stages(model)):
+                raise ValueError(
+                    f"`frozen_stages <= {most}` must hold for {label}, but got high={frozen.high:g}"
+                )
+
+
+def check_published(space: SearchSpace, values: Mapping[str, Value]) -> None:
+    """Check that the published recipe is a point of the space.
+
+    Raises:
+        ValueError: it is not.
+    """
+    for name in space.outside(values):
+        span = space.ranges[name]
+        raise ValueError(
+            f"the published recipe must lie in the searched space, but its {name} = "
+            f"{values[name]} is outside [{span.low:g}, {span.high:g}]: widen the range"
+        )
+
+
+def _check_range(name: str, span: Range) -> None:
+    if name not in PARAMETERS:
+        nearest = difflib.get_close_matches(name, PARAMETERS, n=1, cutoff=0.0)[0]
+        raise ValueError(f"unknown parameter {name!r}: did you mean {nearest!r}?")
+    parameter = PARAMETERS[name]
+    if span.low < parameter.low or span.high > parameter.high:
+        raise ValueError(
+            f"`{parameter.low:g} <= {name} <= {parameter.high:g}` must hold, "
+            f"but got [{span.low:g}, {span.high:g}]"
+        )
