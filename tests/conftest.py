@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
+from servers import MariaServer, PostgresServer
 from tiny_study import tiny_study
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -13,8 +14,46 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 @pytest.fixture(autouse=True)
 def _no_storage_of_the_user(monkeypatch):
-    for name in ("ECGOPT_STORAGE", "ECGOPT_STORAGE_FILE", "ECGOPT_WORKSPACE"):
+    for name in ("ECGOPT_STORAGE", "ECGOPT_STORAGE_FILE", "ECGOPT_WORKSPACE", "ECGOPT_INSECURE"):
         monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(scope="session")
+def postgres():
+    """Return a running PostgreSQL server; a test that breaks it must mend it."""
+    server = PostgresServer()
+    try:
+        yield server.start()
+    finally:
+        server.remove()
+
+
+@pytest.fixture(scope="session")
+def mariadb():
+    """Return a running MariaDB server."""
+    server = MariaServer()
+    try:
+        yield server.start()
+    finally:
+        server.remove()
+
+
+@pytest.fixture
+def sqlite_url(tmp_path):
+    """Return the URL of a new SQLite file."""
+    return f"sqlite:///{tmp_path}/ecgopt.sqlite3"
+
+
+@pytest.fixture
+def postgresql_url(postgres):
+    """Return the URL, password included, of an empty PostgreSQL database."""
+    return postgres.url(postgres.new_database())
+
+
+@pytest.fixture
+def mariadb_url(mariadb):
+    """Return the URL, password included, of an empty MariaDB database."""
+    return mariadb.url(mariadb.new_database())
 
 
 @pytest.fixture

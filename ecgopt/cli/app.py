@@ -4,6 +4,7 @@ Verbs live in one file a group and import what they need inside their functions,
 and `--version` answer at once.
 """
 
+import os
 import sys
 from typing import TYPE_CHECKING
 
@@ -52,7 +53,7 @@ def main() -> None:
 
     Exit codes: 0 success, 2 something the user must mend, 1 a bug, 130 interrupted.
     """
-    arguments = sys.argv[1:]
+    arguments = _without_insecure(sys.argv[1:])
     if not arguments or arguments[0] in _HELP_FLAGS:
         sys.stdout.write(_overview())
         return
@@ -62,6 +63,13 @@ def main() -> None:
         sys.stdout.write(f"ecgopt {__version__}\n")
         return
     sys.exit(_run(arguments))
+
+
+def _without_insecure(arguments: list[str]) -> list[str]:
+    # One rule for every command that opens the database, and for the processes it starts.
+    if "--insecure" in arguments:
+        os.environ["ECGOPT_INSECURE"] = "1"
+    return [argument for argument in arguments if argument != "--insecure"]
 
 
 def _run(arguments: list[str]) -> int:
@@ -96,7 +104,7 @@ def _build_app() -> "App":
 
 def _overview() -> str:
     # Written by hand for speed: cyclopts and rich alone take longer than 0.1 s to import.
-    width = max(map(len, VERBS))
+    width, wide = max(map(len, VERBS)), len("--insecure")
     lines = [
         "usage: ecgopt COMMAND ...",
         "",
@@ -106,8 +114,9 @@ def _overview() -> str:
         *(f"  {name:<{width}}  {_SUMMARY[name]}" for name in VERBS),
         "",
         "options:",
-        f"  {'--help':<{width}}  Show this text, or after a command, its own.",
-        f"  {'--version':<{width}}  Show the version.",
+        f"  {'--help':<{wide}}  Show this text, or after a command, its own.",
+        f"  {'--version':<{wide}}  Show the version.",
+        f"  {'--insecure':<{wide}}  Accept a database server on another host without TLS.",
         "",
         "example: ecgopt run studies/demo.toml --workers 2",
     ]

@@ -28,7 +28,8 @@ def open_begun(study: Path, storage: str | None, workspace: Path | None) -> Begu
         StorageError: the database cannot be opened.
     """
     from ecgopt.errors import UserError
-    from ecgopt.tuning.storage import open_database, quiet_optuna, storage_url
+    from ecgopt.tuning.address import storage_url
+    from ecgopt.tuning.storage import open_database, quiet_optuna
     from ecgopt.tuning.study_file import load_spec
     from ecgopt.tuning.tables import create_tables
     from ecgopt.tuning.workspace import Workspace, default_workspace

@@ -30,7 +30,8 @@ def open_study(
         UserError: the study file, the data, the workspace or the database cannot be used.
     """
     from ecgopt.errors import StorageError
-    from ecgopt.tuning.storage import open_database, quiet_optuna, storage_url
+    from ecgopt.tuning.address import storage_url
+    from ecgopt.tuning.storage import open_database, quiet_optuna
     from ecgopt.tuning.study_file import load_spec
     from ecgopt.workers.setup import open_comparison
 

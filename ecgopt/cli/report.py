@@ -241,7 +241,7 @@ def _evidence(
             yield bundle.evidence, bundle.root
         return
     from ecgopt.analysis.evidence_store import load_evidence
-    from ecgopt.tuning.storage import storage_url
+    from ecgopt.tuning.address import storage_url
     from ecgopt.tuning.study_file import load_spec
     from ecgopt.tuning.workspace import Workspace, default_workspace
 

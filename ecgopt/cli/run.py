@@ -34,7 +34,7 @@ def run(
 
     from ecgopt.cli.live import LiveProgress
     from ecgopt.cli.opening import chosen_workspace, open_study
-    from ecgopt.tuning.storage import storage_url
+    from ecgopt.tuning.address import storage_url
     from ecgopt.workers.local import LocalWorkers, wait_until_done
     from ecgopt.workers.progress import read_progress
 
@@ -106,7 +106,7 @@ def _conclude(opened: "OpenComparison", place: "Workspace", storage: str | None,
     from ecgopt.errors import UserError
     from ecgopt.report.terminal import verdict_lines, verdict_table
     from ecgopt.report.write import write_conclusions
-    from ecgopt.tuning.storage import storage_url
+    from ecgopt.tuning.address import storage_url
 
     evidence = load_evidence(opened.spec, place, storage_url(storage, place.sqlite_file))
     if not evidence.finals:

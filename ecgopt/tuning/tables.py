@@ -13,7 +13,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.mysql import LONGTEXT
 
-from ecgopt.tuning.storage import Database, create_missing_tables
+from ecgopt.tuning.schema import create_missing_tables
+from ecgopt.tuning.storage import Database
 
 _LongText = Text().with_variant(LONGTEXT(), "mysql", "mariadb")
 _Seconds = Float(53)

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ecgopt.errors import StorageError
-from ecgopt.tuning.storage import STORAGE_VARIABLE, TRANSIENT_ERRORS, Database
+from ecgopt.tuning.address import STORAGE_VARIABLE
+from ecgopt.tuning.storage import TRANSIENT_ERRORS, Database
 from ecgopt.workers import items
 from ecgopt.workers.worker import new_owner
 
