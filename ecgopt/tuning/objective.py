@@ -45,7 +45,8 @@ def run_trial(
     """
     steps = ladder(n_epochs)
     reported = dict(trial.storage.get_trial(trial._trial_id).intermediate_values)
-    if reported and rules.may_prune and trial.should_prune():
+    is_complete = LADDER_STEPS in reported
+    if reported and not is_complete and rules.may_prune and trial.should_prune():
         return TrialEnd(cause="pruned", value=None, detail="on adoption")
     value = reported.get(max(reported)) if reported else None
     try:

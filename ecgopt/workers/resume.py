@@ -65,9 +65,11 @@ class ResumableEpochs:
             self.curve.append(result.validation_macro_auroc)
             self.seconds += result.seconds
             self.n_samples += result.n_samples
+            yield result
+            # Not before the caller has used the epoch: a worker that died in between would leave
+            # a state whose last epoch nobody has reported, and nobody would train it again.
             if self._clock() - self._saved_at >= self._checkpoint_seconds:
                 self.save()
-            yield result
 
     def save(self) -> None:
         """Write a checkpoint now and remove all but the newest two."""

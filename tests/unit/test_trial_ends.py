@@ -1,0 +1,108 @@
+"""How a trial ends, also when its first owner died between two writes."""
+
+import optuna
+import pytest
+
+from ecgopt.errors import TrialDiverged
+from ecgopt.training.metrics import MacroAuroc
+from ecgopt.training.run import EpochResult
+from ecgopt.tuning.objective import TrialRules, run_trial
+from ecgopt.workers.resume import ResumableEpochs
+
+optuna.logging.set_verbosity(optuna.logging.WARNING)
+RULES = TrialRules(may_prune=True, seconds_limit=None, seconds_spent=lambda: 0.0)
+
+
+class ScriptedRun:
+    """Scores that are known beforehand, one per epoch."""
+
+    def __init__(self, scores):
+        self.scores = scores
+        self.n_done = 0
+
+    def epochs(self):
+        while self.n_done < len(self.scores):
+            self.n_done += 1
+            yield epoch(self.n_done, self.scores[self.n_done - 1])
+
+    def state(self):
+        return {}, {"n_done": self.n_done}
+
+    def restore(self, tensors, metadata):
+        self.n_done = metadata["n_done"]
+
+
+def epoch(number, score):
+    auroc = MacroAuroc(value=score, per_label=[score], left_out=())
+    return EpochResult(
+        epoch=number,
+        train_loss=1.0,
+        validation=auroc,
+        validation_loss=1.0,
+        n_samples=1,
+        seconds=1.0,
+    )
+
+
+def trial_beside(*finished, pruner=None):
+    """Return a new trial of a study that holds completed trials of these reports."""
+    study = optuna.create_study(
+        direction="maximize", pruner=pruner or optuna.pruners.MedianPruner(n_startup_trials=1)
+    )
+    for scores in finished:
+        other = study.ask()
+        for step, score in enumerate(scores, 1):
+            other.report(score, step)
+        study.tell(other, scores[-1])
+    return study.ask()
+
+
+GOOD = [0.9] * 10
+SCORES = [0.5 + 0.01 * n for n in range(1, 11)]
+
+
+def test_the_value_is_that_of_the_last_epoch():
+    trial = trial_beside()
+    end = run_trial(trial, iter(epoch(n, s) for n, s in enumerate(SCORES, 1)), 10, RULES)
+    assert (end.cause, end.value) == ("done", SCORES[-1])
+
+
+def test_a_trial_below_the_others_is_pruned():
+    end = run_trial(trial_beside(GOOD), ScriptedRun(SCORES).epochs(), 10, RULES)
+    assert (end.cause, end.value) == ("pruned", None)
+
+
+def test_a_diverged_trial_says_so():
+    def diverging():
+        yield epoch(1, 0.5)
+        raise TrialDiverged("loss is nan")
+
+    end = run_trial(trial_beside(), diverging(), 10, RULES)
+    assert (end.cause, end.detail) == ("diverged", "loss is nan")
+
+
+def test_a_trial_whose_owner_died_after_the_last_report_is_complete_and_not_pruned():
+    trial = trial_beside(GOOD)
+    for step, score in enumerate(SCORES, 1):
+        trial.report(score, step)
+    end = run_trial(trial, iter(()), 10, RULES)
+    assert (end.cause, end.value) == ("done", SCORES[-1])
+
+
+@pytest.mark.parametrize("n_done", range(1, 11))
+def test_a_worker_that_dies_before_it_reports_an_epoch_leaves_it_to_the_next_owner(
+    tmp_path, n_done
+):
+    """The first owner ends right before the report of epoch `n_done`."""
+    trial = trial_beside()
+    first = iter(ResumableEpochs(ScriptedRun(SCORES), tmp_path, checkpoint_seconds=0.0))
+    for step, score in enumerate(SCORES[: n_done - 1], 1):
+        next(first)
+        trial.report(score, step)
+    next(first)
+    adopted = ResumableEpochs(ScriptedRun(SCORES), tmp_path, checkpoint_seconds=0.0)
+    end = run_trial(trial, iter(adopted), 10, RULES)
+    assert (end.cause, end.value) == ("done", SCORES[-1])
+    stored = trial.storage.get_trial(trial._trial_id).intermediate_values
+    assert stored == dict(enumerate(SCORES, 1))
+    assert (adopted.epochs_done, adopted.seconds) == (10, 10.0)
