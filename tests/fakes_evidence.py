@@ -18,7 +18,9 @@ from ecgopt.analysis.evidence import (
     TrialEvidence,
 )
 from ecgopt.analysis.predictions import Predictions, read_predictions, write_predictions
+from ecgopt.analysis.pruning_audit import choose_for_audit
 from ecgopt.analysis.rescore import scores_of
+from ecgopt.analysis.winner import choose_learning_rate, choose_winner
 from ecgopt.seeds import generator_for
 from ecgopt.training.metrics import best_thresholds, macro_auroc
 
@@ -43,6 +45,8 @@ class World:
     n_patients: int = 150
     run_spread: float = 0.1
     seed: int = 0
+    beside: bool = False
+    """Whether audits and learning rates were run beside the budget."""
 
     @property
     def cells(self) -> tuple[CellKey, ...]:
@@ -85,7 +89,7 @@ def invent(world: World, workspace: Path) -> Evidence:
             split={"train": n_train * 3 // 4, "validation": n_train // 4, "test": world.n_patients},
         )
         studies.append(study)
-        for role in ("tuned", "published"):
+        for role in ("tuned", "published", *(("learning_rate",) if world.beside else ())):
             for seed_index in range(world.final_seeds):
                 final = invent_final(world, study, role, seed_index, workspace)
                 finals.append(final)
@@ -188,17 +192,52 @@ def invent_trials(world: World, study: str, regime: str) -> tuple[TrialEvidence,
                 recipe="published" if number == 0 else "tuned",
             )
         )
-    return tuple(trials)
+    return (*trials, *(invent_beside(trials, best) if world.beside else ()))
+
+
+def invent_beside(trials: list[TrialEvidence], best: float) -> list[TrialEvidence]:
+    """Return audits of the two best pruned trials, and three rates of the published recipe."""
+
+    def whole(trial: TrialEvidence, value: float, **changes: object) -> TrialEvidence:
+        epochs = int(trial.parameters["epochs"])
+        return replace(
+            trial,
+            state="complete",
+            cause="done",
+            value=value,
+            n_epochs=epochs,
+            seconds=2.5 * epochs,
+            n_samples=150 * epochs,
+            **changes,
+        )
+
+    audits = [
+        whole(trial, trial.value + 0.02, recipe="audit", details={"audit_of": trial.number})
+        for trial in choose_for_audit(trials, 2)
+    ]
+    rates = [
+        whole(
+            trials[0],
+            0.86 - 0.08 * abs(np.log10(rate) - best),
+            recipe="extra",
+            number=number,
+            parameters={**trials[0].parameters, "learning_rate": rate},
+        )
+        for number, rate in enumerate((1e-4, 1e-3, 3e-2), start=1)
+    ]
+    return [*audits, *rates]
 
 
 def invent_final(
     world: World, study: StudyEvidence, role: str, seed_index: int, workspace: Path
 ) -> FinalEvidence:
     """Return a final fit with real predictions, so that every score can be re-derived."""
-    winner = max(
-        (t for t in study.trials if t.state == "complete"), key=lambda t: (t.value, -t.number)
-    )
-    trial = winner if role == "tuned" else study.trials[0]
+    choose = {
+        "tuned": choose_winner,
+        "learning_rate": choose_learning_rate,
+        "published": lambda trials: trials[0],
+    }
+    trial = choose[role](study.trials)
     predictions = invent_predictions(world, study, role, seed_index)
     path = f"predictions/{study.study}/{role}-{seed_index}.npz"
     digest = write_predictions(predictions, workspace / path)
@@ -242,7 +281,7 @@ def invent_final(
         validation_predictions=validation_path,
         validation_predictions_sha256=validation_digest,
         curve=curve,
-        test_curve=tuple(value + 0.002 * np.sin(i) for i, value in enumerate(curve))
+        test_curve=(*(v + 0.002 * np.sin(i) for i, v in enumerate(curve[:-1])), score.value)
         if role == "published"
         else (),
     )

@@ -19,6 +19,10 @@ Pair = tuple[int, int]
 """Replicate and seed index: two arms are compared where both have the same."""
 
 
+NAMED_OUTCOMES = ("diverged", "timed_out", "out_of_memory", "lost", "set_aside")
+"""Causes that are told apart from plain pruning and plain failure."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrialCounts:
     """How the trials of a budget ended."""
@@ -27,8 +31,10 @@ class TrialCounts:
     pruned: int
     """Stopped by the pruner."""
     diverged: int
+    timed_out: int
+    out_of_memory: int
     failed: int
-    """Out of memory, timed out or in error; lost and set-aside ones are not among these."""
+    """In error; none of the outcomes with a name of their own is among these."""
     lost: int
     set_aside: int
     unfinished: int
@@ -37,8 +43,8 @@ class TrialCounts:
     def total(self) -> int:
         """Trials of all outcomes."""
         return (
-            self.complete + self.pruned + self.diverged + self.failed
-            + self.lost + self.set_aside + self.unfinished
+            self.complete + self.pruned + self.diverged + self.timed_out + self.out_of_memory
+            + self.failed + self.lost + self.set_aside + self.unfinished
         )  # fmt: skip
 
 
@@ -85,7 +91,7 @@ def count_trials(trials: Iterable[TrialEvidence]) -> TrialCounts:
 def _outcome(trial: TrialEvidence) -> str:
     if trial.state in ("running", "waiting"):
         return "unfinished"
-    if trial.cause in ("diverged", "lost", "set_aside"):
+    if trial.cause in NAMED_OUTCOMES:
         return trial.cause
     return trial.state
 

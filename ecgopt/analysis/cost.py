@@ -6,7 +6,16 @@ from dataclasses import dataclass
 from typing import Self
 
 from ecgopt.analysis.arms import Arm, budget_trials
-from ecgopt.analysis.evidence import Evidence, FinalEvidence, PretrainEvidence, TrialEvidence
+from ecgopt.analysis.evidence import (
+    Evidence,
+    FinalEvidence,
+    PretrainEvidence,
+    SanityCheck,
+    TrialEvidence,
+)
+
+Paid = TrialEvidence | FinalEvidence | PretrainEvidence | SanityCheck
+"""Whatever was trained, and says what that took."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +35,7 @@ class Cost:
         )
 
     @classmethod
-    def of(cls, runs: Iterable[TrialEvidence | FinalEvidence | PretrainEvidence]) -> Self:
+    def of(cls, runs: Iterable[Paid]) -> Self:
         """Return the cost of `runs` together."""
         every = list(runs)
         return cls(
@@ -45,7 +54,7 @@ class ArmCost:
     """Trials of the budget: pruned and diverged ones too, and the published recipe's trial."""
     finals: Cost
     beside_budget: Cost
-    """Audit and extra trials, and final fits of other recipes than the winner's."""
+    """Audits, learning rates, sanity checks, and final fits of other recipes than the winner's."""
     pretraining: Cost
     """In full; nothing for a regime that needs none."""
     n_replicates: int
@@ -66,6 +75,8 @@ def arm_cost(arm: Arm, evidence: Evidence) -> ArmCost:
     every = [trial for study in arm.studies for trial in study.trials]
     paid = budget_trials(every)
     beside = [trial for trial in every if trial.recipe in ("audit", "extra")]
+    names = {study.study for study in arm.studies}
+    checks = [check for check in evidence.checks if check.study in names]
     needs_upstream = any(study.upstream is not None for study in arm.studies)
     pretrainings = [
         pretraining
@@ -78,7 +89,7 @@ def arm_cost(arm: Arm, evidence: Evidence) -> ArmCost:
         regime=arm.regime,
         tuning=Cost.of(paid),
         finals=Cost.of(final for final in arm.finals if final.role == "tuned"),
-        beside_budget=Cost.of(beside)
+        beside_budget=Cost.of([*beside, *checks])
         + Cost.of(final for final in arm.finals if final.role != "tuned"),
         pretraining=Cost.of(pretrainings),
         n_replicates=len(arm.studies),

@@ -54,6 +54,8 @@ class TrialEvidence:
     """One training run of a study."""
 
     number: int
+    """Of the budget's trials as in Optuna; an audit bears the number of the trial it repeats, and
+    `extra` runs count from 1."""
     state: TrialState
     cause: TrialCause = ""
     """Why the work item ended; empty while it has not."""
@@ -89,6 +91,8 @@ class StudyEvidence:
     trials: tuple[TrialEvidence, ...]
     split: Mapping[str, Any] = field(default_factory=dict)
     """Where the records came from: counts, hash of the split, labels left out."""
+    workers_lost: int = 0
+    """Workers that were lost in the middle of a trial; each trial went on with another."""
 
 
 @_stored
@@ -178,6 +182,10 @@ class SanityCheck:
     values: tuple[float, ...]
     """`shuffled_labels`: macro AUROCs; `rerun`: the first score and the repeated one."""
     details: Mapping[str, Any] = field(default_factory=dict)
+    """`standard_error` of a macro AUROC on permuted labels; `devices` and `hosts` of both runs."""
+    n_epochs: int = 0
+    seconds: float = 0.0
+    n_samples: int = 0
 
 
 @_stored

@@ -8,8 +8,9 @@ from typing import Any
 import optuna
 import sqlalchemy
 from optuna.trial import FrozenTrial
-from sqlalchemy import select
+from sqlalchemy import func, select
 
+from ecgopt.analysis.beside import checks_beside, trials_beside
 from ecgopt.analysis.evidence import (
     Budget,
     CellKey,
@@ -58,9 +59,20 @@ def load_evidence(spec: StudySpec, workspace: Workspace, url: str) -> Evidence:
         )
     data = PreparedData(spec=spec, workspace=workspace, folders=stored["prepared"])
     ended = _ended_items(database, spec.name)
+    beside = trials_beside(database, spec)
+    losses = _losses(database, spec.name)
     return Evidence(
         comparison=_comparison(spec, stored, _data_facts(data)),
-        studies=tuple(_study(database, spec, key, data) for key in expand_studies(spec)),
+        studies=tuple(
+            StudyEvidence(
+                study=key.path,
+                **_coordinates(key),
+                trials=(*trials_of(database, spec, key), *beside.get(key.path, ())),
+                split=data.downstream(key)[1],
+                workers_lost=losses.get(key.path, 0),
+            )
+            for key in expand_studies(spec)
+        ),
         finals=tuple(_final(row) for row in ended if row.kind == "final" and _is_done(row)),
         pretrainings=tuple(
             _pretraining(row) for row in ended if row.kind == "pretrain" and _is_done(row)
@@ -71,6 +83,7 @@ def load_evidence(spec: StudySpec, workspace: Workspace, url: str) -> Evidence:
             for row in ended
             if row.state == "set_aside"
         ),
+        checks=checks_beside(database, spec),
     )
 
 
@@ -91,6 +104,14 @@ def trials_of(database: Database, spec: StudySpec, key: StudyKey) -> tuple[Trial
     return tuple(_trial(frozen) for frozen in study.get_trials(deepcopy=False))
 
 
+def all_trials_of(database: Database, spec: StudySpec, key: StudyKey) -> tuple[TrialEvidence, ...]:
+    """Return the trials of one study, and after them its runs beside the budget."""
+    return (
+        *trials_of(database, spec, key),
+        *trials_beside(database, spec, key).get(key.path, ()),
+    )
+
+
 def _trial(frozen: FrozenTrial) -> TrialEvidence:
     run: Mapping[str, Any] = frozen.user_attrs.get(RUN, {})
     return TrialEvidence(
@@ -104,17 +125,9 @@ def _trial(frozen: FrozenTrial) -> TrialEvidence:
         seconds=run.get("seconds", 0.0),
         n_samples=run.get("n_samples", 0),
         recipe=frozen.user_attrs.get(RECIPE, "tuned"),
-        details={name: run[name] for name in ("detail", "precision", "device") if name in run},
-    )
-
-
-def _study(database: Database, spec: StudySpec, key: StudyKey, data: PreparedData) -> StudyEvidence:
-    _, split = data.downstream(key)
-    return StudyEvidence(
-        study=key.path,
-        **_coordinates(key),
-        trials=trials_of(database, spec, key),
-        split=split,
+        details={
+            name: run[name] for name in ("detail", "precision", "device", "worker") if name in run
+        },
     )
 
 
@@ -141,6 +154,7 @@ def _final(row: sqlalchemy.Row[Any]) -> FinalEvidence:
         **_coordinates(key),
         left_out=tuple(result["left_out"]),
         curve=tuple(float(value) for value in result["curve"] if value is not None),
+        test_curve=tuple(map(float, result.get("test_curve", ()))),
         **{name: result[name] for name in wanted},
     )
 
@@ -259,6 +273,18 @@ def _ended_items(database: Database, comparison: str) -> list[sqlalchemy.Row[Any
     )
     with database.transaction() as connection:
         return list(connection.execute(query).all())
+
+
+def _losses(database: Database, comparison: str) -> dict[str, int]:
+    """Return how many workers each study's trials lost on the way, by study."""
+    query = (
+        select(work_item.c.item_group, func.sum(work_item.c.total_losses).label("losses"))
+        .where(work_item.c.comparison == comparison, work_item.c.kind == "trial")
+        .group_by(work_item.c.item_group)
+    )
+    with database.transaction() as connection:
+        rows = connection.execute(query).all()
+    return {row.item_group.removeprefix("trials/"): int(row.losses) for row in rows}
 
 
 def _is_done(row: sqlalchemy.Row[Any]) -> bool:

@@ -2,27 +2,27 @@
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from ecgopt.analysis.evidence_store import trials_of
+from ecgopt.analysis.configuration import choose_configuration
+from ecgopt.analysis.evidence import FinalRole
+from ecgopt.analysis.evidence_store import all_trials_of
 from ecgopt.analysis.predictions import Predictions, write_predictions
 from ecgopt.analysis.rescore import scores_of
 from ecgopt.analysis.sealed_test import SealedTest, winner_hash
-from ecgopt.analysis.winner import choose_winner
 from ecgopt.data.splits import EcgDataset
-from ecgopt.errors import TrialDiverged
-from ecgopt.regimes.space import Value
 from ecgopt.training.metrics import best_thresholds, macro_auroc
 from ecgopt.training.run import Run
-from ecgopt.tuning.arm import ArmRuns, RecipeKind, arm_recipe
+from ecgopt.tuning.arm import ArmRuns
 from ecgopt.tuning.cells import StudyKey
 from ecgopt.tuning.storage import Database
-from ecgopt.workers.items import Claim
-from ecgopt.workers.jobs import guarded, study_key
+from ecgopt.workers.items import Cause, Claim
+from ecgopt.workers.jobs import study_key
 from ecgopt.workers.lease import Lease
-from ecgopt.workers.resume import ResumableEpochs
+from ecgopt.workers.whole_run import train_whole
 from ecgopt.workers.worker import ItemEnd
 
 
@@ -36,67 +36,52 @@ class FinalJob:
     def run(self, lease: Lease, stop: Callable[[], bool]) -> ItemEnd:
         """Choose by validation, train, and open the sealed test after the last epoch.
 
+        Where the study file asks for a test curve, the published recipe's fits open it before the
+        first epoch instead: nothing is chosen in them, and one opening serves the whole curve.
+
         Where this very fit was scored before, by a worker that was lost before it could close the
         item, its stored result is returned: nothing is trained and the test stays sealed.
         """
         claim, spec = lease.claim, self.arms.spec
         payload, key = claim.payload, study_key(claim.payload)
-        role: RecipeKind = payload["role"]
-        number, parameters = self._configuration(key, role)
-        recipe = arm_recipe(spec, key, _kind_of(role, number), parameters)
-        winner = winner_hash(
-            study=key.path,
-            role=role,
-            trial=number,
-            parameters=parameters,
-            recipe=asdict(recipe),
-            seed=payload["seed"],
-        )
+        role: FinalRole = payload["role"]
+        chosen = choose_configuration(spec, key, role, all_trials_of(self.database, spec, key))
+        winner = winner_hash(study=key.path, role=role, seed=payload["seed"], **asdict(chosen))
         sealed = SealedTest(self.database, self.arms.data)
         if (stored := sealed.reuse(claim, winner)) is not None:
             return ItemEnd(cause="done", result=stored)
-        run, share = self.arms.build(key, recipe, seed=int(payload["seed"]), evaluate_after=None)
-        epochs = ResumableEpochs(
-            run,
-            self.arms.workspace.run_state(spec.name, claim.key),
-            checkpoint_seconds=spec.workers.checkpoint_seconds,
+        run, share = self.arms.build(
+            key, chosen.recipe, seed=int(payload["seed"]), evaluate_after=None
         )
-        try:
-            for _ in guarded(epochs, lease, stop):
-                pass
-        except TrialDiverged as error:
-            epochs.discard()
-            return ItemEnd(cause="diverged", result={"cause": "diverged"}, detail=str(error))
-        lease.assert_held()
-        opened = sealed.open(key.downstream, claim)
+        opened = None
+        measure = None
+        if role == "published" and spec.diagnostics.test_curve:
+            opened = sealed.open(key.downstream, claim)
+            measure = partial(_test_score, run, opened.records)
+        whole = train_whole(self.arms, lease, stop, run, measure=measure)
+        if whole.divergence:
+            whole.epochs.discard()
+            return ItemEnd(cause="diverged", result={"cause": "diverged"}, detail=whole.divergence)
+        if opened is None:
+            opened = sealed.open(key.downstream, claim)
         result = {
-            "cause": "done",
+            **whole.account(self.arms, lease),
             "role": role,
             "seed_index": payload["seed_index"],
             "seed": payload["seed"],
-            "trial_number": number,
-            "parameters": parameters,
-            "n_epochs": epochs.epochs_done,
-            "seconds": epochs.seconds,
-            "n_samples": epochs.n_samples,
+            "trial_number": chosen.trial_number,
+            "parameters": dict(chosen.parameters),
             "share_transferred": share,
-            "curve": epochs.curve,
-            "device": str(self.arms.device),
+            "curve": whole.epochs.curve,
+            "test_curve": whole.epochs.measured,
             **self._scores(run, key, claim, opened.records),
         }
-        lease.retrying(lambda: sealed.store(claim, winner, opened, result))
-        epochs.discard()
+        lease.retrying(partial(sealed.store, claim, winner, opened, result))
+        whole.epochs.discard()
         return ItemEnd(cause="done", result=result)
 
-    def give_up(self, claim: Claim, reason: str) -> None:
+    def give_up(self, claim: Claim, cause: Cause, reason: str) -> None:
         """Leave nothing open: a final fit exists in no other table."""
-
-    def _configuration(self, key: StudyKey, role: RecipeKind) -> tuple[int, dict[str, Value]]:
-        if role == "published":
-            return 0, self.arms.spec.published_values(key.regime)
-        winner = choose_winner(trials_of(self.database, self.arms.spec, key))
-        values = {name: winner.parameters[name] for name in sorted(winner.parameters)}
-        return winner.number, {name: _number(value) for name, value in values.items()}
 
     def _scores(self, run: Run, key: StudyKey, claim: Claim, sealed: EcgDataset) -> dict[str, Any]:
         data, _ = self.arms.split(key)
@@ -125,6 +110,11 @@ class FinalJob:
         }
 
 
+def _test_score(run: Run, records: EcgDataset) -> float:
+    predictions = _predictions(run, records)
+    return macro_auroc(predictions.labels, predictions.scores).value
+
+
 def _predictions(run: Run, records: EcgDataset) -> Predictions:
     # float32, because that is what the file holds: scores must come out the same from it.
     scores = run.predict(records).astype(np.float32)
@@ -135,13 +125,3 @@ def _predictions(run: Run, records: EcgDataset) -> Predictions:
         patients=records.patients,
         classes=records.classes,
     )
-
-
-def _kind_of(role: RecipeKind, number: int) -> RecipeKind:
-    # Trial 0 is the published recipe: where it wins the study, the winner is that recipe.
-    return "published" if role == "published" or number == 0 else "tuned"
-
-
-def _number(value: object) -> Value:
-    assert isinstance(value, int | float), "tuned parameters are numbers"
-    return value

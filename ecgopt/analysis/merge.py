@@ -111,7 +111,8 @@ def _renumber(part: Evidence, offset: int) -> Evidence:
     studies = tuple(_shift(study, offset, rename) for study in part.studies)
     finals = tuple(_shift(final, offset, rename) for final in part.finals)
     openings = tuple(replace(opening, study=rename(opening.study)) for opening in part.openings)
-    return replace(part, studies=studies, finals=finals, openings=openings)
+    checks = tuple(replace(check, study=rename(check.study)) for check in part.checks)
+    return replace(part, studies=studies, finals=finals, openings=openings, checks=checks)
 
 
 Placed = TypeVar("Placed", StudyEvidence, FinalEvidence)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from ecgopt.analysis.arms import Arm
+from ecgopt.analysis.arms import Arm, budget_trials
 from ecgopt.analysis.evidence import StudyEvidence, TrialEvidence
 
 LAST_STEP = 10
@@ -69,8 +69,8 @@ def audit_pruning(arm: Arm) -> PruningAudit:
     )
 
 
-def choose_for_audit(trials: Iterable[TrialEvidence], n_audited: int) -> list[TrialEvidence]:
-    """Return the pruned trials that scored highest when they were stopped, best first.
+def choose_for_audit(trials: Iterable[TrialEvidence], n_audited: int | None) -> list[TrialEvidence]:
+    """Return the pruned trials that scored highest when they were stopped, best first; None: all.
 
     These are the likeliest mistakes, so the false-prune rate among them is an upper bound of the
     rate among all.
@@ -97,7 +97,7 @@ def _planned(trial: TrialEvidence) -> int:
 
 
 def _audited(study: StudyEvidence, winner: TrialEvidence) -> list[AuditedTrial]:
-    by_number = {trial.number: trial for trial in study.trials}
+    by_number = {trial.number: trial for trial in budget_trials(study.trials)}
     assert winner.value is not None
     found = []
     for trial in study.trials:
@@ -121,7 +121,7 @@ def _rank_agreement(studies: Iterable[StudyEvidence]) -> dict[int, float]:
     for study in studies:
         complete = [
             trial
-            for trial in study.trials
+            for trial in budget_trials(study.trials)
             if trial.state == "complete" and trial.value is not None and trial.reports
         ]
         for step in range(1, LAST_STEP):

@@ -27,13 +27,31 @@ def choose_winner(trials: Iterable[TrialEvidence]) -> TrialEvidence:
     return min(eligible, key=lambda trial: (-_score(trial), trial.number))
 
 
+def choose_learning_rate(trials: Iterable[TrialEvidence]) -> TrialEvidence:
+    """Return the best complete run of the published recipe, at its own or at another rate.
+
+    Candidates are trial 0 and the `extra` runs beside the budget; of equals, the lowest number.
+
+    Raises:
+        UserError: all of them diverged.
+    """
+    candidates = [
+        trial for trial in trials if trial.recipe in ("published", "extra") and _has_score(trial)
+    ]
+    if not candidates:
+        raise UserError(
+            "the published recipe must reach its end at one learning rate, but it diverged at all: "
+            "raise diagnostics.learning_rates or lower the range of learning_rate"
+        )
+    return min(candidates, key=lambda trial: (-_score(trial), trial.number))
+
+
 def _may_win(trial: TrialEvidence) -> bool:
-    return (
-        trial.state == "complete"
-        and trial.recipe in ELIGIBLE_RECIPES
-        and trial.value is not None
-        and math.isfinite(trial.value)
-    )
+    return trial.recipe in ELIGIBLE_RECIPES and _has_score(trial)
+
+
+def _has_score(trial: TrialEvidence) -> bool:
+    return trial.state == "complete" and trial.value is not None and math.isfinite(trial.value)
 
 
 def _score(trial: TrialEvidence) -> float:

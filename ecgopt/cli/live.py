@@ -15,7 +15,14 @@ from ecgopt.workers.progress import Progress, StudyProgress
 
 _PLAIN_LINE_SECONDS = 10.0
 _MAX_ROWS = 12
-_STAGE_NAMES = {"pretrain": "pre-training", "trial": "trials", "final": "final fits"}
+_STAGE_NAMES = {
+    "pretrain": "pre-training",
+    "trial": "trials",
+    "final": "final fits",
+    "rate": "learning rates",
+    "check": "checks",
+    "audit": "audits",
+}
 
 
 class LiveProgress:

@@ -15,6 +15,7 @@ def run(
     storage: str | None = None,
     workspace: Path | None = None,
     out: Path | None = None,
+    audit: int = 0,
 ) -> None:
     """Do everything a study file asks for: prepare, pre-train, tune, test, report.
 
@@ -29,6 +30,8 @@ def run(
         workspace: Folder of data, checkpoints and predictions; by default $ECGOPT_WORKSPACE or
             storage.
         out: Folder of the report; by default out/NAME.
+        audit: Train this many of each study's best pruned trials to their end, beside the budget,
+            to see what pruning threw away; also for a study that is finished.
     """
     import os
 
@@ -37,6 +40,7 @@ def run(
     from ecgopt.tuning.address import storage_url
     from ecgopt.workers.local import LocalWorkers, wait_until_done
     from ecgopt.workers.progress import read_progress
+    from ecgopt.workers.setup import add_work
 
     count = workers if workers is not None else len(os.sched_getaffinity(0))
     _check_workers(count)
@@ -44,6 +48,8 @@ def run(
     with LiveProgress() as live:
         opened = open_study(study, place, storage, n_processes=count, on_progress=live.preparing)
         spec, database = opened.spec, opened.database
+        if audit:
+            add_work(database, spec.with_audit(audit))
 
         def is_finished() -> bool:
             progress = read_progress(database, spec)

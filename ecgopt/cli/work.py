@@ -40,6 +40,7 @@ def work(
     """
     import torch
 
+    from ecgopt.analysis.diagnostics import diagnostic_handlers
     from ecgopt.analysis.final import FinalJob
     from ecgopt.cli.opening import open_study
     from ecgopt.tuning.arm import ArmRuns
@@ -57,6 +58,7 @@ def work(
             "pretrain": PretrainJob(arms),
             "trial": TrialJob(opened.database, arms),
             "final": FinalJob(opened.database, arms),
+            **diagnostic_handlers(opened.database, arms),
         },
         settings=WorkerSettings(
             comparison=opened.spec.name,

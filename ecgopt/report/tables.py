@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import pyarrow
 import pyarrow.parquet
 
+from ecgopt.analysis.arms import TrialCounts
 from ecgopt.analysis.conclude import ArmConclusion, CellConclusion, Conclusions
 from ecgopt.analysis.evidence import StudyEvidence
 from ecgopt.report import words
@@ -141,7 +142,7 @@ def counts_table(conclusions: Conclusions) -> Table:
     return Table(name="counts", title="How trials ended", columns=columns, rows=rows)
 
 
-_COUNTS = ("complete", "pruned", "diverged", "failed", "lost", "set_aside", "unfinished")
+_COUNTS = tuple(TrialCounts.__dataclass_fields__)
 
 
 def cost_table(conclusions: Conclusions) -> Table:

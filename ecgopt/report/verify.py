@@ -14,8 +14,9 @@ from ecgopt.analysis.conclude import conclude
 from ecgopt.analysis.evidence import Evidence, FinalEvidence
 from ecgopt.analysis.influence import align_influences, influence_of_patients
 from ecgopt.analysis.predictions import Predictions, read_predictions
+from ecgopt.analysis.pruning_audit import choose_for_audit
 from ecgopt.analysis.rescore import rescore
-from ecgopt.analysis.winner import choose_winner
+from ecgopt.analysis.winner import choose_learning_rate, choose_winner
 from ecgopt.errors import UserError
 from ecgopt.report.results import results
 from ecgopt.seeds import generator_for
@@ -51,6 +52,7 @@ def verify_bundle(bundle: Bundle) -> tuple[Verified, ...]:
     return (
         files,
         _winners(bundle.evidence),
+        _beside(bundle.evidence),
         _scores(bundle),
         _results(bundle),
         _errors_by_resampling(bundle),
@@ -58,22 +60,46 @@ def verify_bundle(bundle: Bundle) -> tuple[Verified, ...]:
 
 
 def _winners(evidence: Evidence) -> Verified:
+    """Choose again what each final fit trained; the published recipe needs no choice."""
     studies = {study.study: study for study in evidence.studies}
+    choose = {"tuned": choose_winner, "learning_rate": choose_learning_rate}
     wrong, n_checked = [], 0
     for final in evidence.finals:
-        if final.role != "tuned" or final.study not in studies:
+        if final.role not in choose or final.study not in studies:
             continue
         n_checked += 1
         try:
-            winner = choose_winner(studies[final.study].trials)
+            winner = choose[final.role](studies[final.study].trials)
         except UserError:
             wrong.append(f"{final.study}: a final fit, but no complete trial")
             continue
         if (final.trial_number, dict(final.parameters)) != (winner.number, dict(winner.parameters)):
             wrong.append(
-                f"{final.study}: final of trial {final.trial_number}, winner {winner.number}"
+                f"{final.study}: {final.role} final of trial {final.trial_number}, "
+                f"winner {winner.number}"
             )
     return Verified(name="final fits are of the winners", n_checked=n_checked, wrong=tuple(wrong))
+
+
+def _beside(evidence: Evidence) -> Verified:
+    """Check that audits repeat pruned trials, and that a test curve ends at the test score."""
+    wrong, n_checked = [], 0
+    for study in evidence.studies:
+        pruned = {trial.number: trial for trial in choose_for_audit(study.trials, None)}
+        for audit in (trial for trial in study.trials if trial.recipe == "audit"):
+            n_checked += 1
+            repeated = pruned.get(int(audit.details["audit_of"]))
+            if repeated is None or dict(repeated.parameters) != dict(audit.parameters):
+                wrong.append(f"{study.study}: trial {audit.number} was audited, but not pruned so")
+    for final in evidence.finals:
+        if final.test_curve:
+            n_checked += 1
+            difference = abs(final.test_curve[-1] - final.metrics["macro_auroc"])
+            if not difference <= STORED:
+                wrong.append(f"{final.study}: a test curve that does not end at the test score")
+    return Verified(
+        name="runs beside the budget are what they say", n_checked=n_checked, wrong=tuple(wrong)
+    )
 
 
 def _scores(bundle: Bundle) -> Verified:

@@ -71,14 +71,21 @@ class ArmRuns:
         return self._upstreams[name]
 
     def build(
-        self, key: StudyKey, recipe: Recipe, *, seed: int, evaluate_after: Collection[int] | None
+        self,
+        key: StudyKey,
+        recipe: Recipe,
+        *,
+        seed: int,
+        evaluate_after: Collection[int] | None,
+        data: TuningData | None = None,
     ) -> tuple[Run, float]:
         """Return a fresh run and the share of its weights that were transferred.
 
         All regimes get the same seed, hence the same order of records and, in the layers that
-        are not transferred, the same random weights.
+        are not transferred, the same random weights. `data` replaces the study's own.
         """
-        data, _ = self.split(key)
+        if data is None:
+            data, _ = self.split(key)
         _, n_leads, n_samples = data.train.signals.shape
         model = build_model(
             key.model.spec(dropout=recipe.dropout),

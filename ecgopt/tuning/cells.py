@@ -1,7 +1,8 @@
 """Cells, studies and their names: what a comparison expands to."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from ecgopt.errors import StudyFileError
 from ecgopt.regimes.registry import regime
@@ -41,6 +42,15 @@ class StudyKey:
             f"{self.downstream}/{self.model.label}/n{self.n_train}/r{self.replicate}"
             f"/{self.regime}{source}"
         )
+
+    @property
+    def trial_group(self) -> str:
+        """The group of its trials' work items, which final fits and diagnostics wait for."""
+        return f"trials/{self.path}"
+
+    def payload(self) -> dict[str, Any]:
+        """Return the key as plain JSON, as work items hold it."""
+        return asdict(self) | {"model": self.model.model_dump()}
 
     @property
     def pretraining(self) -> str | None:

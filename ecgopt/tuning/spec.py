@@ -220,6 +220,26 @@ class VerdictSection(Section):
     """Level of every interval."""
 
 
+class DiagnosticsSection(Section):
+    """What is run beside the comparison: outside the budget, and without a say in any winner.
+
+    It may be changed at any time; what is missing is then added.
+    """
+
+    shuffled_labels: bool = True
+    """Train the winner of one study per regime on permuted labels; it must learn nothing."""
+    rerun: bool = True
+    """Train one complete trial per regime again; its score must be the same."""
+    audit: Annotated[int, Field(ge=0)] = 0
+    """Best pruned trials of each study that are trained to their end."""
+    learning_rates: Annotated[int, Field(ge=0)] = 0
+    """Learning rates that the published recipe is tried with; the best on validation gets final
+    fits, so that the way from the published to the tuned recipe has all its steps."""
+    test_curve: bool = False
+    """Score the published recipe's final fits on the test after every epoch: the published study
+    printed the best of these. It costs one pass over the test set per epoch."""
+
+
 class WorkersSection(Section):
     """How work is shared out; may change at any time, unlike everything above."""
 
@@ -263,6 +283,7 @@ class StudySpec(Section):
     pruning: PruningSection = PruningSection()
     sampler: SamplerSection = SamplerSection()
     verdict: VerdictSection = VerdictSection()
+    diagnostics: DiagnosticsSection = DiagnosticsSection()
     workers: WorkersSection = WorkersSection()
 
     def search_space(self, regime_name: str) -> SearchSpace:
@@ -284,9 +305,15 @@ class StudySpec(Section):
         names = frozenset(self.search_space(regime_name))
         return published_parameters(names, n_epochs=self.published.epochs)
 
+    def with_audit(self, n_audited: int) -> Self:
+        """Return the comparison with at least this many audits of each study."""
+        most = max(n_audited, self.diagnostics.audit)
+        diagnostics = self.diagnostics.model_copy(update={"audit": most})
+        return self.model_copy(update={"diagnostics": diagnostics})
+
     def scientific_content(self) -> dict[str, Any]:
         """Return everything that must not change once a study has begun, as plain JSON."""
-        return self.model_dump(mode="json", exclude={"workers", "question"})
+        return self.model_dump(mode="json", exclude={"workers", "diagnostics", "question"})
 
     @model_validator(mode="after")
     def _check_names(self) -> Self:
@@ -323,4 +350,14 @@ class StudySpec(Section):
             space = self.search_space(name)
             check_ranges(space, models)
             check_published(space, self.published_values(name))
+        return self
+
+    @model_validator(mode="after")
+    def _check_diagnostics(self) -> Self:
+        searched = [name for name in self.regimes if "learning_rate" in self.search_space(name)]
+        if self.diagnostics.learning_rates and not searched:
+            raise ValueError(
+                "diagnostics.learning_rates spread over the searched range, but no learning_rate "
+                "is searched: set it to 0 or add learning_rate to [space.shared]"
+            )
         return self

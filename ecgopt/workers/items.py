@@ -16,7 +16,8 @@ from ecgopt.errors import LeaseLost
 from ecgopt.tuning.storage import Database
 from ecgopt.tuning.tables import work_item
 
-Kind = Literal["pretrain", "trial", "final"]
+Kind = Literal["pretrain", "trial", "final", "rate", "check", "audit"]
+"""The last three are diagnostics, see `ecgopt.workers.diagnostics`."""
 Cause = Literal[
     "done", "pruned", "diverged", "out_of_memory", "timed_out", "lost", "error", "set_aside"
 ]

@@ -16,10 +16,10 @@ from ecgopt.tuning.arm import ArmRuns, RecipeKind, arm_recipe
 from ecgopt.tuning.cells import StudyKey, pretraining_key
 from ecgopt.tuning.objective import TrialEnd, TrialRules, run_trial
 from ecgopt.tuning.pruning import ladder
-from ecgopt.tuning.spec import ModelSection
+from ecgopt.tuning.spec import ModelSection, StudySpec
 from ecgopt.tuning.storage import Database
 from ecgopt.tuning.studies import RECIPE, RUN, open_study, start_or_adopt
-from ecgopt.workers.items import Claim
+from ecgopt.workers.items import Cause, Claim
 from ecgopt.workers.lease import Lease
 from ecgopt.workers.resume import ResumableEpochs
 from ecgopt.workers.worker import ItemEnd, StopRequested
@@ -29,6 +29,11 @@ def study_key(payload: Mapping[str, Any]) -> StudyKey:
     """Return the study that a work item's payload names."""
     fields = dict(payload["study"])
     return StudyKey(model=ModelSection.model_validate(fields.pop("model")), **fields)
+
+
+def trial_seed(spec: StudySpec, key: StudyKey, slot: int) -> int:
+    """Return the seed that slot `slot` trains with, in every regime and in a repetition."""
+    return seed_for(spec.seed, "trial", key.downstream, key.n_train, key.replicate, slot)
 
 
 def guarded(
@@ -70,7 +75,7 @@ class TrialJob:
         run, share = self.arms.build(
             key,
             recipe,
-            seed=seed_for(spec.seed, "trial", key.downstream, key.n_train, key.replicate, slot),
+            seed=trial_seed(spec, key, slot),
             evaluate_after=frozenset(ladder(recipe.n_epochs)),
         )
         epochs = ResumableEpochs(
@@ -101,7 +106,7 @@ class TrialJob:
         epochs.discard()
         return _end_of(account)
 
-    def give_up(self, claim: Claim, reason: str) -> None:
+    def give_up(self, claim: Claim, cause: Cause, reason: str) -> None:
         """Close the slot's Optuna trial as failed, with the reason."""
         study = open_study(
             self.database, self.arms.spec, study_key(claim.payload), int(claim.payload["slot"])
@@ -109,7 +114,7 @@ class TrialJob:
         for frozen in study.get_trials(deepcopy=False):
             if frozen.number == claim.payload["slot"] and not frozen.state.is_finished():
                 storage = self.database.optuna
-                account = {"cause": "set_aside", "detail": reason, "worker": claim.owner}
+                account = {"cause": cause, "detail": reason, "worker": claim.owner}
                 storage.set_trial_user_attr(frozen._trial_id, RUN, account)
                 storage.set_trial_state_values(frozen._trial_id, state=TrialState.FAIL)
 
@@ -185,7 +190,7 @@ class PretrainJob:
         }
         return _end_of(account)
 
-    def give_up(self, claim: Claim, reason: str) -> None:
+    def give_up(self, claim: Claim, cause: Cause, reason: str) -> None:
         """Leave nothing open: a pre-training exists in no other table."""
 
 

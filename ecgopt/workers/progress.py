@@ -2,6 +2,7 @@
 
 from collections import Counter
 from dataclasses import dataclass
+from typing import get_args
 
 import sqlalchemy
 from sqlalchemy import func, select
@@ -10,6 +11,7 @@ from ecgopt.tuning.cells import expand_studies, study_name
 from ecgopt.tuning.spec import StudySpec
 from ecgopt.tuning.storage import Database
 from ecgopt.tuning.tables import work_item
+from ecgopt.workers.items import Kind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,7 +104,7 @@ def _stages(database: Database, comparison: str) -> tuple[tuple[StageProgress, .
             running=counts[kind]["held"],
             set_aside=counts[kind]["set_aside"],
         )
-        for kind in ("pretrain", "trial", "final")
+        for kind in get_args(Kind)
         if kind in counts
     )
     seconds = float(rows[0].now - min(begun)) if begun else 0.0

@@ -42,15 +42,27 @@ class ResumableEpochs:
         *,
         checkpoint_seconds: float,
         clock: Callable[[], float] = time.monotonic,
+        measure: Callable[[], float] | None = None,
     ) -> None:
-        """Go on from the newest undamaged checkpoint in `folder`, if there is one."""
+        """Go on from the newest undamaged checkpoint in `folder`, if there is one.
+
+        Args:
+            run: Freshly built.
+            folder: Of the item's checkpoints.
+            checkpoint_seconds: Least time between two checkpoints.
+            clock: Monotonic seconds.
+            measure: Called after each epoch, outside the time that is charged to the run.
+        """
         self._run = run
         self._folder = folder
         self._checkpoint_seconds = checkpoint_seconds
         self._clock = clock
+        self._measure = measure
         self._saved_at = clock()
         self.curve: list[float | None] = []
         """Validation macro AUROC after each epoch; None where it was not scored."""
+        self.measured: list[float] = []
+        """What `measure` returned after each epoch; empty without it."""
         self.seconds = 0.0
         self.n_samples = 0
         self._restore()
@@ -65,6 +77,8 @@ class ResumableEpochs:
             self.curve.append(result.validation_macro_auroc)
             self.seconds += result.seconds
             self.n_samples += result.n_samples
+            if self._measure is not None:
+                self.measured.append(self._measure())
             yield result
             # Not before the caller has used the epoch: a worker that died in between would leave
             # a state whose last epoch nobody has reported, and nobody would train it again.
@@ -76,6 +90,7 @@ class ResumableEpochs:
         tensors, metadata = self._run.state()
         account: dict[str, JsonValue] = {
             "curve": list(self.curve),
+            "measured": list(self.measured),
             "seconds": self.seconds,
             "n_samples": self.n_samples,
         }
@@ -110,10 +125,16 @@ class ResumableEpochs:
                     "curve": list(curve),
                     "seconds": float() | int() as seconds,
                     "n_samples": int(n_samples),
+                    **others,
                 },
             }:
+                measured = others.get("measured", [])
+                assert isinstance(measured, list)
+                if len(measured) != (len(curve) if self._measure else 0):
+                    raise CheckpointError(f"{path} lacks what is measured after each epoch")
                 self._run.restore(stored.tensors, metadata)
                 self.curve = [None if value is None else float(str(value)) for value in curve]
+                self.measured = [float(str(value)) for value in measured]
                 self.seconds, self.n_samples = float(seconds), n_samples
             case _:
                 raise CheckpointError(f"{path} is not the state of a work item")

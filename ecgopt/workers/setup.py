@@ -3,7 +3,7 @@
 import json
 import platform
 import subprocess
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from ecgopt.tuning.storage import Database
 from ecgopt.tuning.studies import add_slots, create_studies
 from ecgopt.tuning.tables import comparison, create_tables
 from ecgopt.tuning.workspace import Workspace
+from ecgopt.workers.diagnostics import diagnostic_items, learning_rates, rate_group
 from ecgopt.workers.items import NewItem, add_missing
 
 _PRETRAIN, _TRIAL, _FINAL = 0, 1000, 2_000_000
@@ -70,8 +71,26 @@ def open_comparison(
             f"study {spec.name!r} began on the prepared data {stored['prepared']}, but the data "
             f"now prepare to {folders}: restore the records, or give the study a new name"
         )
-    _add_work(database, spec)
+    add_work(database, spec)
     return OpenComparison(spec=spec, database=database, workspace=workspace, data=data)
+
+
+def add_work(database: Database, spec: StudySpec) -> None:
+    """Create the missing Optuna studies, slots and work items; safe to repeat and to race."""
+    keys = list(expand_studies(spec))
+    study_ids = create_studies(database, spec, keys)
+    fixed = {key.path: spec.published_values(key.regime) for key in keys}
+    with database.transaction() as connection:
+        _lock(connection, spec.name)
+        added = add_missing(connection, spec.name, work_items(spec, keys))
+        new_slots: dict[str, list[int]] = {}
+        for item in added:
+            if item.kind == "trial":
+                path = item.group.removeprefix("trials/")
+                new_slots.setdefault(path, []).append(item.payload["slot"])
+        for path, slots in new_slots.items():
+            published = {0: fixed[path]} if 0 in slots else {}
+            add_slots(connection, study_ids[path], sorted(slots), published)
 
 
 def stored_comparison(database: Database, name: str) -> dict[str, Any] | None:
@@ -88,7 +107,7 @@ def stored_comparison(database: Database, name: str) -> dict[str, Any] | None:
     }
 
 
-def work_items(spec: StudySpec, keys: Iterable[StudyKey]) -> list[NewItem]:
+def work_items(spec: StudySpec, keys: Sequence[StudyKey]) -> list[NewItem]:
     """Return every work item of the comparison."""
     items: dict[str, NewItem] = {}
     for key in keys:
@@ -97,12 +116,7 @@ def work_items(spec: StudySpec, keys: Iterable[StudyKey]) -> list[NewItem]:
             items[item.key] = item
         for item in (*_trial_items(spec, key), *_final_items(spec, key)):
             items[item.key] = item
-    return list(items.values())
-
-
-def trial_group(key: StudyKey) -> str:
-    """Return the group of a study's trial items, which its final fits wait for."""
-    return f"trials/{key.path}"
+    return [*items.values(), *diagnostic_items(spec, keys)]
 
 
 def _pretraining_item(upstream: str, key: StudyKey) -> NewItem:
@@ -123,25 +137,29 @@ def _trial_items(spec: StudySpec, key: StudyKey) -> Iterable[NewItem]:
         yield NewItem(
             kind="trial",
             key=f"trial/{key.path}/{slot:04d}",
-            group=trial_group(key),
+            group=key.trial_group,
             needs=needs,
             priority=_TRIAL + slot,
-            payload={"study": _study_payload(key), "slot": slot},
+            payload={"study": key.payload(), "slot": slot},
         )
 
 
 def _final_items(spec: StudySpec, key: StudyKey) -> Iterable[NewItem]:
-    roles = ("tuned", "published") if spec.published.final_fits else ("tuned",)
-    for role in roles:
+    groups = {"tuned": key.trial_group}
+    if spec.published.final_fits:
+        groups["published"] = key.trial_group
+    if learning_rates(spec, key):
+        groups["learning_rate"] = rate_group(key)
+    for role, needs in groups.items():
         for index in range(spec.budget.final_seeds):
             yield NewItem(
                 kind="final",
                 key=f"final/{key.path}/{role}/{index:02d}",
                 group=f"final/{key.path}",
-                needs=trial_group(key),
+                needs=needs,
                 priority=_FINAL + index,
                 payload={
-                    "study": _study_payload(key),
+                    "study": key.payload(),
                     "role": role,
                     "seed_index": index,
                     # Neither regime nor role: equal indices of two arms are paired.
@@ -150,34 +168,6 @@ def _final_items(spec: StudySpec, key: StudyKey) -> Iterable[NewItem]:
                     ),
                 },
             )
-
-
-def _study_payload(key: StudyKey) -> dict[str, Any]:
-    return {
-        "downstream": key.downstream,
-        "model": key.model.model_dump(),
-        "n_train": key.n_train,
-        "replicate": key.replicate,
-        "regime": key.regime,
-        "upstream": key.upstream,
-    }
-
-
-def _add_work(database: Database, spec: StudySpec) -> None:
-    keys = list(expand_studies(spec))
-    study_ids = create_studies(database, spec, keys)
-    fixed = {key.path: spec.published_values(key.regime) for key in keys}
-    with database.transaction() as connection:
-        _lock(connection, spec.name)
-        added = add_missing(connection, spec.name, work_items(spec, keys))
-        new_slots: dict[str, list[int]] = {}
-        for item in added:
-            if item.kind == "trial":
-                path = item.group.removeprefix("trials/")
-                new_slots.setdefault(path, []).append(item.payload["slot"])
-        for path, slots in new_slots.items():
-            published = {0: fixed[path]} if 0 in slots else {}
-            add_slots(connection, study_ids[path], sorted(slots), published)
 
 
 def _lock(connection: Connection, name: str) -> None:

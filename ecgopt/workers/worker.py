@@ -48,7 +48,7 @@ class Handler(Protocol):
             StopRequested: `stop()` turned true; the state has been saved.
         """
 
-    def give_up(self, claim: Claim, reason: str) -> None:
+    def give_up(self, claim: Claim, cause: Cause, reason: str) -> None:
         """Close what the item left open elsewhere, before it is set aside."""
 
 
@@ -146,7 +146,7 @@ class Worker:
             reason = f"lost {claim.losses} workers without progress; {claim.last_detail}".rstrip(
                 "; "
             )
-            lease.retrying(lambda: handler.give_up(claim, reason))
+            lease.retrying(lambda: handler.give_up(claim, "set_aside", reason))
             return ItemEnd(cause="set_aside", result={}, detail=reason)
         try:
             return handler.run(lease, self._stopping)
@@ -154,8 +154,9 @@ class Worker:
             raise
         except torch.OutOfMemoryError as error:
             torch.cuda.empty_cache()
-            lease.retrying(lambda: handler.give_up(claim, "out of memory"))
-            return ItemEnd(cause="out_of_memory", result={}, detail=str(error)[:500])
+            reason = str(error)[:500]
+            lease.retrying(lambda: handler.give_up(claim, "out_of_memory", reason))
+            return ItemEnd(cause="out_of_memory", result={}, detail=reason)
         except Exception:
             logger.exception("%s: failed", claim.key)
             return traceback.format_exc(limit=-6)[-4000:]

@@ -27,9 +27,9 @@ def trial(number=0, state="complete", cause="done", value=0.8, epochs=5, recipe=
     [
         ("complete", "done", "complete"),
         ("pruned", "pruned", "pruned"),
-        ("pruned", "timed_out", "pruned"),
+        ("pruned", "timed_out", "timed_out"),
         ("pruned", "diverged", "diverged"),
-        ("failed", "out_of_memory", "failed"),
+        ("failed", "out_of_memory", "out_of_memory"),
         ("failed", "error", "failed"),
         ("failed", "lost", "lost"),
         ("failed", "set_aside", "set_aside"),

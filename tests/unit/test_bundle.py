@@ -120,6 +120,61 @@ def test_a_result_that_does_not_follow_is_found(tmp_path):
     assert wrong.startswith("cells[0].comparisons[0].verdict")
 
 
+@pytest.fixture
+def beside(tmp_path):
+    """Return evidence with audits and learning rates, and the workspace of its predictions."""
+    workspace = tmp_path / "workspace"
+    return invent(replace(SMALL, beside=True), workspace), workspace
+
+
+def wrong_beside(evidence, workspace, target):
+    content = results(conclude(evidence, workspace))
+    return wrong_in(write_bundle(evidence, workspace, target, results=content))
+
+
+def test_runs_beside_the_budget_are_re_derived(beside, tmp_path):
+    evidence, workspace = beside
+    assert any(trial.recipe == "audit" for study in evidence.studies for trial in study.trials)
+    assert wrong_beside(evidence, workspace, tmp_path / "b.zip") == {}
+
+
+def test_an_audit_of_a_trial_that_was_not_pruned_is_found(beside, tmp_path):
+    evidence, workspace = beside
+    study = next(s for s in evidence.studies if any(t.recipe == "audit" for t in s.trials))
+    trials = tuple(
+        replace(t, number=0, details={"audit_of": 0}) if t.recipe == "audit" else t
+        for t in study.trials
+    )
+    changed = replace(
+        evidence,
+        studies=tuple(replace(s, trials=trials) if s == study else s for s in evidence.studies),
+    )
+    wrong = wrong_beside(changed, workspace, tmp_path / "b.zip")
+    assert "was audited, but not pruned so" in wrong["runs beside the budget are what they say"][0]
+
+
+def test_a_learning_rate_that_validation_did_not_choose_is_found(beside, tmp_path):
+    evidence, workspace = beside
+    finals = tuple(
+        replace(f, parameters={**f.parameters, "learning_rate": 0.5})
+        if f.role == "learning_rate"
+        else f
+        for f in evidence.finals
+    )
+    wrong = wrong_beside(replace(evidence, finals=finals), workspace, tmp_path / "b.zip")
+    assert "learning_rate final" in wrong["final fits are of the winners"][0]
+
+
+def test_a_test_curve_that_ends_elsewhere_than_its_score_is_found(beside, tmp_path):
+    evidence, workspace = beside
+    finals = tuple(
+        replace(f, test_curve=(*f.test_curve[:-1], 0.1)) if f.test_curve else f
+        for f in evidence.finals
+    )
+    wrong = wrong_beside(replace(evidence, finals=finals), workspace, tmp_path / "b.zip")
+    assert "runs beside the budget are what they say" in wrong
+
+
 @pytest.mark.parametrize("path", ["/etc/passwd", "../outside.npz", "a/../../b.npz"])
 def test_evidence_that_points_outside_the_bundle_is_refused(tmp_path, path):
     bundle = bundle_of(SMALL, tmp_path, "bundle")
@@ -176,12 +231,14 @@ def test_clusters_of_another_seed_add_replicates(tmp_path):
     whole = merged(tmp_path, part(tmp_path, "a", seed=0), part(tmp_path, "b", seed=1))
     assert {study.replicate for study in whole.studies} == {0, 1, 2, 3}
     assert whole.comparison.budget.replicates == 4
+    assert {check.study for check in whole.checks} <= {study.study for study in whole.studies}
     (found,) = conclude(whole, tmp_path / "merged").cells[0].comparisons
     assert found.n_replicates == 4
 
 
 def test_a_merged_bundle_verifies(tmp_path):
-    whole = merged(tmp_path, part(tmp_path, "a", seed=0), part(tmp_path, "b", seed=1))
+    parts = (part(tmp_path, "a", seed=0, beside=True), part(tmp_path, "b", seed=1, beside=True))
+    whole = merged(tmp_path, *parts)
     content = results(conclude(whole, tmp_path / "merged"))
     path = write_bundle(whole, tmp_path / "merged", tmp_path / "whole.zip", results=content)
     assert wrong_in(path) == {}

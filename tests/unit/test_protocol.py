@@ -76,12 +76,17 @@ def test_the_common_target_is_reached_by_both_arms(arms):
         assert any(reached is not None for reached in converge(arm, target).common_target)
 
 
-def test_the_waterfall_starts_at_the_best_test_epoch_and_ends_tuned(arms):
+@pytest.mark.parametrize(
+    ("beside", "own_rate"), [(False, []), (True, ["own learning rate"])], ids=["plain", "rates"]
+)
+def test_the_waterfall_starts_at_the_best_test_epoch_and_ends_tuned(tmp_path, beside, own_rate):
+    (arms,) = sort_into_arms(invent(World(replicates=2, beside=beside), tmp_path)).values()
     steps = waterfall(arms["scratch"], arms["fine_tune"])
     assert [step.name for step in steps] == [
         "published recipe, best test epoch",
         "last epoch instead",
         "epoch chosen on validation",
+        *own_rate,
         "all tuned",
     ]
     assert sum(step.change for step in steps[1:]) == pytest.approx(
@@ -217,6 +222,45 @@ def test_a_reused_result_is_not_a_second_opening(evidence, workspace):
     gate = gates_of(changed, workspace)["the sealed test was scored once per winner"]
     assert gate.state == "passed"
     assert "1 more returned the stored result" in gate.finding
+
+
+def shuffled(value, **details):
+    return (SanityCheck(name="shuffled_labels", study="s", values=(value,), details=details),)
+
+
+@pytest.mark.parametrize(
+    ("value", "details", "state"),
+    [
+        (0.60, {"standard_error": 0.05}, "passed"),  # few validation records
+        (0.60, {"standard_error": 0.01}, "failed"),
+        (0.40, {"standard_error": 0.01}, "failed"),
+        (0.53, {}, "passed"),
+    ],
+)
+def test_shuffled_labels_are_judged_by_the_sampling_error_of_the_validation_records(
+    evidence, workspace, value, details, state
+):
+    changed = replace(evidence, checks=shuffled(value, **details))
+    assert gates_of(changed, workspace)["shuffled labels give 0.5"].state == state
+
+
+@pytest.mark.parametrize(
+    ("devices", "hosts", "again", "state"),
+    [
+        (["cpu", "cpu"], ["a", "a"], 0.80001, "failed"),
+        (["cpu", "cpu"], ["a", "b"], 0.80001, "passed"),
+        (["cuda", "cuda"], ["a", "a"], 0.80001, "passed"),
+        (["cuda", "cuda"], ["a", "a"], 0.82, "failed"),
+        (["cpu", "cpu"], ["a", "a"], float("nan"), "failed"),
+    ],
+)
+def test_a_repeated_trial_must_be_equal_on_one_hosts_cpu_and_near_elsewhere(
+    evidence, workspace, devices, hosts, again, state
+):
+    details = {"devices": devices, "hosts": hosts}
+    check = SanityCheck(name="rerun", study="s", values=(0.8, again), details=details)
+    gates = gates_of(replace(evidence, checks=(check,)), workspace)
+    assert gates["a repeated trial gives the same score"].state == state
 
 
 def test_checks_that_were_not_run_say_so(evidence, workspace):

@@ -1,7 +1,7 @@
 import pytest
 
 from ecgopt.analysis.evidence import TrialEvidence
-from ecgopt.analysis.winner import choose_winner
+from ecgopt.analysis.winner import choose_learning_rate, choose_winner
 from ecgopt.errors import UserError
 
 
@@ -25,6 +25,18 @@ def test_a_trial_that_is_not_complete_cannot_win(state):
 @pytest.mark.parametrize("recipe", ["audit", "extra"])
 def test_a_trial_from_outside_the_budget_cannot_win(recipe):
     assert choose_winner([trial(0, 0.7), trial(1, 0.9, recipe=recipe)]).number == 0
+
+
+def test_the_own_learning_rate_is_that_of_the_best_run_of_the_published_recipe():
+    published, tuned = trial(0, 0.7, recipe="published"), trial(1, 0.95)
+    rates = [trial(1, 0.8, recipe="extra"), trial(2, 0.75, recipe="extra")]
+    assert choose_learning_rate([published, tuned, *rates]) == rates[0]
+    assert choose_learning_rate([published, tuned]) == published
+
+
+def test_no_rate_at_which_the_published_recipe_ends_is_an_error():
+    with pytest.raises(UserError, match=r"raise diagnostics\.learning_rates"):
+        choose_learning_rate([trial(0, None, recipe="published"), trial(1, 0.9)])
 
 
 def test_the_published_recipe_may_win():

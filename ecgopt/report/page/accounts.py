@@ -3,13 +3,14 @@
 import json
 from collections import Counter
 
+from ecgopt.analysis.arms import TrialCounts
 from ecgopt.analysis.conclude import ArmConclusion, Conclusions
 from ecgopt.analysis.evidence import Opening
 from ecgopt.report import words
 from ecgopt.report.figures.pruning import draw_agreement, draw_audit
 from ecgopt.report.page.html import PageTable, Section
 
-OUTCOMES = ("complete", "pruned", "diverged", "failed", "lost", "set_aside", "unfinished")
+OUTCOMES = tuple(TrialCounts.__dataclass_fields__)
 MOST_ROWS_SHOWN = 16
 NEW, STORED, BROKE_OFF = "new", "stored", "broke off"
 
@@ -54,7 +55,12 @@ def _trials(conclusions: Conclusions) -> Section:
         for regime, arm in cell.arms.items()
     ]
     counts = tuple(
-        (label, regime, *(str(getattr(arm.counts, name)) for name in OUTCOMES))
+        (
+            label,
+            regime,
+            *(str(getattr(arm.counts, name)) for name in OUTCOMES),
+            str(sum(study.workers_lost for study in arm.arm.studies)),
+        )
         for label, regime, arm in arms
     )
     ledger = tuple((label, regime, *_ledger(arm)) for label, regime, arm in arms)
@@ -69,14 +75,21 @@ def _trials(conclusions: Conclusions) -> Section:
         title="Trials, pruning and what they took",
         paragraphs=(
             "Pruned and diverged trials are paid from the budget; winners come from complete "
-            "trials only. Training seconds, epochs and samples: pre-training stands in full, "
-            "though many targets may share it.",
+            "trials only. A trial whose worker was lost goes on with another, at its last epoch. "
+            "Beside the budget stand audits, learning rates, sanity checks and final fits of "
+            "other recipes than the winner's. Pre-training stands in full, though many targets "
+            "may share it.",
         ),
         points=tuple(f"Set aside: {item}" for item in set_aside),
         tables=(
             PageTable(
                 title="How the budget's trials ended",
-                columns=("cell", "arm", *(name.replace("_", " ") for name in OUTCOMES)),
+                columns=(
+                    "cell",
+                    "arm",
+                    *(name.replace("_", " ") for name in OUTCOMES),
+                    "workers lost",
+                ),
                 rows=counts,
                 text_columns=frozenset({0, 1}),
                 is_folded=is_folded,
