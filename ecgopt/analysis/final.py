@@ -45,10 +45,11 @@ class FinalJob:
         claim, spec = lease.claim, self.arms.spec
         payload, key = claim.payload, study_key(claim.payload)
         role: FinalRole = payload["role"]
-        chosen = choose_configuration(spec, key, role, all_trials_of(self.database, spec, key))
+        trials = lease.retrying(lambda: all_trials_of(self.database, spec, key))
+        chosen = choose_configuration(spec, key, role, trials)
         winner = winner_hash(study=key.path, role=role, seed=payload["seed"], **asdict(chosen))
         sealed = SealedTest(self.database, self.arms.data)
-        if (stored := sealed.reuse(claim, winner)) is not None:
+        if (stored := lease.retrying(lambda: sealed.reuse(claim, winner))) is not None:
             return ItemEnd(cause="done", result=stored)
         run, share = self.arms.build(
             key, chosen.recipe, seed=int(payload["seed"]), evaluate_after=None

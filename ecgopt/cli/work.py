@@ -63,6 +63,7 @@ def work(
         settings=WorkerSettings(
             comparison=opened.spec.name,
             lease_seconds=opened.spec.workers.lease_seconds,
+            stall_seconds=opened.spec.workers.stall_seconds,
             max_losses=opened.spec.workers.max_losses,
             device=str(chosen),
         ),

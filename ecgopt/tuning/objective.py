@@ -1,10 +1,8 @@
 """Driving one trial: epochs in, ladder reports out, and why it ended."""
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from typing import Literal
-
-from optuna.trial import Trial
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Literal, Protocol
 
 from ecgopt.errors import TrialDiverged
 from ecgopt.training.run import EpochResult
@@ -31,12 +29,28 @@ class TrialRules:
     seconds_limit: float | None
     seconds_spent: Callable[[], float]
     """Training seconds of the whole trial, those of earlier owners included."""
-    before_report: Callable[[], None] = field(default=lambda: None)
-    """Checks the fence; raises `LeaseLost` when the trial belongs to another worker."""
+
+
+class Reports(Protocol):
+    """A trial's reports in the database; every call waits out a database that is away."""
+
+    @property
+    def values(self) -> Mapping[int, float]:
+        """What was reported so far, by ladder step, by all owners."""
+
+    def report(self, step: int, value: float) -> None:
+        """Report a score.
+
+        Raises:
+            LeaseLost: the trial belongs to another worker; nothing was written.
+        """
+
+    def should_prune(self) -> bool:
+        """Ask the study's pruner about the reports so far."""
 
 
 def run_trial(
-    trial: Trial, epochs: Iterator[EpochResult], n_epochs: int, rules: TrialRules
+    reports: Reports, epochs: Iterator[EpochResult], n_epochs: int, rules: TrialRules
 ) -> TrialEnd:
     """Train through `epochs`, report at each ladder step, and return how the trial ended.
 
@@ -44,21 +58,20 @@ def run_trial(
     pruned, so that the sampler learns from it.
     """
     steps = ladder(n_epochs)
-    reported = dict(trial.storage.get_trial(trial._trial_id).intermediate_values)
+    reported = dict(reports.values)
     is_complete = LADDER_STEPS in reported
-    if reported and not is_complete and rules.may_prune and trial.should_prune():
+    if reported and not is_complete and rules.may_prune and reports.should_prune():
         return TrialEnd(cause="pruned", value=None, detail="on adoption")
     value = reported.get(max(reported)) if reported else None
     try:
         for result in epochs:
-            if (step := steps.get(result.epoch)) is None:
-                continue
-            value = result.validation_macro_auroc
-            assert value is not None, "every ladder epoch is evaluated"
-            if step not in reported:
-                rules.before_report()
-                trial.report(value, step)
-            if result.epoch < n_epochs and (end := _early_end(trial, step, rules)):
+            step = steps.get(result.epoch)
+            if step is not None:
+                value = result.validation_macro_auroc
+                assert value is not None, "every ladder epoch is evaluated"
+                if step not in reported:
+                    reports.report(step, value)
+            if result.epoch < n_epochs and (end := _early_end(reports, step, rules)):
                 return end
     except TrialDiverged as error:
         return TrialEnd(cause="diverged", value=None, detail=str(error))
@@ -66,8 +79,8 @@ def run_trial(
     return TrialEnd(cause="done", value=value)
 
 
-def _early_end(trial: Trial, step: int, rules: TrialRules) -> TrialEnd | None:
-    if rules.may_prune and trial.should_prune():
+def _early_end(reports: Reports, step: int | None, rules: TrialRules) -> TrialEnd | None:
+    if step is not None and rules.may_prune and reports.should_prune():
         return TrialEnd(cause="pruned", value=None, detail=f"at step {step} of {LADDER_STEPS}")
     if rules.seconds_limit is not None and rules.seconds_spent() > rules.seconds_limit:
         return TrialEnd(cause="timed_out", value=None, detail=f"over {rules.seconds_limit:g} s")

@@ -245,6 +245,8 @@ class WorkersSection(Section):
 
     lease_seconds: Annotated[float, Field(ge=1.0)] = 60.0
     """Silence after which a worker counts as lost and another takes over its item."""
+    stall_seconds: Annotated[float, Field(ge=1.0)] = 1800.0
+    """Time without a finished epoch after which a worker counts as hung; longer than any epoch."""
     checkpoint_seconds: Annotated[float, Field(ge=0.0)] = 10.0
     """Least time between two checkpoints of a running trial."""
     max_losses: PositiveInt = 3

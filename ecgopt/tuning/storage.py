@@ -17,10 +17,10 @@ import optuna
 import psycopg
 import sqlalchemy
 from optuna.storages import RDBStorage
-from optuna.storages._cached_storage import _CachedStorage
 from sqlalchemy import Connection, Engine, event
 from sqlalchemy.engine import URL
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import InterfaceError, InternalError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from ecgopt.errors import StorageError
 from ecgopt.tuning.address import (
@@ -33,6 +33,7 @@ from ecgopt.tuning.address import (
 )
 from ecgopt.tuning.patience import STATEMENT_SECONDS, PatientConnection
 from ecgopt.tuning.schema import create_optuna_tables
+from ecgopt.tuning.slot_storage import SlotStorage
 
 logger = logging.getLogger(__name__)
 
@@ -76,7 +77,13 @@ _CLOCK_SQL: dict[Family, str] = {
 }
 """Seconds since 1970 on the database's clock, the only clock that leases are measured by."""
 
-TRANSIENT_ERRORS = (DBAPIError, optuna.exceptions.StorageInternalError)
+TRANSIENT_ERRORS = (
+    OperationalError,
+    InterfaceError,
+    InternalError,
+    PoolTimeout,
+    optuna.exceptions.StorageInternalError,
+)
 """What a restarted, paused or briefly unreachable database raises; the caller may try again."""
 
 
@@ -85,7 +92,7 @@ class Database:
     """One open database: the engine for our own tables and Optuna's storage over the same one."""
 
     engine: Engine
-    optuna: optuna.storages.BaseStorage
+    optuna: SlotStorage
 
     @property
     def dialect(self) -> Family:
@@ -129,7 +136,7 @@ def open_database(url: str, *, patience_seconds: float = 0.0) -> Database:
     while True:
         try:
             backend = _open(parsed)
-            return Database(engine=backend.engine, optuna=_CachedStorage(backend))
+            return Database(engine=backend.engine, optuna=SlotStorage(backend))
         except ImportError:
             raise StorageError(
                 f"the driver of {shown(parsed)} is not installed: pip install 'ecgopt[mysql]' for "

@@ -13,6 +13,7 @@ from ecgopt.regimes.space import SearchSpace, Value
 from ecgopt.seeds import seed_for
 from ecgopt.tuning.cells import StudyKey, study_name
 from ecgopt.tuning.pruning import build_pruner
+from ecgopt.tuning.slot_storage import BEGUN, SlotStorage
 from ecgopt.tuning.spec import StudySpec
 from ecgopt.tuning.storage import Database
 
@@ -24,6 +25,9 @@ RECIPE = "recipe"
 
 RUN = "run"
 """User attribute: how the trial ended and what it cost, as one JSON object."""
+
+LOSSES = "losses"
+"""User attribute: how many workers the trial lost, and how it lost the last one."""
 
 COORDINATES = "coordinates"
 """User attribute of a study: its place in the comparison."""
@@ -91,25 +95,48 @@ def start_or_adopt(
     """Return the slot's trial, RUNNING, with its parameters; a dead worker's trial is adopted.
 
     The whole proposal is stored in one write before any parameter is, so an adopted trial keeps
-    the proposal of its first owner even when that owner died half-way through.
+    the proposal of its first owner even when that owner died half-way through. Repeatable.
     """
-    # Also fills Optuna's cache: without it, a new parameter of an adopted trial is a KeyError.
-    waiting = study.get_trials(deepcopy=False)
-    frozen = next(trial for trial in waiting if trial.number == number)
     storage = study._storage
-    if not frozen.state.is_finished():
-        storage.set_trial_state_values(frozen._trial_id, state=TrialState.RUNNING)
-        if FIXED_PARAMETERS not in frozen.system_attrs:
-            proposal = _propose(study, frozen, space)
-            storage.set_trial_system_attr(frozen._trial_id, FIXED_PARAMETERS, proposal)
-    trial = Trial(study, frozen._trial_id)
+    assert isinstance(storage, SlotStorage)
+    trial_id = storage.get_trial_id_from_study_id_trial_number(study._study_id, number)
+    frozen = storage.get_trial(trial_id)
     if frozen.state.is_finished():
-        return trial, dict(frozen.params)
+        return Trial(study, trial_id), dict(frozen.params)
+    # Without it, a new parameter of an adopted trial is a KeyError in Optuna's cache.
+    storage.remember(study._study_id, frozen)
+    storage.set_trial_state_values(trial_id, state=TrialState.RUNNING)
+    if FIXED_PARAMETERS not in frozen.system_attrs:
+        proposal = _propose(study, frozen, space)
+        storage.set_trial_system_attr(trial_id, FIXED_PARAMETERS, proposal)
+    trial = Trial(study, trial_id)
     return trial, space.suggest(trial)
+
+
+def add_report(connection: Connection, trial: Trial, step: int, value: float) -> None:
+    """Insert a report of the trial in the caller's transaction.
+
+    One statement, in the transaction that checks the fence: a former owner of the trial cannot
+    report any more. Optuna's own call cannot be made part of a transaction.
+    """
+    row = optuna_tables.TrialIntermediateValueModel
+    stored, kind = row.intermediate_value_to_stored_repr(value)
+    connection.execute(
+        sqlalchemy.insert(row.__table__).values(
+            trial_id=trial._trial_id,
+            step=step,
+            intermediate_value=stored,
+            intermediate_value_type=kind,
+        )
+    )
 
 
 def _propose(study: optuna.Study, frozen: FrozenTrial, space: SearchSpace) -> dict[str, Value]:
     sampler = study.sampler
+    # The sampler looks at the history several times: read it once, and no waiting trial.
+    study._thread_local.cached_all_trials = study._storage.get_all_trials(
+        study._study_id, deepcopy=False, states=BEGUN
+    )
     sampler.before_trial(study, frozen)
     relative_space = sampler.infer_relative_search_space(study, frozen)
     proposal = dict(sampler.sample_relative(study, frozen, relative_space))

@@ -5,7 +5,7 @@ finishing name the fence they were given and change nothing when it has grown si
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -49,6 +49,8 @@ class Claim:
     owner: str
     losses: int
     """Workers this item has lost since it last made progress."""
+    total_losses: int = 0
+    """Workers this item has ever lost."""
     last_detail: str = ""
     """What ended the last attempt, where it could still be said."""
 
@@ -83,6 +85,9 @@ def claim(database: Database, comparison: str, owner: str, *, lease_seconds: flo
         if candidate is None:
             return None
         was_lost = candidate.state == "held"
+        detail = candidate.detail or ""
+        if was_lost:
+            detail = f"worker {candidate.owner} was not heard of until its lease ended"
         taken = connection.execute(
             update(work_item)
             # The free-condition stands here again: a blocked UPDATE re-checks only its own WHERE.
@@ -95,6 +100,7 @@ def claim(database: Database, comparison: str, owner: str, *, lease_seconds: flo
                 claimed_at=database.now,
                 losses=candidate.losses + was_lost,
                 total_losses=candidate.total_losses + was_lost,
+                detail=detail or None,
             )
         )
     if taken.rowcount != 1:
@@ -108,24 +114,37 @@ def claim(database: Database, comparison: str, owner: str, *, lease_seconds: flo
         payload=json.loads(candidate.payload),
         owner=owner,
         losses=candidate.losses + was_lost,
-        last_detail=candidate.detail or "",
+        total_losses=candidate.total_losses + was_lost,
+        last_detail=detail,
     )
 
 
-def renew(database: Database, held: Claim, *, lease_seconds: float, progress: int) -> None:
+def renew(
+    database: Database,
+    held: Claim,
+    *,
+    lease_seconds: float,
+    progress: int,
+    also: Callable[[Connection], None] | None = None,
+) -> None:
     """Extend the lease and note the epochs done; progress forgives earlier losses.
+
+    What `also` writes stands in the same transaction, so a void owner writes none of it.
 
     Raises:
         LeaseLost: another worker owns the item now.
     """
-    _change(
-        database,
-        held,
-        lease_until=database.now + lease_seconds,
-        # `losses` comes before `progress`: MySQL evaluates assignments from left to right.
-        losses=case((work_item.c.progress < progress, 0), else_=work_item.c.losses),
-        progress=case((work_item.c.progress < progress, progress), else_=work_item.c.progress),
-    )
+    with database.transaction() as connection:
+        _change(
+            connection,
+            held,
+            lease_until=database.now + lease_seconds,
+            # `losses` comes before `progress`: MySQL evaluates assignments from left to right.
+            losses=case((work_item.c.progress < progress, 0), else_=work_item.c.losses),
+            progress=case((work_item.c.progress < progress, progress), else_=work_item.c.progress),
+        )
+        if also is not None:
+            also(connection)
 
 
 def release(database: Database, held: Claim, *, lost: bool = False, detail: str = "") -> None:
@@ -134,20 +153,23 @@ def release(database: Database, held: Claim, *, lost: bool = False, detail: str 
     Raises:
         LeaseLost: another worker owns the item now.
     """
-    _change(
-        database,
-        held,
-        state="free",
-        owner=None,
-        lease_until=None,
-        losses=work_item.c.losses + int(lost),
-        total_losses=work_item.c.total_losses + int(lost),
-        detail=detail or None,
-    )
+    with database.transaction() as connection:
+        _change(
+            connection,
+            held,
+            state="free",
+            owner=None,
+            lease_until=None,
+            losses=work_item.c.losses + int(lost),
+            total_losses=work_item.c.total_losses + int(lost),
+            detail=detail or work_item.c.detail,
+        )
 
 
-def release_all_of(database: Database, owners: Sequence[str]) -> int:
+def release_all_of(database: Database, owners: Sequence[str], *, detail: str = "") -> int:
     """Free the items of workers that are known to be dead, count each as a loss; return how many.
+
+    `detail` says how they died.
 
     Only the parent that has reaped the process may call this: a live owner would be fenced off.
     """
@@ -164,6 +186,7 @@ def release_all_of(database: Database, owners: Sequence[str]) -> int:
                 fence=work_item.c.fence + 1,
                 losses=work_item.c.losses + 1,
                 total_losses=work_item.c.total_losses + 1,
+                detail=detail or None,
             )
         )
     return int(changed.rowcount)
@@ -182,7 +205,7 @@ def finish(
     Raises:
         LeaseLost: another worker owns the item now.
     """
-    state = "set_aside" if cause in ("lost", "error", "set_aside") else "done"
+    state = "set_aside" if cause in ("lost", "error", "set_aside", "out_of_memory") else "done"
     values = {
         "state": state,
         "lease_until": None,
@@ -192,7 +215,8 @@ def finish(
         "finished_at": database.now,
     }
     try:
-        _change(database, held, **values)
+        with database.transaction() as connection:
+            _change(connection, held, **values)
     except LeaseLost:
         # After a dropped connection the commit may have happened although its answer was lost.
         if not _finished_by(database, held):
@@ -225,17 +249,16 @@ def unfinished(database: Database, comparison: str) -> int:
         return int(connection.execute(query).scalar_one())
 
 
-def _change(database: Database, held: Claim, **values: Any) -> None:  # noqa: ANN401 - SQL values
-    with database.transaction() as connection:
-        changed = connection.execute(
-            update(work_item)
-            .where(
-                work_item.c.id == held.item_id,
-                work_item.c.fence == held.fence,
-                work_item.c.state == "held",
-            )
-            .values(**values)
+def _change(connection: Connection, held: Claim, **values: Any) -> None:  # noqa: ANN401 - SQL
+    changed = connection.execute(
+        update(work_item)
+        .where(
+            work_item.c.id == held.item_id,
+            work_item.c.fence == held.fence,
+            work_item.c.state == "held",
         )
+        .values(**values)
+    )
     if changed.rowcount != 1:
         raise LeaseLost(f"work item {held.key!r} is no longer held under fence {held.fence}")
 

@@ -18,9 +18,10 @@ from ecgopt.tuning.objective import TrialEnd, TrialRules, run_trial
 from ecgopt.tuning.pruning import ladder
 from ecgopt.tuning.spec import ModelSection, StudySpec
 from ecgopt.tuning.storage import Database
-from ecgopt.tuning.studies import RECIPE, RUN, open_study, start_or_adopt
+from ecgopt.tuning.studies import LOSSES, RECIPE, RUN, open_study, start_or_adopt
 from ecgopt.workers.items import Cause, Claim
 from ecgopt.workers.lease import Lease
+from ecgopt.workers.reports import FencedReports
 from ecgopt.workers.resume import ResumableEpochs
 from ecgopt.workers.worker import ItemEnd, StopRequested
 
@@ -65,11 +66,17 @@ class TrialJob:
         """Train, report, tell; the trial is closed in Optuna before the item is."""
         claim, spec = lease.claim, self.arms.spec
         key, slot = study_key(claim.payload), int(claim.payload["slot"])
-        study = open_study(self.database, spec, key, slot)
-        trial, parameters = start_or_adopt(study, slot, spec.search_space(key.regime))
-        frozen = self.database.optuna.get_trial(trial._trial_id)
+        trial, parameters = lease.retrying(
+            lambda: start_or_adopt(
+                open_study(self.database, spec, key, slot), slot, spec.search_space(key.regime)
+            )
+        )
+        frozen = trial._cached_frozen_trial
         if frozen.state.is_finished():
             return _end_of(frozen.user_attrs[RUN])
+        if claim.total_losses:
+            losses = {"count": claim.total_losses, "last": claim.last_detail}
+            lease.retrying(lambda: trial.set_user_attr(LOSSES, losses))
         kind: RecipeKind = "published" if frozen.user_attrs[RECIPE] == "published" else "tuned"
         recipe = arm_recipe(spec, key, kind, parameters)
         run, share = self.arms.build(
@@ -87,9 +94,9 @@ class TrialJob:
             may_prune=kind == "tuned",
             seconds_limit=spec.budget.trial_seconds,
             seconds_spent=lambda: epochs.seconds,
-            before_report=lease.assert_held,
         )
-        end = run_trial(trial, guarded(epochs, lease, stop), recipe.n_epochs, rules)
+        reports = FencedReports(trial, lease)
+        end = run_trial(reports, guarded(epochs, lease, stop), recipe.n_epochs, rules)
         account = {
             "cause": end.cause,
             "detail": end.detail,
@@ -108,15 +115,15 @@ class TrialJob:
 
     def give_up(self, claim: Claim, cause: Cause, reason: str) -> None:
         """Close the slot's Optuna trial as failed, with the reason."""
-        study = open_study(
-            self.database, self.arms.spec, study_key(claim.payload), int(claim.payload["slot"])
-        )
-        for frozen in study.get_trials(deepcopy=False):
-            if frozen.number == claim.payload["slot"] and not frozen.state.is_finished():
-                storage = self.database.optuna
-                account = {"cause": cause, "detail": reason, "worker": claim.owner}
-                storage.set_trial_user_attr(frozen._trial_id, RUN, account)
-                storage.set_trial_state_values(frozen._trial_id, state=TrialState.FAIL)
+        slot = int(claim.payload["slot"])
+        study = open_study(self.database, self.arms.spec, study_key(claim.payload), slot)
+        storage = self.database.optuna
+        trial_id = storage.get_trial_id_from_study_id_trial_number(study._study_id, slot)
+        if storage.get_trial(trial_id).state.is_finished():
+            return
+        account = {"cause": cause, "detail": reason, "worker": claim.owner}
+        storage.set_trial_user_attr(trial_id, RUN, account)
+        storage.set_trial_state_values(trial_id, state=TrialState.FAIL)
 
 
 def _tell(database: Database, trial: Trial, end: TrialEnd, account: Mapping[str, Any]) -> None:

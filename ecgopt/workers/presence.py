@@ -2,6 +2,7 @@
 
 import os
 import socket
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import delete, insert, select, update
@@ -44,31 +45,33 @@ def enter(database: Database, owner: str, comparison: str, device: str) -> None:
         )
 
 
-def note(database: Database, owner: str, *, item: str, epoch: int) -> None:
-    """Note what the worker is doing now."""
+def note(database: Database, owner: str, *, item: str | None, epoch: int) -> bool:
+    """Note what the worker is doing now, and tell whether somebody asked it to stop."""
     with database.transaction() as connection:
         connection.execute(
             update(worker)
             .where(worker.c.owner == owner)
             .values(item=item, epoch=epoch, seen_at=database.now)
         )
+        query = select(worker.c.state).where(worker.c.owner == owner)
+        return connection.execute(query).scalar() == "stopping"
 
 
-def leave(database: Database, owner: str) -> None:
-    """Mark the worker as gone."""
+def leave(database: Database, owners: Sequence[str]) -> None:
+    """Mark the workers as gone."""
     with database.transaction() as connection:
         connection.execute(
             update(worker)
-            .where(worker.c.owner == owner)
+            .where(worker.c.owner.in_(list(owners)))
             .values(state="gone", item=None, seen_at=database.now)
         )
 
 
-def stop_is_requested(database: Database, owner: str) -> bool:
-    """Tell whether somebody asked this worker to stop."""
+def last_seen(database: Database, owners: Sequence[str]) -> dict[str, float]:
+    """Return when each worker was last heard of, in seconds on the database's clock."""
+    query = select(worker.c.owner, worker.c.seen_at).where(worker.c.owner.in_(list(owners)))
     with database.transaction() as connection:
-        query = select(worker.c.state).where(worker.c.owner == owner)
-        return connection.execute(query).scalar() == "stopping"
+        return {row.owner: float(row.seen_at) for row in connection.execute(query)}
 
 
 def request_stop(database: Database, comparison: str | None, host: str | None) -> int:

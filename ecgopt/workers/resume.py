@@ -86,7 +86,12 @@ class ResumableEpochs:
                 self.save()
 
     def save(self) -> None:
-        """Write a checkpoint now and remove all but the newest two."""
+        """Write a checkpoint now and remove all but the newest two.
+
+        Where it cannot be written (a full disk), training goes on from memory and the next
+        checkpoint is tried as usual: a lost epoch is cheaper than a lost trial.
+        """
+        self._saved_at = self._clock()
         tensors, metadata = self._run.state()
         account: dict[str, JsonValue] = {
             "curve": list(self.curve),
@@ -95,10 +100,13 @@ class ResumableEpochs:
             "n_samples": self.n_samples,
         }
         path = self._folder / f"epoch-{self.epochs_done:05d}.safetensors"
-        save_checkpoint(path, tensors, {"run": metadata, "account": account})
+        try:
+            save_checkpoint(path, tensors, {"run": metadata, "account": account})
+        except OSError as error:
+            logger.warning("checkpoint %s cannot be written: %s", path, error.strerror)
+            return
         for old in self._checkpoints()[_KEPT:]:
             old.unlink(missing_ok=True)
-        self._saved_at = self._clock()
 
     def discard(self) -> None:
         """Remove all checkpoints: the item has ended."""

@@ -8,8 +8,9 @@ import time
 import traceback
 import uuid
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol, TypeVar
 
 import torch
 
@@ -22,6 +23,8 @@ from ecgopt.workers.lease import Lease
 logger = logging.getLogger(__name__)
 
 _POLL_SECONDS = 0.5
+
+Result = TypeVar("Result")
 
 
 class StopRequested(Exception):
@@ -58,6 +61,8 @@ class WorkerSettings:
 
     comparison: str
     lease_seconds: float = 60.0
+    stall_seconds: float = float("inf")
+    """Without progress for so long, an item is left to others: this worker hangs."""
     max_losses: int = 3
     poll_seconds: float = _POLL_SECONDS
     device: str = "cpu"
@@ -81,101 +86,116 @@ class Worker:
     def work(self) -> int:
         """Work until nothing is left or a stop is requested; return the number of items closed."""
         closed = 0
-        presence.enter(self.database, self.owner, self.settings.comparison, self.settings.device)
+        settings = self.settings
+        self._patiently(
+            lambda: presence.enter(self.database, self.owner, settings.comparison, settings.device)
+        )
         try:
             while not self._stopping():
-                try:
-                    step = self._step()
-                except TRANSIENT_ERRORS as error:
-                    logger.warning("database: %s, trying again", type(error).__name__)
-                    step = None
-                if step is None:
-                    self.stop_event.wait(self.settings.poll_seconds)
-                elif step is _FINISHED:
-                    break
-                else:
-                    closed += 1
+                match self._patiently(self._claim):
+                    case Claim() as claim:
+                        closed += self._do(claim)
+                    case "finished":
+                        break
+                    case _:
+                        self.stop_event.wait(settings.poll_seconds)
         finally:
-            presence.leave(self.database, self.owner)
+            with suppress(*TRANSIENT_ERRORS):  # a row of a worker that has left is only untidy
+                presence.leave(self.database, [self.owner])
         return closed
 
     def _stopping(self) -> bool:
         return self.stop_event.is_set()
 
-    def _step(self) -> object | None:
-        claim = items.claim(
-            self.database,
-            self.settings.comparison,
-            self.owner,
-            lease_seconds=self.settings.lease_seconds,
-        )
-        if claim is not None:
-            self._do(claim)
-            return claim
-        if items.unfinished(self.database, self.settings.comparison) == 0:
-            return _FINISHED
-        if presence.stop_is_requested(self.database, self.owner):
-            self.stop_event.set()
+    def _patiently(self, operation: Callable[[], Result]) -> Result | None:
+        """Do what is bound to no lease, until the database answers or a stop is requested."""
+        while not self._stopping():
+            try:
+                return operation()
+            except TRANSIENT_ERRORS as error:
+                logger.warning("database: %s, trying again", type(error).__name__)
+                self.stop_event.wait(self.settings.poll_seconds)
         return None
 
-    def _do(self, claim: Claim) -> None:
+    def _claim(self) -> Claim | Literal["finished"] | None:
+        settings = self.settings
+        claim = items.claim(
+            self.database, settings.comparison, self.owner, lease_seconds=settings.lease_seconds
+        )
+        if claim is None and items.unfinished(self.database, settings.comparison) == 0:
+            return "finished"
+        self._say(claim.key if claim is not None else None, 0)
+        return claim
+
+    def _do(self, claim: Claim) -> bool:
+        """Do the item under its lease; return whether it was closed."""
         logger.info("%s: begin", claim.key)
         started = time.monotonic()
         lease = Lease(
             self.database,
             claim,
             lease_seconds=self.settings.lease_seconds,
-            on_renewal=self._note_renewal,
+            stall_seconds=self.settings.stall_seconds,
+            on_renewal=lambda held, progress: self._say(held.key, progress),
         )
         try:
             with lease:
-                self._close(lease, self._outcome(lease))
+                return self._end(lease, started)
         except LeaseLost as lost:
             logger.warning("%s: given up: %s", claim.key, lost)
+            return False
+
+    def _end(self, lease: Lease, started: float) -> bool:
+        claim = lease.claim
+        try:
+            end = self._outcome(lease)
         except StopRequested:
-            items.release(self.database, claim)
+            lease.retrying(lambda: items.release(self.database, claim))
             logger.info("%s: released for another worker", claim.key)
-        else:
-            logger.info("%s: ended after %.1f s", claim.key, time.monotonic() - started)
+            return False
+        except TRANSIENT_ERRORS as error:
+            # No fault of the item's: whoever takes it next goes on from its last checkpoint.
+            logger.warning("%s: database: %s, given back", claim.key, type(error).__name__)
+            lease.retrying(lambda: items.release(self.database, claim))
+            return False
+        if isinstance(end, str):
+            lease.retrying(lambda: items.release(self.database, claim, lost=True, detail=end))
+            return False
+        lease.retrying(
+            lambda: items.finish(
+                self.database, claim, cause=end.cause, result=end.result, detail=end.detail
+            )
+        )
+        logger.info("%s: %s after %.1f s", claim.key, end.cause, time.monotonic() - started)
+        return True
 
     def _outcome(self, lease: Lease) -> ItemEnd | str:
         """Return how the item ended, or the text of an error that may not recur elsewhere."""
         claim = lease.claim
         handler = self.handlers[claim.kind]
         if claim.losses >= self.settings.max_losses:
-            reason = f"lost {claim.losses} workers without progress; {claim.last_detail}".rstrip(
-                "; "
-            )
-            lease.retrying(lambda: handler.give_up(claim, "set_aside", reason))
-            return ItemEnd(cause="set_aside", result={}, detail=reason)
+            reason = f"lost {claim.losses} workers without progress; {claim.last_detail}"
+            return self._set_aside(lease, "set_aside", reason.rstrip("; "))
         try:
             return handler.run(lease, self._stopping)
-        except (LeaseLost, StopRequested):
+        except (LeaseLost, StopRequested, *TRANSIENT_ERRORS):
             raise
-        except torch.OutOfMemoryError as error:
+        except (torch.OutOfMemoryError, MemoryError) as error:
             torch.cuda.empty_cache()
-            reason = str(error)[:500]
-            lease.retrying(lambda: handler.give_up(claim, "out_of_memory", reason))
-            return ItemEnd(cause="out_of_memory", result={}, detail=reason)
+            reason = f"out of memory: {str(error)[:500]}"
+            # The memory may have been another trial's on the same device: others may try first.
+            if claim.losses + 1 < self.settings.max_losses:
+                return reason
+            return self._set_aside(lease, "out_of_memory", reason)
         except Exception:
             logger.exception("%s: failed", claim.key)
             return traceback.format_exc(limit=-6)[-4000:]
 
-    def _close(self, lease: Lease, end: ItemEnd | str) -> None:
-        claim = lease.claim
-        if isinstance(end, str):
-            lease.retrying(lambda: items.release(self.database, claim, lost=True, detail=end))
-            return
-        lease.retrying(
-            lambda: items.finish(
-                self.database, claim, cause=end.cause, result=end.result, detail=end.detail
-            )
-        )
+    def _set_aside(self, lease: Lease, cause: Cause, reason: str) -> ItemEnd:
+        handler = self.handlers[lease.claim.kind]
+        lease.retrying(lambda: handler.give_up(lease.claim, cause, reason))
+        return ItemEnd(cause=cause, result={}, detail=reason)
 
-    def _note_renewal(self, claim: Claim, progress: int) -> None:
-        presence.note(self.database, self.owner, item=claim.key, epoch=progress)
-        if presence.stop_is_requested(self.database, self.owner):
+    def _say(self, item: str | None, epoch: int) -> None:
+        if presence.note(self.database, self.owner, item=item, epoch=epoch):
             self.stop_event.set()
-
-
-_FINISHED = object()

@@ -32,6 +32,21 @@ class ScriptedRun:
         self.n_done = metadata["n_done"]
 
 
+class PlainReports:
+    """Reports of a trial that no other worker can take."""
+
+    def __init__(self, trial):
+        self.trial = trial
+        self.should_prune = trial.should_prune
+
+    @property
+    def values(self):
+        return self.trial.storage.get_trial(self.trial._trial_id).intermediate_values
+
+    def report(self, step, value):
+        self.trial.report(value, step)
+
+
 def epoch(number, score):
     auroc = MacroAuroc(value=score, per_label=[score], left_out=())
     return EpochResult(
@@ -63,12 +78,14 @@ SCORES = [0.5 + 0.01 * n for n in range(1, 11)]
 
 def test_the_value_is_that_of_the_last_epoch():
     trial = trial_beside()
-    end = run_trial(trial, iter(epoch(n, s) for n, s in enumerate(SCORES, 1)), 10, RULES)
+    end = run_trial(
+        PlainReports(trial), iter(epoch(n, s) for n, s in enumerate(SCORES, 1)), 10, RULES
+    )
     assert (end.cause, end.value) == ("done", SCORES[-1])
 
 
 def test_a_trial_below_the_others_is_pruned():
-    end = run_trial(trial_beside(GOOD), ScriptedRun(SCORES).epochs(), 10, RULES)
+    end = run_trial(PlainReports(trial_beside(GOOD)), ScriptedRun(SCORES).epochs(), 10, RULES)
     assert (end.cause, end.value) == ("pruned", None)
 
 
@@ -77,7 +94,7 @@ def test_a_diverged_trial_says_so():
         yield epoch(1, 0.5)
         raise TrialDiverged("loss is nan")
 
-    end = run_trial(trial_beside(), diverging(), 10, RULES)
+    end = run_trial(PlainReports(trial_beside()), diverging(), 10, RULES)
     assert (end.cause, end.detail) == ("diverged", "loss is nan")
 
 
@@ -85,7 +102,7 @@ def test_a_trial_whose_owner_died_after_the_last_report_is_complete_and_not_prun
     trial = trial_beside(GOOD)
     for step, score in enumerate(SCORES, 1):
         trial.report(score, step)
-    end = run_trial(trial, iter(()), 10, RULES)
+    end = run_trial(PlainReports(trial), iter(()), 10, RULES)
     assert (end.cause, end.value) == ("done", SCORES[-1])
 
 
@@ -101,7 +118,7 @@ def test_a_worker_that_dies_before_it_reports_an_epoch_leaves_it_to_the_next_own
         trial.report(score, step)
     next(first)
     adopted = ResumableEpochs(ScriptedRun(SCORES), tmp_path, checkpoint_seconds=0.0)
-    end = run_trial(trial, iter(adopted), 10, RULES)
+    end = run_trial(PlainReports(trial), iter(adopted), 10, RULES)
     assert (end.cause, end.value) == ("done", SCORES[-1])
     stored = trial.storage.get_trial(trial._trial_id).intermediate_values
     assert stored == dict(enumerate(SCORES, 1))
