@@ -6,7 +6,7 @@ PYTEST_WORKERS ?= 2
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: demo test check format
+.PHONY: demo test check docs docs-test format
 
 demo: $(STAMP)  ## one comparison on synthetic records, from WFDB files to a verdict
 	$(BIN)/ecgopt run studies/demo.toml --workers $(WORKERS)
@@ -19,6 +19,12 @@ check: $(STAMP)  ## style, types and the direction of imports
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy --strict
 	$(BIN)/lint-imports
+
+docs: $(STAMP)  ## the documentation as a site in site/, warnings as errors
+	$(BIN)/python -m sphinx -W --keep-going -q -d build/doctrees docs site
+
+docs-test:  ## every command of README and tutorial, in order, in a fresh clone
+	$(PYTHON) tests/newcomer.py
 
 format: $(STAMP)  ## rewrite the code in the project's style
 	$(BIN)/ruff check --fix .

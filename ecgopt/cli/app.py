@@ -76,7 +76,7 @@ def _run(arguments: list[str]) -> int:
     from ecgopt.errors import UserError
 
     try:
-        _build_app()(arguments)
+        build_app()(arguments)
     except UserError as error:
         sys.stderr.write(f"error: {error}\n")
         return _EXIT_USER_ERROR
@@ -90,7 +90,8 @@ def _run(arguments: list[str]) -> int:
     return 0
 
 
-def _build_app() -> "App":
+def build_app() -> "App":
+    """Return the application with all commands, none of them imported yet."""
     import cyclopts
 
     app = cyclopts.App(

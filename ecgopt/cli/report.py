@@ -67,6 +67,8 @@ def report(
 def answer(source: Path, *, storage: str | None = None, workspace: Path | None = None) -> None:
     """Print the verdict in three lines.
 
+    Example: `ecgopt answer studies/demo.toml`
+
     Args:
         source: Study file, or bundle.
         storage: Database URL; by default $ECGOPT_STORAGE or the embedded database.
@@ -82,6 +84,8 @@ def export(
     source: Path, bundle: Path, *, storage: str | None = None, workspace: Path | None = None
 ) -> None:
     """Write everything a report rests on into one bundle, which needs no database.
+
+    Example: `ecgopt export studies/demo.toml demo.zip`
 
     Args:
         source: Study file.
@@ -102,6 +106,8 @@ def verify(bundle: Path) -> None:
     """Re-derive every number of a bundle from raw trials and predictions.
 
     Ends with an error where any number differs.
+
+    Example: `ecgopt verify demo.zip`
 
     Args:
         bundle: Written by `ecgopt export` or `ecgopt merge`.
@@ -131,6 +137,8 @@ def merge(target: Path, *bundles: Path) -> None:
 
     They may hold different cells, or the same cells under another seed, whose replicates are then
     numbered on.
+
+    Example: `ecgopt merge whole.zip part_1.zip part_2.zip`
 
     Args:
         target: The joint bundle: a name that ends in .zip, or a folder that does not exist yet.
@@ -166,6 +174,8 @@ def plan(
     workspace: Path | None = None,
 ) -> None:
     """Say what a comparison will take and what it can decide, before compute is spent.
+
+    Example: `ecgopt plan studies/ptbxl_small.toml --pilot studies/demo.toml`
 
     Args:
         study: Study file.

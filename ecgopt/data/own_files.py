@@ -38,16 +38,22 @@ class Columns(_Section):
     record: str
     """Path of the record below the folder of records, without `.hea`."""
     patient: str | None = None
+    """Whoever has it equal is never on both sides of a split; without it, records are patients."""
     age: str | None = None
+    """Years."""
     sex: str | None = None
+    """`female` or `male`, or the first letter; anything else counts as not stated."""
     fold: str | None = None
+    """Whole number, for `test_folds` of a study file."""
 
 
 class Statements(_Section):
     """Where a record's findings stand: in one column of codes, or in one column per finding."""
 
     column: str | None = None
+    """The one column that holds all codes of a record."""
     separator: Annotated[str, Field(min_length=1)] = ";"
+    """What stands between two codes in it."""
     flags: tuple[str, ...] = ()
     """Columns that hold 1, true or yes where the record has the finding of that name."""
 
@@ -62,6 +68,7 @@ class OwnFile(_Section):
     """The description of a data set of one's own."""
 
     name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,31}$")]
+    """Names the prepared set and its patients."""
     records: str
     """Folder of the WFDB records, relative to the description."""
     table: str

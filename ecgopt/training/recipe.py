@@ -15,6 +15,7 @@ class Recipe:
     learning_rate: float
     """Peak rate of the backbone's last stage."""
     n_epochs: int
+    """Passes over the training records; the schedule ends with the last."""
     optimizer: Literal["adamw", "adam"] = "adamw"
     batch_size: int = 64
     weight_decay: float = 0.01
@@ -26,6 +27,7 @@ class Recipe:
     clip_norm: float | None = 1.0
     """Largest norm of the whole gradient; None lets it be."""
     n_frozen_stages: int = 0
+    """Leading stages of the network that keep their first weights; the head is never among them."""
     precision: Precision = "fp32"
     """Arithmetic of training passes; weights and evaluation are always fp32."""
     dropout: float = 0.0
