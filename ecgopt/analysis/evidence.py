@@ -213,6 +213,8 @@ class Comparison:
     """The reference arm first: `("scratch", "fine_tune")`, controls after them."""
     budget: Budget
     cells: tuple[CellKey, ...]
+    extensions: tuple[str, ...] = ()
+    """Each later raise of the budget in words: what it was, when, and what was known by then."""
     spec: Mapping[str, Any] = field(default_factory=dict)
     """The whole study file."""
     space: Mapping[str, Any] = field(default_factory=dict)

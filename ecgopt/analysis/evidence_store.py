@@ -2,7 +2,7 @@
 
 import datetime
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import optuna
@@ -26,6 +26,7 @@ from ecgopt.data.overlap import label_overlap
 from ecgopt.errors import UserError
 from ecgopt.tuning.cells import StudyKey, expand_cells, expand_studies, study_name
 from ecgopt.tuning.datasets import PreparedData
+from ecgopt.tuning.extensions import Extension, extended, extensions_of
 from ecgopt.tuning.spec import StudySpec
 from ecgopt.tuning.storage import Database, open_database
 from ecgopt.tuning.studies import RECIPE, RUN
@@ -57,12 +58,14 @@ def load_evidence(spec: StudySpec, workspace: Workspace, url: str) -> Evidence:
         raise UserError(
             f"study {spec.name!r} has not begun in {database.describe()}: run `ecgopt run` first"
         )
+    extensions = extensions_of(database, spec.name)
+    spec = extended(spec, extensions)
     data = PreparedData(spec=spec, workspace=workspace, folders=stored["prepared"])
     ended = _ended_items(database, spec.name)
     beside = trials_beside(database, spec)
     losses = _losses(database, spec.name)
     return Evidence(
-        comparison=_comparison(spec, stored, _data_facts(data)),
+        comparison=_comparison(spec, stored, _data_facts(data), extensions),
         studies=tuple(
             StudyEvidence(
                 study=key.path,
@@ -233,7 +236,10 @@ def _shared_labels(data: PreparedData, upstream: str, downstream: str) -> str:
 
 
 def _comparison(
-    spec: StudySpec, stored: Mapping[str, Any], data_facts: Mapping[str, str]
+    spec: StudySpec,
+    stored: Mapping[str, Any],
+    data_facts: Mapping[str, str],
+    extensions: Sequence[Extension],
 ) -> Comparison:
     spaces = {
         group: {name: section.model_dump() for name, section in ranges.items()}
@@ -259,6 +265,7 @@ def _comparison(
             )
             for cell in expand_cells(spec)
         ),
+        extensions=tuple(map(str, extensions)),
         spec=stored["content"],
         space={**spaces, "fingerprint": spec.space_fingerprint()},
         provenance={**stored["provenance"], **data_facts, "prepared": stored["prepared"]},

@@ -99,9 +99,10 @@ def _best_per_regime(progress: Progress) -> dict[str, float]:
 def _time_left(progress: Progress) -> str:
     if progress.is_finished:
         return "all done"
-    if progress.n_done == 0:
+    if progress.is_paused:
+        return "paused: nothing new begins until `ecgopt study resume`"
+    if (seconds := progress.seconds_left) is None:
         return ""
-    seconds = progress.seconds_running / progress.n_done * (progress.n_total - progress.n_done)
     return f"about {seconds / 60:.0f} min left" if seconds >= 90 else f"about {seconds:.0f} s left"
 
 

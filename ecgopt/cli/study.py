@@ -1,10 +1,18 @@
-"""`ecgopt study`: looking at study files before anything runs."""
+"""`ecgopt study`: looking at study files before anything runs, and steering what has begun."""
 
 from pathlib import Path
 
 from cyclopts import App
 
-app = App(name="study", help="Check study files.")
+app = App(name="study", help="Check study files, and steer studies that have begun.")
+_STEERING = {
+    "pause": "Let workers begin nothing new.",
+    "resume": "Let workers begin trials again.",
+    "extend": "Raise the number of trials, all arms alike.",
+    "delete": "Delete a study from the database.",
+}
+for _verb, _summary in _STEERING.items():
+    app.command(f"ecgopt.cli.steering:{_verb}", name=_verb, help=_summary)
 
 
 @app.command

@@ -103,6 +103,26 @@ sealed_result = Table(
 )
 
 
+pause = Table(
+    "ecgopt_pause",
+    metadata,
+    Column("comparison", String(80), primary_key=True),
+    Column("paused_at", _Seconds, nullable=False),
+)
+
+extension = Table(
+    "ecgopt_extension",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("comparison", String(80), nullable=False),
+    Column("trials_before", Integer, nullable=False),
+    Column("trials_after", Integer, nullable=False),
+    Column("openings", Integer, nullable=False, doc="openings of the sealed test until then"),
+    Column("extended_at", _Seconds, nullable=False),
+    UniqueConstraint("comparison", "trials_before"),
+)
+
+
 def create_tables(database: Database) -> None:
     """Create our tables where they are missing; safe when several processes do it at once."""
     create_missing_tables(database.engine, metadata)

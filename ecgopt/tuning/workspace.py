@@ -53,6 +53,11 @@ class Workspace:
         """Return the folder of the workers' log files."""
         return self.root / "logs" / comparison
 
+    def own_folders(self, comparison: str) -> tuple[Path, ...]:
+        """Return the folders that hold files of this comparison and of no other."""
+        kinds = ("pretrained", "running", "predictions", "logs")
+        return tuple(self.root / kind / comparison for kind in kinds)
+
 
 def default_workspace() -> Workspace:
     """Return the workspace named by ECGOPT_WORKSPACE, or `storage` in the current folder."""

@@ -10,11 +10,21 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import sqlalchemy
-from sqlalchemy import ColumnElement, Connection, and_, case, func, insert, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    and_,
+    case,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
 
 from ecgopt.errors import LeaseLost
 from ecgopt.tuning.storage import Database
-from ecgopt.tuning.tables import work_item
+from ecgopt.tuning.tables import pause, work_item
 
 Kind = Literal["pretrain", "trial", "final", "rate", "check", "audit"]
 """The last three are diagnostics, see `ecgopt.workers.diagnostics`."""
@@ -77,7 +87,9 @@ def claim(database: Database, comparison: str, owner: str, *, lease_seconds: flo
     with database.transaction() as connection:
         candidate = connection.execute(
             select(work_item)
-            .where(work_item.c.comparison == comparison, free, _needs_are_met())
+            .where(
+                work_item.c.comparison == comparison, free, _needs_are_met(), ~is_paused(comparison)
+            )
             .order_by(work_item.c.priority, work_item.c.id)
             .limit(1)
             .with_for_update(skip_locked=True)
@@ -279,6 +291,11 @@ def _free(database: Database) -> ColumnElement[bool]:
         work_item.c.state == "free",
         and_(work_item.c.state == "held", work_item.c.lease_until < database.now),
     )
+
+
+def is_paused(comparison: str) -> ColumnElement[bool]:
+    """Return SQL for whether claims of the comparison's items wait for `ecgopt study resume`."""
+    return sqlalchemy.exists().where(pause.c.comparison == comparison)
 
 
 def _needs_are_met() -> ColumnElement[bool]:

@@ -11,7 +11,7 @@ from ecgopt.tuning.cells import expand_studies, study_name
 from ecgopt.tuning.spec import StudySpec
 from ecgopt.tuning.storage import Database
 from ecgopt.tuning.tables import work_item
-from ecgopt.workers.items import Kind
+from ecgopt.workers.items import Kind, is_paused
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +23,13 @@ class StageProgress:
     done: int
     running: int
     set_aside: int
+    mean_seconds: float | None
+    """From the last claim to the end of an item that is done; None before the first."""
+
+    @property
+    def left(self) -> int:
+        """Items that need more work."""
+        return self.total - self.done - self.set_aside
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +56,8 @@ class Progress:
     total_losses: int
     seconds_running: float
     """Since the first claim, on the database's clock."""
+    is_paused: bool = False
+    """Whether workers claim nothing until somebody resumes the comparison."""
 
     @property
     def n_done(self) -> int:
@@ -61,6 +70,20 @@ class Progress:
         return sum(stage.total for stage in self.stages)
 
     @property
+    def seconds_left(self) -> float | None:
+        """At the pace of the items done so far, with as many workers as are at work now.
+
+        None while nothing is done or nobody works. A kind of which none is done counts as the
+        kinds that are: pauses and nights without workers do not enter.
+        """
+        known = [(s.mean_seconds, s.done) for s in self.stages if s.mean_seconds is not None]
+        running = sum(stage.running for stage in self.stages)
+        if not known or not running:
+            return None
+        usual = sum(mean * done for mean, done in known) / sum(done for _, done in known)
+        return sum(s.left * (s.mean_seconds or usual) for s in self.stages) / running
+
+    @property
     def is_finished(self) -> bool:
         """Whether nothing is left to do."""
         return self.n_done == self.n_total
@@ -69,11 +92,14 @@ class Progress:
 def read_progress(database: Database, spec: StudySpec) -> Progress:
     """Return the comparison's progress."""
     stages, losses, seconds = _stages(database, spec.name)
+    with database.transaction() as connection:
+        paused = bool(connection.execute(select(is_paused(spec.name))).scalar_one())
     return Progress(
         stages=stages,
         studies=_studies(database, spec),
         total_losses=losses,
         seconds_running=seconds,
+        is_paused=paused,
     )
 
 
@@ -85,6 +111,7 @@ def _stages(database: Database, comparison: str) -> tuple[tuple[StageProgress, .
             func.count().label("n"),
             func.sum(work_item.c.total_losses).label("losses"),
             func.min(work_item.c.claimed_at).label("begun"),
+            func.avg(work_item.c.finished_at - work_item.c.claimed_at).label("mean_seconds"),
             database.now.label("now"),
         )
         .where(work_item.c.comparison == comparison)
@@ -92,6 +119,7 @@ def _stages(database: Database, comparison: str) -> tuple[tuple[StageProgress, .
     )
     with database.transaction() as connection:
         rows = connection.execute(query).all()
+    means = {row.kind: row.mean_seconds for row in rows if row.state == "done"}
     counts: dict[str, Counter[str]] = {}
     for row in rows:
         counts.setdefault(row.kind, Counter())[row.state] = row.n
@@ -103,6 +131,7 @@ def _stages(database: Database, comparison: str) -> tuple[tuple[StageProgress, .
             done=counts[kind]["done"],
             running=counts[kind]["held"],
             set_aside=counts[kind]["set_aside"],
+            mean_seconds=means.get(kind),
         )
         for kind in get_args(Kind)
         if kind in counts

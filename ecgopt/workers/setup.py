@@ -18,6 +18,7 @@ from ecgopt.errors import StudyMismatch
 from ecgopt.seeds import seed_for
 from ecgopt.tuning.cells import StudyKey, expand_studies, pretraining_key
 from ecgopt.tuning.datasets import PreparedData, Progress, prepare_data
+from ecgopt.tuning.extensions import as_begun, extended, extensions_of
 from ecgopt.tuning.spec import StudySpec
 from ecgopt.tuning.storage import Database
 from ecgopt.tuning.studies import add_slots, create_studies
@@ -56,8 +57,10 @@ def open_comparison(
     """
     create_tables(database)
     stored = stored_comparison(database, spec.name)
+    extensions = extensions_of(database, spec.name)
     if stored is not None:
-        _check_unchanged(spec, stored["content"])
+        _check_unchanged(as_begun(spec, extensions), stored["content"])
+        spec = extended(spec, extensions)
     folders = prepare_data(spec, workspace, n_processes=n_processes, on_progress=on_progress)
     data = PreparedData(spec=spec, workspace=workspace, folders=folders)
     if stored is None:
@@ -79,18 +82,28 @@ def add_work(database: Database, spec: StudySpec) -> None:
     """Create the missing Optuna studies, slots and work items; safe to repeat and to race."""
     keys = list(expand_studies(spec))
     study_ids = create_studies(database, spec, keys)
-    fixed = {key.path: spec.published_values(key.regime) for key in keys}
     with database.transaction() as connection:
-        _lock(connection, spec.name)
-        added = add_missing(connection, spec.name, work_items(spec, keys))
-        new_slots: dict[str, list[int]] = {}
-        for item in added:
-            if item.kind == "trial":
-                path = item.group.removeprefix("trials/")
-                new_slots.setdefault(path, []).append(item.payload["slot"])
-        for path, slots in new_slots.items():
-            published = {0: fixed[path]} if 0 in slots else {}
-            add_slots(connection, study_ids[path], sorted(slots), published)
+        lock_comparison(connection, spec.name)
+        insert_work(connection, spec, keys, study_ids)
+
+
+def insert_work(
+    connection: Connection,
+    spec: StudySpec,
+    keys: Sequence[StudyKey],
+    study_ids: Mapping[str, int],
+) -> None:
+    """Insert the missing work items and slots; the caller holds the comparison's lock."""
+    added = add_missing(connection, spec.name, work_items(spec, keys))
+    new_slots: dict[str, list[int]] = {}
+    for item in added:
+        if item.kind == "trial":
+            path = item.group.removeprefix("trials/")
+            new_slots.setdefault(path, []).append(item.payload["slot"])
+    fixed = {key.path: spec.published_values(key.regime) for key in keys}
+    for path, slots in new_slots.items():
+        published = {0: fixed[path]} if 0 in slots else {}
+        add_slots(connection, study_ids[path], sorted(slots), published)
 
 
 def stored_comparison(database: Database, name: str) -> dict[str, Any] | None:
@@ -170,8 +183,9 @@ def _final_items(spec: StudySpec, key: StudyKey) -> Iterable[NewItem]:
             )
 
 
-def _lock(connection: Connection, name: str) -> None:
-    # Two set-ups of one comparison take turns here; under SQLite, BEGIN IMMEDIATE already did it.
+def lock_comparison(connection: Connection, name: str) -> None:
+    """Let changes to one comparison's work take turns, until the transaction ends."""
+    # Under SQLite, BEGIN IMMEDIATE already did it.
     connection.execute(
         update(comparison).where(comparison.c.name == name).values(name=comparison.c.name)
     )

@@ -206,6 +206,7 @@ def _provenance(conclusions: Conclusions) -> Section:
     comparison = conclusions.evidence.comparison
     facts = {
         **dict(comparison.provenance),
+        **{f"extension {n}": text for n, text in enumerate(comparison.extensions, 1)},
         "space fingerprint": comparison.space.get("fingerprint", words.MISSING),
         **{
             f"pre-training {found.key}": f"{found.n_epochs} epochs, validation macro AUROC "

@@ -34,6 +34,7 @@ def build_page(conclusions: Conclusions) -> Page:
             f"replicate{'s' * (budget.replicates != 1)}. Margin ±{comparison.margin:g} macro "
             f"AUROC, fixed beforehand; {comparison.confidence:.0%} intervals from runs and "
             "patients, verdicts corrected over cells by Holm."
+            + "".join(f" The budget was extended: {text}." for text in comparison.extensions)
         ),
         sections=[_without_cell(section) for section in sections] if is_single else sections,
         footer=f"ecgopt {comparison.provenance.get('ecgopt', '')}".strip(),
