@@ -9,7 +9,8 @@ The tree::
     │   ├── DataError        a record, a table or a folder of data breaks a rule
     │   │   └── RecordError  one record does, so it may be left out instead
     │   ├── CheckpointError  a checkpoint does not fit or is damaged
-    │   └── StorageError     the database cannot be used as asked
+    │   ├── StorageError     the database cannot be used as asked
+    │   └── LaunchError      workers cannot be placed where they were asked for
     ├── TrialDiverged        training left the finite numbers: the trial is pruned
     └── LeaseLost            another worker owns the work item now: write nothing more
 
@@ -56,6 +57,10 @@ class CheckpointError(UserError):
 
 class StorageError(UserError):
     """The database cannot be reached or used as asked."""
+
+
+class LaunchError(UserError):
+    """A cluster cannot place or start the workers as asked."""
 
 
 class TrialDiverged(EcgoptError):

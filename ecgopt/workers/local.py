@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 from ecgopt.errors import StorageError
 from ecgopt.tuning.address import STORAGE_VARIABLE
@@ -131,8 +132,15 @@ class LocalWorkers:
         return _Child(process=process, owner=owner, started_at=time.monotonic())
 
 
+class TendedWorkers(Protocol):
+    """Workers whose starter looks after them."""
+
+    def tend(self) -> bool:
+        """Return whether any is at work or may come to work."""
+
+
 def wait_until_done(
-    workers: LocalWorkers, is_finished: Callable[[], bool], *, poll_seconds: float = 0.5
+    workers: TendedWorkers, is_finished: Callable[[], bool], *, poll_seconds: float = 0.5
 ) -> None:
     """Tend the workers until everything is finished or none is left."""
     while not is_finished():

@@ -1,0 +1,75 @@
+"""Workers as jobs of a real Slurm of one node, started here."""
+
+import json
+from pathlib import Path
+
+import pytest
+from plain_optuna import assert_exact_budget
+from processes import ecgopt
+from slurm_cluster import SlurmCluster, missing
+from watching import wait_for, watched
+
+pytestmark = [pytest.mark.server, pytest.mark.chaos]
+
+TRIALS = 4
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    if reason := missing():
+        pytest.skip(reason)
+    with SlurmCluster() as started:
+        yield started
+
+
+def test_requeued_jobs_lose_nothing_and_the_study_ends_exact(
+    cluster, study_file, tmp_path, postgres, postgresql_url
+):
+    study = study_file(trials=TRIALS, epochs_high=40, published_epochs=40, lease=3)
+    workspace = tmp_path / "ws"
+    environment = {**cluster.environment, "ECGOPT_STORAGE": postgresql_url}
+    launched = ecgopt(
+        "launch", "slurm", study, "--workers", 2, "--workspace", workspace, "--time-minutes", 30,
+        **environment,
+    )  # fmt: skip
+    assert launched.returncode == 0, launched.stderr
+    job = launched.stdout.split()[1].rstrip(":")
+    both = [f"{job}_0", f"{job}_1"]
+
+    with watched(postgresql_url) as study_seen:
+        wait_for(lambda: len(study_seen.in_trials()) == 2, f"two at work; {cluster.logs()}")
+        # Pre-emption by Slurm, and the signal that Slurm sends before the time limit.
+        cluster.run("scontrol", "requeue", both[0])
+        cluster.run("scancel", "--signal=USR2", both[1])
+        wait_for(lambda: all(cluster.restarts(each) for each in both), "both jobs again")
+        assert not places_of(postgres.password, cluster, workspace)
+        wait_for(study_seen.is_finished, f"the end of the study; {cluster.logs()}")
+
+    assert_exact_budget(postgresql_url, TRIALS)
+    status = ecgopt("status", study, "--workspace", workspace, "--json", **environment)
+    assert json.loads(status.stdout)["total_losses"] == 0
+
+
+def places_of(secret, cluster, workspace):
+    """Return the files, Slurm's copies of scripts and processes' arguments that hold the secret."""
+    files = [path for path in workspace.rglob("*") if path.is_file()]
+    scripts = [path for path in cluster.folder.rglob("script") if path.is_file()]
+    assert scripts
+    arguments = Path("/proc").glob("[0-9]*/cmdline")
+    return [path for path in (*files, *scripts, *arguments) if secret in _read(path)]
+
+
+def _read(path):
+    try:
+        return path.read_bytes().decode(errors="replace")
+    except OSError:
+        return ""  # a process that has ended
+
+
+def test_sqlite_is_refused_when_slurm_has_other_machines(cluster, study_file, tmp_path):
+    launched = ecgopt(
+        "launch", "slurm", study_file(), "--workers", 2, "--workspace", tmp_path / "ws",
+        "--partition", "wide", **cluster.environment,
+    )  # fmt: skip
+    assert launched.returncode == 2
+    assert "one machine only, but workers may start on elsewhere" in launched.stderr

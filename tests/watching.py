@@ -1,0 +1,47 @@
+"""Watching a study's workers from outside, through its database."""
+
+import time
+from contextlib import contextmanager
+
+from ecgopt.tuning.storage import open_database
+from ecgopt.workers import items
+from ecgopt.workers.presence import workers_seen
+
+
+class Watched:
+    """One comparison in one open database."""
+
+    def __init__(self, database, comparison):
+        self._database = database
+        self._comparison = comparison
+
+    def in_trials(self):
+        """Return the workers that have finished an epoch of a trial they are at."""
+        return [
+            seen
+            for seen in workers_seen(self._database, self._comparison)
+            if seen.epoch and (seen.item or "").startswith("trial/")
+        ]
+
+    def is_finished(self):
+        return items.unfinished(self._database, self._comparison) == 0
+
+
+@contextmanager
+def watched(url, comparison="tiny"):
+    """Open the database of a comparison that has begun, and close it again."""
+    database = open_database(url)
+    try:
+        yield Watched(database, comparison)
+    finally:
+        database.engine.dispose()
+
+
+def wait_for(condition, what, seconds=150):
+    """Return the condition's first true value; fail after a time that only a hang needs."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if found := condition():
+            return found
+        time.sleep(0.1)
+    raise AssertionError(f"never came: {what}")
