@@ -84,7 +84,7 @@ def load_evidence(spec: StudySpec, workspace: Workspace, url: str) -> Evidence:
         set_aside=tuple(
             {"item": row.key, "cause": row.cause, "detail": row.detail or ""}
             for row in ended
-            if row.state == "set_aside"
+            if row.state == "set_aside" or (row.kind != "trial" and not _is_done(row))
         ),
         checks=checks_beside(database, spec),
     )
