@@ -26,6 +26,7 @@ from ecgopt.training.metrics import best_thresholds, macro_auroc
 
 CLASSES = ("NORM", "MI", "STTC", "CD")
 PUBLISHED = {"learning_rate": 0.01, "epochs": 30, "frozen_stages": 0}
+WITH_UPSTREAM = ("fine_tune", "linear_probe", "svm_probe", "lp_ft", "layer_decay", "moment_matched")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +46,7 @@ class World:
     n_patients: int = 150
     run_spread: float = 0.1
     seed: int = 0
+    regimes: tuple[str, ...] = ("scratch", "fine_tune")
     beside: bool = False
     """Whether audits and learning rates were run beside the budget."""
 
@@ -62,9 +64,9 @@ class World:
 def invent(world: World, workspace: Path) -> Evidence:
     """Return evidence of `world` and write its predictions under `workspace`."""
     places = dict.fromkeys(
-        (regime, cell.upstream if regime == "fine_tune" else None, cell)
+        (regime, cell.upstream if regime in WITH_UPSTREAM else None, cell)
         for cell in world.cells
-        for regime in ("scratch", "fine_tune")
+        for regime in world.regimes
     )
     unique = {}
     for regime, upstream, cell in places:
@@ -108,7 +110,7 @@ def invent(world: World, workspace: Path) -> Evidence:
             question="Does transfer learning beat training from scratch once each is tuned fairly?",
             margin=0.01,
             confidence=0.95,
-            regimes=("scratch", "fine_tune"),
+            regimes=world.regimes,
             budget=Budget(
                 trials=world.trials, final_seeds=world.final_seeds, replicates=world.replicates
             ),

@@ -26,7 +26,7 @@ def verdict_table(conclusions: Conclusions) -> "rich.table.Table":
         box=box.SIMPLE_HEAD,
         pad_edge=False,
         padding=(0, 1, 0, 0),
-        title=f"Test macro AUROC, {reference} / {' , '.join(map(words.regime_name, others))}"
+        title=f"Test macro AUROC, {reference} / {', '.join(map(words.regime_name, others))}"
         + (f", {next(iter(models))}" if len(models) == 1 else ""),
         title_justify="left",
         title_style="",

@@ -99,6 +99,12 @@ def cell_label(cell: CellKey, conclusions: Conclusions, regime: str | None = Non
     return label
 
 
+def directions(reference: str, regime: str) -> str:
+    """Return the label of an axis of differences, regime minus reference."""
+    space = "\u2003\u2003"
+    return f"← {regime_name(reference)} better{space}{regime_name(regime)} better →"
+
+
 def verdict_of(comparison: CellComparison) -> Verdict | str:
     """Return the verdict's name; for another arm than fine-tuning, that arm's name wins."""
     if comparison.verdict == "transfer wins" and comparison.regime != "fine_tune":

@@ -19,13 +19,25 @@ pytestmark = [
 ]
 
 DESKTOP, PHONE = (1280, 900), (390, 844)
-WORLD = World(replicates=2, final_seeds=1, trials=10, train_sizes=(200, 800, 3200))
+WORLDS = {
+    "three sizes": World(
+        replicates=2, final_seeds=1, trials=10, train_sizes=(200, 800, 3200), beside=True
+    ),
+    "seven arms": World(
+        replicates=2,
+        final_seeds=1,
+        trials=10,
+        train_sizes=(200, 800, 3200),
+        regimes=("scratch", "fine_tune", "linear_probe", "svm_probe", "lp_ft", "layer_decay",
+                 "frozen_random"),
+    ),
+}  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def report(tmp_path_factory):
+@pytest.fixture(scope="module", params=WORLDS)
+def report(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp("report")
-    evidence = invent(WORLD, folder / "workspace")
+    evidence = invent(WORLDS[request.param], folder / "workspace")
     long_name = "a_comparison_with_a_name_that_is_longer_than_a_phone_is_wide_by_some_way"
     evidence = replace(evidence, comparison=replace(evidence.comparison, name=long_name))
     return write_report(evidence, folder / "workspace", folder / "out").html
@@ -101,6 +113,22 @@ def test_no_text_of_a_figure_is_cut_off(opened):
         })"""
     )
     assert cut == []
+
+
+def test_no_two_texts_of_a_figure_lie_on_each_other(opened):
+    clashes = opened.evaluate(
+        """[...document.querySelectorAll('svg')].flatMap(svg => {
+            const texts = [...svg.querySelectorAll('text')].map(text => {
+                const box = text.getBoundingClientRect();
+                return [text.textContent, box.left, box.right, box.top, box.bottom];
+            });
+            return texts.flatMap((one, i) => texts.slice(i + 1).filter(other =>
+                Math.min(one[2], other[2]) - Math.max(one[1], other[1]) > 1 &&
+                Math.min(one[4], other[4]) - Math.max(one[3], other[3]) > 4
+            ).map(other => one[0] + ' / ' + other[0]));
+        })"""
+    )
+    assert clashes == []
 
 
 def test_text_of_figures_is_readable(opened):

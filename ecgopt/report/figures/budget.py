@@ -21,8 +21,11 @@ CAPTION = (
     "Expected validation macro AUROC of the best among k trials, drawn without replacement; the "
     f"band holds {BAND:.0%} of such draws. The left end is what one untuned guess gives, the right "
     "end the whole budget; the mark there is the winner's mean score on the sealed test, which no "
-    "other trial ever saw. Dotted: from here on the lead no longer changes."
+    "other trial ever saw. Dotted: from here on the lead over the reference no longer changes."
 )
+
+MOST_BANDS = 3
+"""Bands of more arms would hide one another."""
 
 
 def draw_budget(cell: CellConclusion) -> Drawing | None:
@@ -61,16 +64,19 @@ def _paint(panel: Axes, cell: CellConclusion) -> None:
             continue
         trials = np.arange(1, len(curve.expected) + 1)
         style = arm_style(index)
-        panel.fill_between(
-            trials, curve.low, curve.high, color=style["color"], alpha=0.15, linewidth=0
-        )
+        if len(cell.arms) <= MOST_BANDS:
+            panel.fill_between(
+                trials, curve.low, curve.high, color=style["color"], alpha=0.15, linewidth=0
+            )
         panel.plot(trials, curve.expected, label=words.regime_name(regime), **style)
         if (test := arm.test_score()) is not None:
             marker = ARM_MARKERS[index % len(ARM_MARKERS)]
             panel.plot(trials[-1], test, marker, color=style["color"], clip_on=False)
-    for crossover in cell.crossovers.values():
+    for index, crossover in enumerate(cell.crossovers.values(), start=1):
         if crossover.since_trials > 1 and crossover.leader is not None:
-            panel.axvline(crossover.since_trials, color=FAINT, linestyle=":", linewidth=1.2)
+            # One line belongs to both arms; of several, each to the arm that meets the reference.
+            colour = FAINT if len(cell.crossovers) == 1 else arm_style(index)["color"]
+            panel.axvline(crossover.since_trials, color=colour, linestyle=":", linewidth=1.2)
     panel.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
     panel.set_xlabel("trials")
     panel.set_ylabel("validation macro AUROC")

@@ -18,7 +18,11 @@ def draw_cost(cell: CellConclusion) -> Drawing | None:
     """Return the cost against the number of targets; None before any trial."""
     if not any(arm.cost.tuning.seconds for arm in cell.arms.values()):
         return None
-    crossings = [even.seconds for even in cell.break_even.values() if even.seconds is not None]
+    crossings = [
+        even.seconds
+        for regime, even in cell.break_even.items()
+        if even.seconds is not None and cell.arms[regime].cost.pretraining.epochs
+    ]
     last = min(max([FEWEST_TARGETS, *(2 * crossing for crossing in crossings)]), MOST_TARGETS)
     targets = range(0, last + 1)
 
@@ -51,6 +55,8 @@ def say_break_even(cell: CellConclusion) -> list[str]:
     """Return a sentence per regime on when pre-training has paid for itself."""
     said = []
     for regime, even in cell.break_even.items():
+        if not cell.arms[regime].cost.pretraining.epochs:
+            continue
         name = words.regime_name(regime)
         parts = [
             f"{count:,} target{'s' * (count != 1)} in {unit}" if count else f"never in {unit}"

@@ -13,9 +13,12 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 INK, FAINT, GRID = "#1b1f24", "#5b6470", "#dfe3e8"
-ARM_COLOURS = ("#d55e00", "#0072b2", "#009e73", "#cc79a7", "#b38600", "#2a9bd0")
-"""Okabe & Ito's colours, safe for the colour-blind; the reference arm's first."""
-ARM_MARKERS = ("o", "s", "^", "D", "v", "P")
+ARM_COLOURS = (
+    "#d55e00", "#0072b2", "#009e73", "#cc79a7", "#b38600", "#2a9bd0", "#6b6fa8", "#7a5c3e",
+)  # fmt: skip
+"""Okabe & Ito's colours, safe for the colour-blind, the reference arm's first; then two muted ones
+for comparisons of many arms, which markers and lines tell apart as well."""
+ARM_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<")
 ARM_LINES = ("--", "-", ":", "-.", (0, (5, 1)), (0, (1, 1)))
 GOOD, BAD, PAPER = "#2e7d32", "#b3261e", "#fffffe"
 
@@ -127,6 +130,7 @@ def draw(
             )
         )
         paint(panel)
+        _make_room_for_legend(figure, panel, layout)
         text = io.StringIO()
         figure.savefig(text, format="svg", metadata={"Date": None, "Creator": "ecgopt"})
         return Drawing(
@@ -148,14 +152,39 @@ def use_plain_log_ticks(panel: Axes) -> None:
 
 
 def add_legend(panel: Axes) -> None:
-    """Put the panel's legend above it, in one row, where it hides no data."""
-    panel.legend(
-        loc="lower left",
-        bbox_to_anchor=(-0.02, 0.99),
-        ncols=4,
-        handlelength=1.9,
-        columnspacing=1.2,
-        borderaxespad=0.0,
+    """Put the panel's legend above it, where it hides no data, in as few rows as fit."""
+    figure = panel.get_figure()
+    assert figure is not None
+    for n_columns in (4, 3, 2, 1):
+        legend = panel.legend(
+            loc="lower left",
+            bbox_to_anchor=(-0.02, 0.99),
+            ncols=n_columns,
+            handlelength=1.9,
+            columnspacing=1.2,
+            borderaxespad=0.0,
+        )
+        if legend.get_window_extent().x1 <= figure.bbox.x1:
+            return
+
+
+def _make_room_for_legend(figure: Figure, panel: Axes, layout: Layout) -> None:
+    """Make the figure taller by the rows of the legend that its top margin does not hold."""
+    legend = panel.get_legend()
+    if legend is None:
+        return
+    missing = (legend.get_window_extent().y1 - figure.bbox.y1) / figure.dpi / POINT
+    if missing <= 0:
+        return
+    height = layout.height + missing
+    figure.set_size_inches(layout.width * POINT, height * POINT)
+    panel.set_position(
+        (
+            layout.left / layout.width,
+            layout.bottom / height,
+            1 - (layout.left + layout.right) / layout.width,
+            layout.panel_height / height,
+        )
     )
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 
 from ecgopt.analysis.compare import CellComparison
 from ecgopt.analysis.conclude import Conclusions
@@ -13,7 +14,6 @@ from ecgopt.report.figures.drawing import (
     FAINT,
     GRID,
     INK,
-    PAPER,
     Drawing,
     Layout,
     draw,
@@ -70,14 +70,14 @@ def _paint(
             xycoords=("axes fraction", "data"),
             va="center",
             fontsize=9,
-            bbox={"facecolor": PAPER, "edgecolor": "none", "pad": 0.8},
         )
     panel.set_ylim(len(found) - 0.5, -0.65)
     panel.set_yticks([])
     panel.margins(x=0.06)
+    panel.xaxis.set_major_locator(MaxNLocator(nbins=6))
     panel.grid(visible=False, axis="y")
-    is_plain = {(item.reference, item.regime) for item in found} == {("scratch", "fine_tune")}
-    panel.set_xlabel("← scratch better\u2003\u2003fine-tune better →" if is_plain else "difference")
+    pairs = {(item.reference, item.regime) for item in found}
+    panel.set_xlabel(words.directions(*pairs.pop()) if len(pairs) == 1 else "difference")
     panel.spines["left"].set_visible(False)
 
 

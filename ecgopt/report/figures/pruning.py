@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 
 from ecgopt.analysis.conclude import CellConclusion
 from ecgopt.analysis.pruning_audit import AuditedTrial
@@ -98,8 +99,9 @@ def draw_audit(cells: Sequence[CellConclusion]) -> Drawing | None:
                 color=ARM_COLOURS[index % len(ARM_COLOURS)],
                 label=words.regime_name(regime),
             )
+        panel.xaxis.set_major_locator(MaxNLocator(nbins=5))
         panel.set_xlabel("score at its end, minus the winner's")
-        panel.set_ylabel("score when pruned, minus the winner's")
+        panel.set_ylabel("when pruned, minus the winner's")
         add_legend(panel)
 
     n_false = sum(t.would_have_won for trials in found.values() for t in trials.values())

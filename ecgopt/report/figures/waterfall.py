@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 
 from ecgopt.analysis.evidence import CellKey
 from ecgopt.analysis.waterfall import Step
@@ -18,8 +19,10 @@ CAPTION = (
 ROW = 34.0
 
 
-def draw_waterfall(cell: CellKey, regime: str, steps: Sequence[Step]) -> Drawing | None:
-    """Return the waterfall of one cell; None with fewer than two measured steps."""
+def draw_waterfall(
+    cell: CellKey, reference: str, regime: str, steps: Sequence[Step]
+) -> Drawing | None:
+    """Return the waterfall of one cell and arm; None with fewer than two measured steps."""
     if len(steps) < 2:
         return None
     return draw(
@@ -27,11 +30,11 @@ def draw_waterfall(cell: CellKey, regime: str, steps: Sequence[Step]) -> Drawing
         title=str(cell),
         alt=" ".join(f"{step.name}: difference {words.signed(step.difference)}." for step in steps),
         layout=Layout(panel_height=ROW * (len(steps) + 1), left=14, right=40, top=8),
-        paint=lambda panel: _paint(panel, steps),
+        paint=lambda panel: _paint(panel, reference, regime, steps),
     )
 
 
-def _paint(panel: Axes, steps: Sequence[Step]) -> None:
+def _paint(panel: Axes, reference: str, regime: str, steps: Sequence[Step]) -> None:
     panel.axvline(0, color=FAINT, linewidth=0.8)
     rows = [(steps[0].name, 0.0, steps[0].difference)]
     for before, step in pairwise(steps):
@@ -54,6 +57,7 @@ def _paint(panel: Axes, steps: Sequence[Step]) -> None:
     panel.set_ylim(len(rows) - 0.5, -0.7)
     panel.set_yticks([])
     panel.margins(x=0.06)
+    panel.xaxis.set_major_locator(MaxNLocator(nbins=5))
     panel.grid(visible=False, axis="y")
-    panel.set_xlabel("← scratch better\u2003\u2003fine-tune better →")
+    panel.set_xlabel(words.directions(reference, regime))
     panel.spines["left"].set_visible(False)

@@ -15,7 +15,9 @@ def cost_section(conclusions: Conclusions) -> Section | None:
     return Section(
         name="cost",
         title="Cost",
-        tables=(_break_even(conclusions), _equal_spend(conclusions)),
+        tables=tuple(
+            table for table in (_break_even(conclusions), _equal_spend(conclusions)) if table.rows
+        ),
         galleries=galleries,
     )
 
@@ -31,6 +33,7 @@ def _break_even(conclusions: Conclusions) -> PageTable:
         )
         for cell in conclusions.cells
         for regime, even in cell.break_even.items()
+        if cell.arms[regime].cost.pretraining.epochs
     )
     return PageTable(
         title="Targets after which pre-training pays for itself, tuning and final fits included",
@@ -53,7 +56,7 @@ def _equal_spend(conclusions: Conclusions) -> PageTable:
         for found in cell.equal_spend
     )
     return PageTable(
-        title="Best validation macro AUROC when both arms stop at the cheaper one's spend",
+        title="Best validation macro AUROC when every arm stops at the cheapest one's spend",
         columns=("cell", "spend of tuning", *map(words.regime_name, regimes)),
         rows=rows,
         text_columns=frozenset({0, 1}),

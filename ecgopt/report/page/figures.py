@@ -140,11 +140,14 @@ def _times(found: Convergence) -> tuple[str, ...]:
 
 def _waterfall(conclusions: Conclusions) -> Section | None:
     cells = drawn_cells(conclusions)
+    reference, *others = conclusions.evidence.comparison.regimes
+    drawn = "fine_tune" if "fine_tune" in others else others[0]
     drawings = tuple(
         replace(drawing, title=words.cell_label(cell.cell, conclusions, regime))
         for cell in cells
         for regime, steps in cell.waterfalls.items()
-        if (drawing := waterfall.draw_waterfall(cell.cell, regime, steps)) is not None
+        if regime == drawn
+        if (drawing := waterfall.draw_waterfall(cell.cell, reference, regime, steps)) is not None
     )
     if not drawings:
         return None
@@ -162,14 +165,21 @@ def _waterfall(conclusions: Conclusions) -> Section | None:
         for regime, steps in cell.waterfalls.items()
         for step in steps
     )
-    reference = words.regime_name(conclusions.evidence.comparison.regimes[0])
     return Section(
         name="published",
         title="From the published recipe to the fair one",
         tables=(
             PageTable(
                 title="Steps, and the share of the published gap that each explains",
-                columns=("cell", "step", reference, "arm", "difference", "change", "share"),
+                columns=(
+                    "cell",
+                    "step",
+                    words.regime_name(reference),
+                    "arm",
+                    "difference",
+                    "change",
+                    "share",
+                ),
                 rows=rows,
                 text_columns=frozenset({0, 1}),
                 is_folded=True,
@@ -185,7 +195,7 @@ def _pareto(conclusions: Conclusions) -> Section | None:
     )
     if not galleries:
         return None
-    return Section(name="trade-off", title="Score against time", galleries=galleries)
+    return Section(name="trade-off", title="Trade-off", galleries=galleries)
 
 
 def _parameters(conclusions: Conclusions) -> Section:
@@ -217,7 +227,7 @@ def _parameters(conclusions: Conclusions) -> Section:
         for regime, group in conclusions.evidence.comparison.space.items()
         if regime in conclusions.evidence.comparison.regimes and isinstance(group, dict) and group
     ]
-    paragraphs = ["Parameters that both arms tune have the same range in both."]
+    paragraphs = ["Parameters that several arms tune have one range for all of them."]
     if own:
         paragraphs.append(
             f"Tuned in one arm alone and paid for from that arm's own budget: {'; '.join(own)}."

@@ -85,13 +85,14 @@ def _verdict_table(conclusions: Conclusions) -> PageTable:
         for cell in conclusions.cells
         for found in cell.comparisons
     )
-    columns = ("cell", "verdict", "difference", *published, f"tuned {reference}", f"tuned {arm}",
-               "p, Holm", "pairs won", "to decide")  # fmt: skip
+    name = ("arm",) if len(others) > 1 else ()
+    columns = ("cell", *name, "verdict", "difference", *published, f"tuned {reference}",
+               f"tuned {arm}", "p, Holm", "pairs won", "to decide")  # fmt: skip
     return PageTable(
         title="Test macro AUROC, means over replicates and seeds",
         columns=columns,
         rows=rows,
-        text_columns=frozenset({0, 1}),
+        text_columns=frozenset({0, 1, len(name) + 1}),
         is_folded=len(rows) > MOST_ROWS_SHOWN,
     )
 
@@ -103,8 +104,10 @@ def _verdict_row(
     roles: Sequence[FinalRole] = ("published", "tuned") if has_published else ("tuned",)
     scores = [words.score(each.test_score(role)) for role in roles for each in (reference, arm)]
     interval = found.interval
+    has_arms = len(conclusions.evidence.comparison.regimes) > 2
     return (
-        words.cell_label(cell.cell, conclusions, found.regime),
+        words.cell_label(cell.cell, conclusions),
+        *([words.regime_name(found.regime)] if has_arms else []),
         words.verdict_of(found),
         words.difference(interval) if interval else words.MISSING,
         *scores,
