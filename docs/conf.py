@@ -29,6 +29,8 @@ autodoc_preserve_defaults = True
 python_use_unqualified_type_names = True
 
 html_theme = "furo"
+html_static_path = ["theme"]
+html_css_files = ["site.css"]
 html_title = "ecgopt"
 html_show_sphinx = False
 html_copy_source = False
