@@ -102,12 +102,18 @@ def build_app() -> "App":
     )  # fmt: skip
     for name, target in VERBS.items():
         app.command(target, name=name)
+    app.register_install_completion_command(
+        help="Let the shell complete commands, options and their choices.\n\n"
+        "Writes a script for bash, zsh, fish or PowerShell and names it in the shell's start-up "
+        "file; to be repeated after an update.\n\n"
+        "Example: `ecgopt --install-completion --shell bash`"
+    )
     return app
 
 
 def _overview() -> str:
     # Written by hand for speed: cyclopts and rich alone take longer than 0.1 s to import.
-    width, wide = max(map(len, VERBS)), len("--insecure")
+    width, wide = max(map(len, VERBS)), len("--install-completion")
     lines = [
         "usage: ecgopt COMMAND ...",
         "",
@@ -120,6 +126,7 @@ def _overview() -> str:
         f"  {'--help':<{wide}}  Show this text, or after a command, its own.",
         f"  {'--version':<{wide}}  Show the version.",
         f"  {'--insecure':<{wide}}  Accept a database server on another host without TLS.",
+        f"  {'--install-completion':<{wide}}  Let the shell complete commands and options.",
         "",
         "example: ecgopt run studies/demo.toml --workers 2",
     ]

@@ -4,15 +4,11 @@ from pathlib import Path
 
 from cyclopts import App
 
+from ecgopt.cli import steering
+
 app = App(name="study", help="Check study files, and steer studies that have begun.")
-_STEERING = {
-    "pause": "Let workers begin nothing new.",
-    "resume": "Let workers begin trials again.",
-    "extend": "Raise the number of trials, all arms alike.",
-    "delete": "Delete a study from the database.",
-}
-for _verb, _summary in _STEERING.items():
-    app.command(f"ecgopt.cli.steering:{_verb}", name=_verb, help=_summary)
+for verb in (steering.pause, steering.resume, steering.extend, steering.delete):
+    app.command(verb)
 
 
 @app.command
