@@ -32,13 +32,20 @@ def start_worker(study, workspace, **environment):
         )
 
 
-def start_run(study, workspace):
-    """Start a whole run with one worker and return its process."""
-    command = [sys.executable, "-m", "ecgopt", "run", str(study), "--workers", "1"]
+def start(*arguments, **environment):
+    """Start the command line in a process group of its own; its output comes by pipes as text."""
     return subprocess.Popen(
-        [*command, "--workspace", str(workspace), "--out", str(Path(workspace) / "out")],
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        [sys.executable, "-m", "ecgopt", *map(str, arguments)],
+        env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
+        stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        process_group=0,
     )
+
+
+def start_run(study, workspace):
+    """Start a whole run with one worker and return its process."""
+    out = Path(workspace) / "out"
+    return start("run", study, "--workers", 1, "--workspace", workspace, "--out", out)

@@ -4,6 +4,7 @@ import time
 from contextlib import contextmanager
 
 from ecgopt.tuning.storage import open_database
+from ecgopt.tuning.tables import create_tables
 from ecgopt.workers import items
 from ecgopt.workers.presence import workers_seen
 
@@ -24,14 +25,16 @@ class Watched:
         ]
 
     def is_finished(self):
+        """Tell whether nothing is left to do; the comparison must have begun."""
         return items.unfinished(self._database, self._comparison) == 0
 
 
 @contextmanager
 def watched(url, comparison="tiny"):
-    """Open the database of a comparison that has begun, and close it again."""
+    """Open the database of a comparison, which may not have begun, and close it again."""
     database = open_database(url)
     try:
+        create_tables(database)
         yield Watched(database, comparison)
     finally:
         database.engine.dispose()

@@ -1,0 +1,84 @@
+"""A real Ray cluster with simulated nodes, in a process of its own that takes orders by pipe.
+
+Apart from the tests, because Ray reads its token once a process and warns a lot.
+"""
+
+import json
+import os
+import secrets
+import subprocess
+import sys
+
+import pytest
+
+
+class RayCluster:
+    """A cluster of a head that nobody may work on and two nodes of two cores; use as a context."""
+
+    def __init__(self, folder):
+        pytest.importorskip("ray", reason="ray is not installed")
+        token = folder / "ray-token"
+        token.touch(mode=0o600)
+        token.write_text(secrets.token_hex(32))
+        self.environment = {
+            "RAY_AUTH_MODE": "token",
+            "RAY_AUTH_TOKEN_PATH": str(token),
+            "RAY_USAGE_STATS_ENABLED": "0",
+        }
+        self._log = folder / "ray-cluster.log"
+        self._process = None
+        self.address = ""
+
+    def __enter__(self):
+        with self._log.open("wb") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, __file__],
+                env={**os.environ, **self.environment},
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+            )
+        self.address = self._answer()
+        return self
+
+    def __exit__(self, *_):
+        self._process.stdin.close()  # the end of its orders
+        try:
+            self._process.wait(timeout=60)
+        finally:
+            self._process.stdout.close()
+            self._process.kill()
+            self._process.wait()
+
+    def remove_node(self):
+        """Take one node away without a warning to anybody."""
+        self._process.stdin.write("remove\n")
+        self._process.stdin.flush()
+        assert self._answer() == "removed"
+
+    def _answer(self):
+        line = self._process.stdout.readline()
+        assert line, f"the cluster died: {self._log.read_text()[-2000:]}"
+        return json.loads(line)
+
+
+def _serve():
+    from ray.cluster_utils import Cluster
+
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # Ray prints
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
+    nodes = [cluster.add_node(num_cpus=2) for _ in range(2)]
+    cluster.wait_for_nodes()
+    answers.write(json.dumps(cluster.address) + "\n")
+    answers.flush()
+    for _ in sys.stdin:
+        cluster.remove_node(nodes.pop(), allow_graceful=False)
+        answers.write(json.dumps("removed") + "\n")
+        answers.flush()
+    cluster.shutdown()
+
+
+if __name__ == "__main__":
+    _serve()
