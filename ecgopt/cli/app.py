@@ -13,8 +13,9 @@ if TYPE_CHECKING:
 
 VERBS = {
     "run": "ecgopt.cli.run:run",
-    "worker": "ecgopt.cli.run:worker",
     "launch": "ecgopt.cli.launch:app",
+    "worker": "ecgopt.cli.worker:worker",
+    "workers": "ecgopt.cli.worker:app",
     "status": "ecgopt.cli.status:status",
     "trials": "ecgopt.cli.trials:trials",
     "report": "ecgopt.cli.report:report",
@@ -30,8 +31,9 @@ VERBS = {
 
 _SUMMARY = {
     "run": "Do everything a study file asks for and report the verdict.",
-    "worker": "Work on a study's items until none is left.",
     "launch": "Start workers on a cluster: Slurm or Ray.",
+    "worker": "Work on a study's items until none is left, one process a GPU or core.",
+    "workers": "Ask workers to stop.",
     "status": "Say how far a study is.",
     "trials": "List the trials of a study as a table, CSV, Parquet or JSON.",
     "report": "Write the report: one HTML page, results.json, tables and figures.",

@@ -23,8 +23,11 @@ def open_study(
     *,
     n_processes: int = 1,
     on_progress: Callable[[str, int, int], None] | None = None,
+    patience_seconds: float = 0.0,
 ) -> "OpenComparison":
     """Open a study for work: its data prepared, its Optuna studies and work items in place.
+
+    With patience, a server that restarts or has no connection left is asked again.
 
     Raises:
         UserError: the study file, the data, the workspace or the database cannot be used.
@@ -39,7 +42,8 @@ def open_study(
     quiet_optuna()
     try:
         place.root.mkdir(parents=True, exist_ok=True)
-        database = open_database(storage_url(storage, place.sqlite_file))
+        url = storage_url(storage, place.sqlite_file)
+        database = open_database(url, patience_seconds=patience_seconds)
     except OSError as error:
         raise StorageError(
             f"the workspace {place.root} must be writable, but: {error.strerror}: choose another "

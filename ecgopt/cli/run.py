@@ -1,4 +1,4 @@
-"""`ecgopt run` and `ecgopt worker`: the whole of a study file, and one worker's share of it."""
+"""`ecgopt run`: the whole of a study file."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -8,10 +8,12 @@ if TYPE_CHECKING:
     from ecgopt.workers.setup import OpenComparison
 
 
-def run(
+def run(  # noqa: PLR0913 - one argument per option
     study: Path,
     *,
     workers: int | None = None,
+    gpus: str | None = None,
+    per_gpu: int = 1,
     storage: str | None = None,
     workspace: Path | None = None,
     out: Path | None = None,
@@ -25,7 +27,10 @@ def run(
 
     Args:
         study: Study file.
-        workers: Worker processes, one compute thread each; by default one per core.
+        workers: Worker processes, one compute thread each; by default one per core, or per-gpu
+            for each GPU.
+        gpus: all, none, or the indexes of some, as nvidia-smi counts; by default all there are.
+        per_gpu: Processes that share a GPU.
         storage: Database URL; by default $ECGOPT_STORAGE or SQLite in the workspace.
         workspace: Folder of data, checkpoints and predictions; by default $ECGOPT_WORKSPACE or
             storage.
@@ -33,20 +38,24 @@ def run(
         audit: Train this many of each study's best pruned trials to their end, beside the budget,
             to see what pruning threw away; also for a study that is finished.
     """
-    import os
+    import signal
 
+    from ecgopt.cli.host import choose_slots, host_workers
     from ecgopt.cli.live import LiveProgress
     from ecgopt.cli.opening import chosen_workspace, open_study
-    from ecgopt.tuning.address import storage_url
-    from ecgopt.workers.local import LocalWorkers, wait_until_done
+    from ecgopt.errors import UserError
+    from ecgopt.workers.local import wait_until_done
     from ecgopt.workers.progress import read_progress
     from ecgopt.workers.setup import add_work
 
-    count = workers if workers is not None else len(os.sched_getaffinity(0))
-    _check_workers(count)
+    slots = choose_slots(gpus, per_gpu, workers)
     place = chosen_workspace(workspace)
+    # As Ctrl-C does: the workers save and give their items back.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with LiveProgress() as live:
-        opened = open_study(study, place, storage, n_processes=count, on_progress=live.preparing)
+        opened = open_study(
+            study, place, storage, n_processes=len(slots), on_progress=live.preparing
+        )
         spec, database = opened.spec, opened.database
         if audit:
             add_work(database, spec.with_audit(audit))
@@ -57,51 +66,14 @@ def run(
             return progress.is_finished
 
         if not is_finished():
-            with LocalWorkers(
-                study_file=study,
-                workspace=place.root,
-                database=database,
-                url=storage_url(storage, place.sqlite_file),
-                log_folder=place.logs(spec.name),
-                n_workers=count,
-            ) as local:
+            with host_workers(study, opened, storage, slots) as local:
                 wait_until_done(local, is_finished)
+            if not is_finished():
+                raise UserError(
+                    f"the workers of study {spec.name!r} were asked to stop before its end: the "
+                    "same command continues"
+                )
     _conclude(opened, place, storage, out or Path("out") / spec.name)
-
-
-def worker(
-    study: Path,
-    *,
-    storage: str | None = None,
-    workspace: Path | None = None,
-) -> None:
-    """Work on a study's items until none is left; start as many as you like, anywhere.
-
-    SIGTERM: finish the epoch, save, give the item back and leave.
-
-    Example: `ECGOPT_STORAGE=postgresql+psycopg://me@db/ecg ecgopt worker studies/demo.toml`
-
-    Args:
-        study: Study file.
-        storage: Database URL; by default $ECGOPT_STORAGE or SQLite in the workspace.
-        workspace: Folder of data, checkpoints and predictions, shared by all workers; by default
-            $ECGOPT_WORKSPACE or storage.
-    """
-    import logging
-    import os
-    import threading
-
-    from ecgopt.cli.opening import chosen_workspace
-    from ecgopt.cli.work import stop_on_signals, work
-    from ecgopt.workers.local import OWNER_VARIABLE
-
-    logging.basicConfig(
-        level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", force=True
-    )
-    stop = threading.Event()
-    stop_on_signals(stop)
-    owner = os.environ.get(OWNER_VARIABLE)
-    work(study, chosen_workspace(workspace).root, stop=stop, storage=storage, owner=owner)
 
 
 def _conclude(opened: "OpenComparison", place: "Workspace", storage: str | None, out: Path) -> None:
@@ -129,10 +101,3 @@ def _conclude(opened: "OpenComparison", place: "Workspace", storage: str | None,
     for line in verdict_lines(conclusions):
         console.print(line, soft_wrap=True, highlight=False, markup=False)
     console.print(f"report: {paths.html}", soft_wrap=True, highlight=False, markup=False)
-
-
-def _check_workers(count: int) -> None:
-    from ecgopt.errors import UserError
-
-    if count < 1:
-        raise UserError(f"`workers >= 1` must hold, but got {count}")

@@ -7,9 +7,12 @@ Local processes, Slurm jobs and Ray actors all call `work`.
 import os
 import signal
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 _EXIT_AT_ONCE = 143
+_OPENING_PATIENCE_SECONDS = 60.0
+"""Workers are started by the dozen, also while a server restarts or is short of connections."""
 
 
 def work(
@@ -50,7 +53,9 @@ def work(
 
     torch.set_num_threads(1)
     chosen = choose_device() if device is None else torch.device(device)
-    opened = open_study(study, Workspace(workspace), storage)
+    opened = open_study(
+        study, Workspace(workspace), storage, patience_seconds=_OPENING_PATIENCE_SECONDS
+    )
     arms = ArmRuns(opened.spec, opened.workspace, opened.data, chosen)
     return Worker(
         database=opened.database,
@@ -72,8 +77,8 @@ def work(
     ).work()
 
 
-def stop_on_signals(stop: threading.Event) -> None:
-    """Let SIGTERM and SIGINT set `stop`, and a second one end the process at once.
+def stop_on_signals(stop: threading.Event, *, at_once: Callable[[], None] = lambda: None) -> None:
+    """Let SIGTERM and SIGINT set `stop`, and a second one call `at_once` and end the process.
 
     Call it in the main thread, and inside the callable where a launcher (submitit) installs
     handlers of its own before. After an abrupt end the lease runs out by itself.
@@ -82,6 +87,7 @@ def stop_on_signals(stop: threading.Event) -> None:
 
     def ask_to_stop(number: int, _frame: object) -> None:
         if asked:
+            at_once()
             os._exit(_EXIT_AT_ONCE)
         asked.append(number)
         # Not set here: the main thread may hold the event's own lock at this very moment.

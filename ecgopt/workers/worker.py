@@ -1,7 +1,6 @@
 """The worker: claim an item, do it, close it, until nothing is left."""
 
 import logging
-import os
 import socket
 import threading
 import time
@@ -70,7 +69,7 @@ class WorkerSettings:
 
 def new_owner() -> str:
     """Return a name for this worker that no other worker has or had."""
-    return f"{socket.gethostname()[:60]}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
+    return f"{socket.gethostname()[:60]}:{uuid.uuid4().hex[:8]}"
 
 
 @dataclass(slots=True, kw_only=True)

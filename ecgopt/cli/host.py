@@ -1,0 +1,61 @@
+"""The workers of this host, as `ecgopt run` and `ecgopt worker` both start them."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ecgopt.workers.local import LocalWorkers
+    from ecgopt.workers.setup import OpenComparison
+    from ecgopt.workers.slots import Slot
+
+
+GPU_MEMORY_MIB = 2000
+GRACE_SECONDS = 60.0
+
+
+def choose_slots(gpus: str | None, per_gpu: int, workers: int | None) -> "list[Slot]":
+    """Return the places for workers that the options ask for.
+
+    Raises:
+        UserError: a number is below 1, or a GPU is asked for that is not there.
+    """
+    from ecgopt.errors import UserError
+    from ecgopt.workers.gpus import chosen_gpus
+    from ecgopt.workers.local import host_slots
+
+    for name, count in (("workers", workers), ("per_gpu", per_gpu)):
+        if count is not None and count < 1:
+            raise UserError(f"`{name} >= 1` must hold, but got {count}")
+    n_cores = len(os.sched_getaffinity(0))
+    return host_slots(chosen_gpus(gpus), per_gpu=per_gpu, n_workers=workers, n_cores=n_cores)
+
+
+def host_workers(
+    study: Path,
+    opened: "OpenComparison",
+    storage: str | None,
+    slots: "list[Slot]",
+    *,
+    gpu_memory: int = GPU_MEMORY_MIB,
+    grace: float = GRACE_SECONDS,
+) -> "LocalWorkers":
+    """Return the supervisor of these slots, to be used as a context."""
+    from ecgopt.cli.slot import slot_command
+    from ecgopt.tuning.address import storage_url
+    from ecgopt.workers.local import LocalWorkers
+    from ecgopt.workers.slots import Start
+
+    place, spec = opened.workspace, opened.spec
+    return LocalWorkers(
+        database=opened.database,
+        start=Start(
+            command=slot_command(study, place.root),
+            url=storage_url(storage, place.sqlite_file),
+            log_folder=place.logs(spec.name),
+        ),
+        slots=slots,
+        silence_limit_seconds=2 * spec.workers.lease_seconds + 10,
+        gpu_memory_mib=gpu_memory,
+        grace_seconds=grace,
+    )

@@ -1,0 +1,183 @@
+"""The supervisor of a host: what it starts, and what it does when a worker dies or hangs."""
+
+import json
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+import optuna
+import pytest
+import scripted_worker
+from scripted_worker import FATAL_SLOT, begin_scripted, scripted_study
+from sqlalchemy import select
+
+from ecgopt.errors import StorageError, UserError
+from ecgopt.tuning.studies import LOSSES, RUN
+from ecgopt.tuning.tables import work_item
+from ecgopt.workers.gpus import chosen_gpus
+from ecgopt.workers.local import LocalWorkers, host_slots, wait_until_done
+from ecgopt.workers.presence import request_stop, workers_seen
+from ecgopt.workers.slots import Slot, Start
+
+pytestmark = pytest.mark.chaos
+
+TESTS = str(Path(scripted_worker.__file__).parent)
+STUDY = "tiny/down/resnet1d18-w2/n60/r0/scratch"
+
+
+@pytest.fixture
+def supervised(tmp_path, sqlite_url, monkeypatch):
+    """Return a function that begins a scripted study and returns its supervisor and database."""
+    monkeypatch.setenv("PYTHONPATH", TESTS)
+
+    def begin(*, n_workers=2, command=None, silence=60.0, **replacements):
+        study = scripted_study(tmp_path, **replacements)
+        _, database = begin_scripted(study, sqlite_url)
+        script = [sys.executable, scripted_worker.__file__, str(study), str(tmp_path / "ws")]
+        local = LocalWorkers(
+            database=database,
+            start=Start(command=command or script, url=sqlite_url, log_folder=tmp_path / "logs"),
+            slots=[Slot(None) for _ in range(n_workers)],
+            silence_limit_seconds=silence,
+            gpu_memory_mib=2000,
+            grace_seconds=20.0,
+        )
+        return local, database
+
+    return begin
+
+
+def rows(database):
+    with database.transaction() as connection:
+        return connection.execute(select(work_item)).all()
+
+
+def tend_until(local, condition, seconds=120):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        local.tend()
+        assert time.monotonic() < deadline, "nothing came of it"
+        time.sleep(0.05)
+
+
+def trials(database):
+    return optuna.load_study(study_name=STUDY, storage=database.optuna).get_trials(deepcopy=False)
+
+
+def test_a_crashed_and_a_hung_worker_are_replaced_and_the_cause_is_kept(supervised):
+    local, database = supervised(trials=3, lease=2, silence=6.0, epochs_high=100)
+
+    def victim():
+        working = [seen for seen in workers_seen(database, "tiny") if seen.pid in local.pids]
+        return next((seen.pid for seen in working if seen.item and "trial" in seen.item), None)
+
+    with local:
+        tend_until(local, victim)
+        os.kill(victim(), signal.SIGSEGV)
+        tend_until(local, lambda: any("SIGSEGV" in (row.detail or "") for row in rows(database)))
+        tend_until(local, victim)
+        pid = victim()
+        os.kill(pid, signal.SIGSTOP)
+        tend_until(local, lambda: pid not in local.pids)
+        wait_until_done(local, lambda: False)
+    assert {row.state for row in rows(database)} == {"done"}
+    losses = [trial.user_attrs[LOSSES] for trial in trials(database) if LOSSES in trial.user_attrs]
+    assert any("SIGSEGV" in loss["last"] for loss in losses)
+
+
+def test_an_item_that_kills_three_workers_is_set_aside_and_the_study_goes_on(
+    supervised, monkeypatch
+):
+    monkeypatch.setenv(FATAL_SLOT, "scratch/1")
+    local, database = supervised(n_workers=1, trials=3)
+    with local:
+        wait_until_done(local, lambda: False)
+    aside = [row for row in rows(database) if row.state == "set_aside"]
+    assert [(row.kind, row.cause, row.total_losses) for row in aside] == [("trial", "set_aside", 3)]
+    assert "SIGKILL" in aside[0].detail
+    _, fatal, _ = trials(database)
+    assert fatal.state.name == "FAIL"
+    assert "SIGKILL" in fatal.user_attrs[RUN]["detail"]
+    assert {row.state for row in rows(database) if row is not aside[0]} == {"done", "set_aside"}
+
+
+def test_workers_that_die_at_once_end_the_run_with_what_they_said(supervised):
+    command = [sys.executable, "-c", "raise SystemExit('no such thing')"]
+    local, _ = supervised(command=command)
+    with local, pytest.raises(StorageError, match="no such thing"):
+        tend_until(local, lambda: False)
+
+
+def test_a_user_error_of_a_worker_ends_the_run_with_its_text(supervised):
+    text = "import sys; print('error: mend this'); sys.exit(2)"
+    local, _ = supervised(command=[sys.executable, "-c", text])
+    with local, pytest.raises(UserError, match=r"^mend this$"):
+        tend_until(local, lambda: False)
+
+
+def test_workers_that_are_asked_to_stop_save_and_leave_while_they_train(supervised):
+    local, database = supervised(trials=2, lease=3, epochs_high=2000, published_epochs=2000)
+    with local:
+        tend_until(local, lambda: sum(bool(w.item) for w in workers_seen(database, "tiny")) == 2)
+        assert request_stop(database, "tiny", host="elsewhere") == 0
+        assert request_stop(database, "tiny", host=None) == 2
+        wait_until_done(local, lambda: False)
+    assert {row.state for row in rows(database)} == {"free"}
+    assert sum(row.total_losses for row in rows(database)) == 0
+
+
+FAKE_SMI = """#!/bin/sh
+cat {answer}
+"""
+
+
+@pytest.fixture
+def nvidia_smi(tmp_path, monkeypatch):
+    """Put an nvidia-smi on the path that shows these GPUs, given as (index, uuid, MiB free)."""
+    answer, program = tmp_path / "gpus.csv", tmp_path / "bin" / "nvidia-smi"
+    program.parent.mkdir()
+    program.write_text(FAKE_SMI.format(answer=answer))
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+
+    def show(*gpus):
+        lines = [f"{index}, {uuid}, NVIDIA H100, {free}" for index, uuid, free in gpus]
+        answer.write_text("\n".join(lines) + "\n")
+
+    return show
+
+
+def test_gpus_are_chosen_by_index_and_named_by_uuid(nvidia_smi, monkeypatch):
+    nvidia_smi((0, "GPU-a", 80_000), (1, "GPU-b", 70_000))
+    assert [gpu.uuid for gpu in chosen_gpus(None)] == ["GPU-a", "GPU-b"]
+    assert [gpu.uuid for gpu in chosen_gpus("1")] == ["GPU-b"]
+    assert chosen_gpus("none") == ()
+    with pytest.raises(UserError, match="some of 0, 1"):
+        chosen_gpus("0,2")
+    slots = host_slots(chosen_gpus("all"), per_gpu=2, n_workers=None, n_cores=8)
+    assert [slot.gpu.uuid for slot in slots] == ["GPU-a", "GPU-b", "GPU-a", "GPU-b"]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-b")
+    assert [gpu.index for gpu in chosen_gpus("all")] == [1]
+
+
+def test_a_worker_waits_for_free_memory_and_then_sees_only_its_own_gpu(
+    nvidia_smi, supervised, tmp_path
+):
+    nvidia_smi((0, "GPU-a", 500))
+    seen = tmp_path / "seen"
+    write = "import os, pathlib, sys; pathlib.Path(sys.argv[1]).write_text(json.dumps(dict({})))"
+    command = [sys.executable, "-c", f"import json; {write.format('os.environ')}", str(seen)]
+    local, _ = supervised(command=command)
+    local.slots = host_slots(chosen_gpus("0"), per_gpu=1, n_workers=None, n_cores=1)
+    with local:
+        assert local.tend()
+        assert local.pids == []
+        nvidia_smi((0, "GPU-a", 50_000))
+        local.slots[0].start_at = 0.0
+        wait_until_done(local, lambda: False)
+    environment = json.loads(seen.read_text())
+    assert environment["CUDA_VISIBLE_DEVICES"] == "GPU-a"
+    assert environment["OMP_NUM_THREADS"] == "1"

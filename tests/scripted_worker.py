@@ -1,0 +1,167 @@
+"""Real workers on real databases whose training is a script: everything but the network.
+
+Claims, leases, proposals, reports, pruning, checkpoints and tells are those of production.
+"""
+
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import get_args
+
+import torch
+from tiny_study import tiny_study
+
+from ecgopt.cli.work import stop_on_signals
+from ecgopt.training.metrics import MacroAuroc
+from ecgopt.training.run import EpochResult
+from ecgopt.tuning.spec import StudySpec
+from ecgopt.tuning.storage import open_database, quiet_optuna
+from ecgopt.tuning.study_file import load_spec
+from ecgopt.tuning.workspace import Workspace
+from ecgopt.workers.items import Kind
+from ecgopt.workers.jobs import TrialJob
+from ecgopt.workers.setup import add_work
+from ecgopt.workers.worker import ItemEnd, Worker, WorkerSettings, new_owner
+
+FATAL_SLOT = "ECGOPT_TEST_FATAL_SLOT"
+"""Environment variable: the slot, as `regime/number`, that kills its worker."""
+
+
+def scripted_study(folder, **replacements):
+    """Write a study file of two regimes without pre-training and return its path."""
+    text = tiny_study(
+        **{"regimes": '["scratch", "scratch_twin"]', "own": "", "epochs_high": 10} | replacements
+    )
+    path = Path(folder) / "study.toml"
+    path.write_text(text)
+    return path
+
+
+def begin_scripted(study, url):
+    """Create studies and work items, without any data, and return spec and database."""
+    from sqlalchemy import insert
+
+    from ecgopt.tuning.tables import comparison, create_tables
+
+    quiet_optuna()
+    spec, database = load_spec(study), open_database(url)
+    create_tables(database)
+    with database.transaction() as connection:
+        connection.execute(
+            insert(comparison).values(
+                name=spec.name, content="{}", prepared="{}", provenance="{}", created_at=0.0
+            )
+        )
+    add_work(database, spec)
+    return spec, database
+
+
+@dataclass
+class ScriptedRun:
+    """Epochs whose score is a fixed function of seed and epoch."""
+
+    seed: int
+    n_epochs: int
+    epoch_seconds: float
+    precision: str = "fp32"
+    n_done: int = 0
+
+    def epochs(self):
+        while self.n_done < self.n_epochs:
+            time.sleep(self.epoch_seconds)
+            self.n_done += 1
+            yield EpochResult(
+                epoch=self.n_done,
+                train_loss=1.0,
+                validation=MacroAuroc(
+                    value=scripted_score(self.seed, self.n_done), per_label=[0.5], left_out=()
+                ),
+                validation_loss=1.0,
+                n_samples=1,
+                seconds=self.epoch_seconds,
+            )
+
+    def state(self):
+        return {"seed": torch.tensor([self.seed % 1000])}, {"n_done": self.n_done}
+
+    def restore(self, tensors, metadata):
+        self.n_done = metadata["n_done"]
+
+
+def scripted_score(seed, epoch):
+    return round(0.5 + (seed % 997) / 3000 + epoch / 100, 9)
+
+
+@dataclass(frozen=True)
+class ScriptedArms:
+    """Builds scripted runs where production builds networks."""
+
+    spec: StudySpec
+    workspace: Workspace
+    epoch_seconds: float
+    device: str = "cpu"
+
+    def build(self, key, recipe, *, seed, evaluate_after):
+        return ScriptedRun(seed, recipe.n_epochs, self.epoch_seconds), 0.0
+
+
+@dataclass(frozen=True)
+class ScriptedTrials(TrialJob):
+    """Trials, one of which may be fatal to its worker."""
+
+    def run(self, lease, stop):
+        study, slot = lease.claim.payload["study"], lease.claim.payload["slot"]
+        if os.environ.get(FATAL_SLOT) == f"{study['regime']}/{slot}":
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().run(lease, stop)
+
+
+class NothingToDo:
+    """Closes an item at once."""
+
+    def run(self, lease, stop):
+        return ItemEnd(cause="done", result={})
+
+    def give_up(self, claim, cause, reason):
+        pass
+
+
+def work_scripted(study, url, workspace, *, stop, epoch_seconds=0.02, max_losses=3):
+    """Work as one worker until nothing is left; return how many items were closed."""
+    quiet_optuna()
+    spec, database = load_spec(Path(study)), open_database(url, patience_seconds=60.0)
+    trials = ScriptedTrials(database, ScriptedArms(spec, Workspace(Path(workspace)), epoch_seconds))
+    worker = Worker(
+        database=database,
+        handlers={kind: NothingToDo() for kind in get_args(Kind)} | {"trial": trials},
+        settings=WorkerSettings(
+            comparison=spec.name,
+            lease_seconds=spec.workers.lease_seconds,
+            stall_seconds=spec.workers.stall_seconds,
+            max_losses=max_losses,
+            poll_seconds=0.2,
+        ),
+        owner=os.environ.get("ECGOPT_OWNER") or new_owner(),
+        stop_event=stop,
+    )
+    try:
+        return worker.work()
+    finally:
+        database.engine.dispose()
+
+
+def main(study, url, workspace, log, options):
+    """Be a worker process, its log in a file of its own."""
+    logging.basicConfig(filename=log, level=logging.INFO, format="%(message)s", force=True)
+    stop = threading.Event()
+    stop_on_signals(stop)
+    work_scripted(study, url, workspace, stop=stop, **options)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], os.environ["ECGOPT_STORAGE"], sys.argv[2], None, {})
