@@ -1,19 +1,13 @@
 """Opening a comparison: its data, its Optuna studies and its work items, once and for all."""
 
 import json
-import platform
-import subprocess
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import optuna
-import torch
 from sqlalchemy import Connection, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-import ecgopt
 from ecgopt.errors import StudyMismatch
 from ecgopt.seeds import seed_for
 from ecgopt.tuning.cells import StudyKey, expand_studies, pretraining_key
@@ -26,6 +20,7 @@ from ecgopt.tuning.tables import comparison, create_tables
 from ecgopt.tuning.workspace import Workspace
 from ecgopt.workers.diagnostics import diagnostic_items, learning_rates, rate_group
 from ecgopt.workers.items import NewItem, add_missing
+from ecgopt.workers.provenance import provenance
 
 _PRETRAIN, _TRIAL, _FINAL = 0, 1000, 2_000_000
 """Priorities: pre-trainings first, then trials slot by slot over all studies, then final fits."""
@@ -199,7 +194,7 @@ def _store_once(database: Database, spec: StudySpec, folders: Mapping[str, str])
                     name=spec.name,
                     content=json.dumps(spec.scientific_content()),
                     prepared=json.dumps(dict(folders)),
-                    provenance=json.dumps(_provenance()),
+                    provenance=json.dumps(provenance()),
                     created_at=database.now,
                 )
             )
@@ -226,22 +221,3 @@ def _differences(old: object, new: object, path: str) -> list[str]:
             for text in _differences(old.get(key), new.get(key), f"{path}.{key}" if path else key)
         ]
     return [] if old == new else [f"{path} was {old!r} and is now {new!r}"]
-
-
-def _provenance() -> dict[str, str]:
-    commit = subprocess.run(
-        ["git", "rev-parse", "HEAD"],
-        cwd=Path(ecgopt.__file__).parent,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return {
-        "ecgopt": ecgopt.__version__,
-        "commit": commit.stdout.strip() or "unknown",
-        "optuna": optuna.__version__,
-        "torch": torch.__version__,
-        "python": platform.python_version(),
-        "machine": platform.machine(),
-        "host": platform.node(),
-    }
