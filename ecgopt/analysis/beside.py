@@ -1,13 +1,13 @@
 """Evidence from what was run beside the budget: audits, learning rates and sanity checks."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import sqlalchemy
 from sqlalchemy import select
 
-from ecgopt.analysis.evidence import SanityCheck, TrialEvidence
+from ecgopt.analysis.evidence import SanityCheck, TrialEvidence, TrialRecipe
 from ecgopt.tuning.cells import StudyKey
 from ecgopt.tuning.spec import StudySpec
 from ecgopt.tuning.storage import Database
@@ -15,6 +15,8 @@ from ecgopt.tuning.tables import work_item
 from ecgopt.workers.jobs import study_key
 
 Row = sqlalchemy.Row[Any]
+
+_RECIPES: Mapping[str, TrialRecipe] = {"rate": "extra", "audit": "audit", "enqueued": "enqueued"}
 
 
 def trials_beside(
@@ -25,7 +27,7 @@ def trials_beside(
     Optuna knows nothing of them: their work items hold their results.
     """
     found: dict[str, tuple[TrialEvidence, ...]] = {}
-    for row in _ended(database, spec, ("rate", "audit")):
+    for row in _ended(database, spec, ("rate", "audit", "enqueued")):
         study = study_key(json.loads(row.payload))
         result = json.loads(row.result)
         if key is None or key == study:
@@ -66,10 +68,9 @@ def _trial(row: Row, result: dict[str, Any]) -> tuple[TrialEvidence, ...]:
             n_epochs=result["n_epochs"],
             seconds=result["seconds"],
             n_samples=result["n_samples"],
-            recipe="audit" if is_audit else "extra",
+            recipe=_RECIPES[row.kind],
             details={
-                "device": result["device"],
-                **({"audit_of": result["audit_of"]} if is_audit else {}),
+                name: result[name] for name in ("device", "audit_of", "label") if name in result
             },
         ),
     )

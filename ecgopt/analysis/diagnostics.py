@@ -1,4 +1,4 @@
-"""What a worker does beside the comparison: audits, learning rates and sanity checks.
+"""What a worker does beside the comparison: diagnostics, and what users enqueued.
 
 None of it opens the sealed test, none reports to Optuna, and no winner depends on it.
 """
@@ -22,7 +22,7 @@ from ecgopt.analysis.winner import choose_winner
 from ecgopt.data.splits import TuningData
 from ecgopt.seeds import generator_for, seed_for
 from ecgopt.training.run import Run
-from ecgopt.tuning.arm import ArmRuns
+from ecgopt.tuning.arm import ArmRuns, arm_recipe
 from ecgopt.tuning.cells import StudyKey
 from ecgopt.tuning.pruning import ladder
 from ecgopt.tuning.storage import Database
@@ -103,6 +103,26 @@ class AuditJob(_Diagnostic):
 
 
 @dataclass(frozen=True, slots=True)
+class EnqueuedJob(_Diagnostic):
+    """Trains a configuration of a user's own, unpruned."""
+
+    def run(self, lease: Lease, stop: Stop) -> ItemEnd:
+        """Train and note the validation score at the end of the schedule."""
+        spec, payload = self.arms.spec, lease.claim.payload
+        key, number = study_key(payload), int(payload["number"])
+        parameters = dict(payload["parameters"])
+        chosen = Configuration(
+            trial_number=number,
+            parameters=parameters,
+            recipe=arm_recipe(spec, key, "tuned", parameters),
+        )
+        place = (key.downstream, key.n_train, key.replicate, number)
+        _, whole = self._train(lease, stop, chosen, seed=seed_for(spec.seed, "enqueued", *place))
+        extra = {"number": number, "label": payload["label"]}
+        return _end(whole, self.arms, lease, chosen, extra)
+
+
+@dataclass(frozen=True, slots=True)
 class CheckJob(_Diagnostic):
     """Runs one sanity check of one study."""
 
@@ -167,6 +187,7 @@ def diagnostic_handlers(database: Database, arms: ArmRuns) -> dict[Any, Handler]
         "rate": RateJob(database, arms),
         "audit": AuditJob(database, arms),
         "check": CheckJob(database, arms),
+        "enqueued": EnqueuedJob(database, arms),
     }
 
 

@@ -27,7 +27,7 @@ TrialState = Literal["complete", "pruned", "failed", "running", "waiting"]
 TrialCause = Literal[
     "done", "pruned", "diverged", "out_of_memory", "timed_out", "lost", "error", "set_aside", ""
 ]
-TrialRecipe = Literal["tuned", "published", "extra", "audit"]
+TrialRecipe = Literal["tuned", "published", "extra", "audit", "enqueued"]
 FinalRole = Literal["tuned", "published", "learning_rate"]
 
 _stored = with_config(ConfigDict(ser_json_inf_nan="constants", extra="forbid"))
@@ -70,8 +70,9 @@ class TrialEvidence:
     n_samples: int = 0
     """Training samples seen, repetitions counted."""
     recipe: TrialRecipe = "tuned"
-    """`published`: the published recipe; `extra`: beside the budget; `audit`: a pruned trial
-    trained to its end, with `details["audit_of"]` the number of the pruned one."""
+    """`published`: the published recipe. Beside the budget: `extra`, that recipe at another
+    learning rate; `audit`, a pruned trial trained to its end, with the number of the pruned one as
+    `details["audit_of"]`; `enqueued`, a user's own configuration, with `details["label"]`."""
     details: Mapping[str, Any] = field(default_factory=dict)
 
 

@@ -94,8 +94,13 @@ def load_studies(
     database: Database, spec: StudySpec, regimes: Collection[str]
 ) -> tuple[StudyEvidence, ...]:
     """Return the studies of these regimes with their trials alone, which needs none of the data."""
+    beside = trials_beside(database, spec)
     return tuple(
-        StudyEvidence(study=key.path, **_coordinates(key), trials=trials_of(database, spec, key))
+        StudyEvidence(
+            study=key.path,
+            **_coordinates(key),
+            trials=(*trials_of(database, spec, key), *beside.get(key.path, ())),
+        )
         for key in expand_studies(spec)
         if key.regime in regimes
     )

@@ -42,7 +42,7 @@ _SUMMARY = {
     "verify": "Derive every number of a bundle again.",
     "merge": "Join bundles from clusters that share no database.",
     "plan": "Say what a study will take and can decide, before compute is spent.",
-    "study": "Check a study file; pause, resume, extend or delete a study.",
+    "study": "Check a study file; steer, extend or delete a study.",
     "data": "List, fetch, prepare, check and show data sets.",
 }
 

@@ -22,6 +22,7 @@ _STAGE_NAMES = {
     "rate": "learning rates",
     "check": "checks",
     "audit": "audits",
+    "enqueued": "enqueued",
 }
 
 

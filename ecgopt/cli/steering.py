@@ -1,7 +1,9 @@
-"""`ecgopt study pause|resume|extend|delete`: steering a study that has begun."""
+"""`ecgopt study pause|resume|enqueue|extend|delete`: steering a study that has begun."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
 
 if TYPE_CHECKING:
     from ecgopt.tuning.workspace import Workspace
@@ -43,6 +45,57 @@ def resume(study: Path, *, storage: str | None = None, workspace: Path | None = 
     begun = open_begun(study, storage, workspace)
     was_paused = resume_comparison(begun.database, begun.spec.name)
     _say(f"{begun.spec.name}: {'resumed' if was_paused else 'was not paused'}")
+
+
+def enqueue(
+    study: Path,
+    *,
+    regime: str,
+    values: Annotated[tuple[str, ...], Parameter(name="--set", consume_multiple=True)],
+    label: str = "enqueued",
+    storage: str | None = None,
+    workspace: Path | None = None,
+) -> None:
+    """Add a configuration of your own as a labelled run beside the fair budget.
+
+    It is trained to its end in every study of the regime, and `ecgopt trials` lists it. It does not
+    count against the budget, cannot win, and neither sampler nor pruner knows of it.
+
+    Example: `ecgopt study enqueue studies/demo.toml --regime scratch --set learning_rate=1e-3`
+
+    Args:
+        study: Study file.
+        regime: The regime to train.
+        values: Parameters as NAME=VALUE; what is not set is as in the file's [recipe].
+        label: What the run is called in lists.
+        storage: Database URL; by default $ECGOPT_STORAGE or SQLite in the workspace.
+        workspace: Folder of the embedded database; by default $ECGOPT_WORKSPACE or storage.
+    """
+    from ecgopt.cli.begun import open_begun
+    from ecgopt.errors import UserError
+    from ecgopt.tuning.cells import expand_studies
+    from ecgopt.workers.enqueueing import checked_parameters
+    from ecgopt.workers.enqueueing import enqueue as enqueue_items
+
+    begun = open_begun(study, storage, workspace)
+    studies = [key for key in expand_studies(begun.spec) if key.regime == regime]
+    if not studies:
+        raise UserError(
+            f"`regime` must be one of {', '.join(begun.spec.regimes)}, but got {regime!r}"
+        )
+    parameters = checked_parameters(studies, dict(map(_name_and_value, values)))
+    for key in enqueue_items(begun.database, begun.spec.name, studies, parameters, label):
+        _say(key)
+    _say(f"start workers for it: ecgopt run {study}")
+
+
+def _name_and_value(text: str) -> tuple[str, str]:
+    from ecgopt.errors import UserError
+
+    name, sign, value = text.partition("=")
+    if not sign:
+        raise UserError(f"--set must look like learning_rate=1e-3, but got {text!r}")
+    return name.strip(), value.strip()
 
 
 def extend(

@@ -7,7 +7,13 @@ from cyclopts import App
 from ecgopt.cli import steering
 
 app = App(name="study", help="Check study files, and steer studies that have begun.")
-for verb in (steering.pause, steering.resume, steering.extend, steering.delete):
+for verb in (
+    steering.pause,
+    steering.resume,
+    steering.enqueue,
+    steering.extend,
+    steering.delete,
+):
     app.command(verb)
 
 

@@ -1,6 +1,7 @@
 """Pausing, extending and deleting a study, with real workers on a real database."""
 
 import json
+import re
 import subprocess
 import sys
 
@@ -9,7 +10,10 @@ from processes import ecgopt, start_worker
 from sqlalchemy import select
 from tiny_study import begin, tiny_study
 
+from ecgopt.analysis.arms import budget_trials
 from ecgopt.analysis.evidence_store import load_evidence
+from ecgopt.cli.steering import enqueue
+from ecgopt.errors import UserError
 from ecgopt.tuning.study_file import load_spec
 from ecgopt.tuning.tables import work_item
 from ecgopt.tuning.workspace import Workspace
@@ -87,6 +91,10 @@ def extended(tmp_path_factory):
     folder = tmp_path_factory.mktemp("extended")
     study, workspace = folder / "study.toml", folder / "ws"
     study.write_text(tiny_study())
+    begin(study, workspace)
+    values = ("--set", "learning_rate=2e-3", "epochs=3", "frozen_stages=5", "--label", "mine")
+    asked = ("enqueue", study, "--regime", "fine_tune", *values, "--workspace", workspace)
+    assert ecgopt("study", *asked).returncode == 0
     run = ("run", study, *RUN_OPTIONS, workspace, "--out", folder / "out")
     assert ecgopt(*run).returncode == 0
     found = ecgopt("study", "extend", study, "--trials", 6, "--workspace", workspace)
@@ -102,8 +110,39 @@ def extended(tmp_path_factory):
 def test_an_extension_is_spent_exactly_and_by_all_arms(extended):
     _, evidence = extended
     assert evidence.comparison.budget.trials == 6
-    assert [[t.number for t in study.trials] for study in evidence.studies] == [[*range(6)]] * 2
-    assert {t.state for study in evidence.studies for t in study.trials} <= {"complete", "pruned"}
+    paid = [budget_trials(study.trials) for study in evidence.studies]
+    assert [[trial.number for trial in trials] for trials in paid] == [[*range(6)]] * 2
+    assert {trial.state for trials in paid for trial in trials} <= {"complete", "pruned"}
+
+
+def test_an_enqueued_configuration_is_trained_beside_the_budget(extended):
+    _, evidence = extended
+    beside = [t for study in evidence.studies for t in study.trials if t.recipe == "enqueued"]
+    (own,) = beside
+    assert own.state == "complete"
+    assert own.n_epochs == 3
+    assert own.parameters == {"learning_rate": 2e-3, "epochs": 3, "frozen_stages": 5}
+    assert own.details["label"] == "mine"
+    assert all(final.parameters != own.parameters for final in evidence.finals)
+
+
+@pytest.mark.parametrize(
+    ("regime", "setting", "reason"),
+    [
+        ("scratch", "frozen_stages=1", "must be a parameter of scratch"),
+        ("fine_tune", "frozen_stages=9", "`0 <= frozen_stages <= 5` must hold"),
+        ("fine_tune", "learning_rte=1", "did you mean 'learning_rate'?"),
+        ("fine_tune", "epochs=2.5", "must be a whole number"),
+        ("fine_tune", "epochs", "must look like"),
+        ("finetune", "epochs=2", "must be one of scratch, fine_tune"),
+    ],
+)
+def test_an_enqueued_configuration_without_a_meaning_is_refused(begun, regime, setting, reason):
+    study, opened = begun
+    before = left(opened)
+    with pytest.raises(UserError, match=re.escape(reason)):
+        enqueue(study, regime=regime, values=(setting,), workspace=opened.workspace.root)
+    assert left(opened) == before
 
 
 def test_the_report_says_that_the_budget_was_extended_after_the_test_was_opened(extended):
