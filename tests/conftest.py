@@ -4,12 +4,16 @@ import os
 from pathlib import Path
 
 import pytest
+import torch
 from servers import MariaServer, PostgresServer
 from tiny_study import tiny_study
 
 ROOT = Path(__file__).resolve().parent.parent
 
+# For the processes that tests start, and for torch, which pytest's plugins have imported by now:
+# it would go on with all cores while libraries loaded later obey the variable, and crash.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+torch.set_num_threads(1)
 
 
 @pytest.fixture(autouse=True)
