@@ -3,7 +3,8 @@
 import datetime
 import json
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from dataclasses import replace
+from typing import Any, TypeVar
 
 import optuna
 import sqlalchemy
@@ -24,7 +25,7 @@ from ecgopt.analysis.evidence import (
 )
 from ecgopt.data.overlap import label_overlap
 from ecgopt.errors import UserError
-from ecgopt.tuning.cells import StudyKey, expand_cells, expand_studies, study_name
+from ecgopt.tuning.cells import ALL_RECORDS, StudyKey, expand_cells, expand_studies, study_name
 from ecgopt.tuning.datasets import PreparedData
 from ecgopt.tuning.extensions import Extension, extended, extensions_of
 from ecgopt.tuning.spec import StudySpec
@@ -34,6 +35,8 @@ from ecgopt.tuning.tables import create_tables, sealed_opening, sealed_result, w
 from ecgopt.tuning.workspace import Workspace
 from ecgopt.workers.jobs import study_key
 from ecgopt.workers.setup import stored_comparison
+
+_Place = TypeVar("_Place", CellKey, StudyEvidence, FinalEvidence)
 
 _STATES = {
     "COMPLETE": "complete",
@@ -64,7 +67,7 @@ def load_evidence(spec: StudySpec, workspace: Workspace, url: str) -> Evidence:
     ended = _ended_items(database, spec.name)
     beside = trials_beside(database, spec)
     losses = _losses(database, spec.name)
-    return Evidence(
+    evidence = Evidence(
         comparison=_comparison(spec, stored, _data_facts(data), extensions),
         studies=tuple(
             StudyEvidence(
@@ -87,6 +90,24 @@ def load_evidence(spec: StudySpec, workspace: Workspace, url: str) -> Evidence:
             if row.state == "set_aside" or (row.kind != "trial" and not _is_done(row))
         ),
         checks=checks_beside(database, spec),
+    )
+    return _with_counted_records(evidence, data)
+
+
+def _with_counted_records(evidence: Evidence, data: PreparedData) -> Evidence:
+    """Return the evidence with the number of records where the study file says "all"."""
+
+    def counted(place: _Place) -> _Place:
+        if place.n_train != ALL_RECORDS:
+            return place
+        return replace(place, n_train=len(data.pool(place.downstream)))
+
+    comparison = evidence.comparison
+    return replace(
+        evidence,
+        comparison=replace(comparison, cells=tuple(map(counted, comparison.cells))),
+        studies=tuple(map(counted, evidence.studies)),
+        finals=tuple(map(counted, evidence.finals)),
     )
 
 

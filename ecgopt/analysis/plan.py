@@ -18,6 +18,7 @@ from ecgopt.analysis.power import (
 )
 from ecgopt.analysis.readings import Readings
 from ecgopt.tuning.cells import StudyKey, expand_cells, expand_studies
+from ecgopt.tuning.expected import expected_pool, expected_size
 from ecgopt.tuning.spec import StudySpec
 
 ASSUMED = Variances(seeds=0.010, replicates=0.015, patients=0.006)
@@ -37,12 +38,18 @@ class Load:
     pretrainings: int
     samples: int
     """Training samples of trials and final fits if nothing is pruned, at mean epochs."""
+    pretraining_samples: int
     seconds_per_sample: float
 
     @property
     def hours(self) -> float:
         """On one worker, without pruning and without pre-training."""
         return self.samples * self.seconds_per_sample / 3600
+
+    @property
+    def pretraining_hours(self) -> float:
+        """On one worker."""
+        return self.pretraining_samples * self.seconds_per_sample / 3600
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,7 +111,7 @@ def plan(
     return Plan(
         n_cells=rules.n_cells,
         n_studies=len(studies),
-        loads=_loads(spec, studies, seconds_per_sample),
+        loads=loads(spec, studies, seconds_per_sample),
         power=_power(spec, known, rules, wanted, n_patients=n_patients),
         difference=wanted,
         replicates_to_win=replicates_needed(
@@ -119,20 +126,27 @@ def plan(
     )
 
 
-def _loads(
+def loads(
     spec: StudySpec, studies: Sequence[StudyKey], seconds_per_sample: Mapping[str, float]
 ) -> tuple[Load, ...]:
+    """Return the work of each model.
+
+    Raises:
+        UserError: the study takes all records of data about which nothing is published.
+    """
     found = []
     for model in spec.models:
         own = [study for study in studies if study.model == model]
+        upstreams = {study.upstream for study in own if study.upstream is not None}
         seeds = spec.budget.final_seeds * (2 if spec.published.final_fits else 1)
         found.append(
             Load(
                 model=model.label,
                 trials=len(own) * spec.budget.trials,
                 final_fits=len(own) * seeds,
-                pretrainings=len({s.pretraining for s in own if s.pretraining is not None}),
+                pretrainings=len(upstreams),
                 samples=sum(_samples(spec, study) for study in own),
+                pretraining_samples=sum(_pretraining_samples(spec, name) for name in upstreams),
                 seconds_per_sample=seconds_per_sample[model.label],
             )
         )
@@ -141,13 +155,19 @@ def _loads(
 
 def _samples(spec: StudySpec, study: StudyKey) -> int:
     """Return the training samples of one study with its final fits, if nothing is pruned."""
-    per_epoch = max(1, round(study.n_train * (1 - spec.validation_share)))
+    n_records = expected_size(spec, study.downstream, study.n_train)
+    per_epoch = max(1, round(n_records * (1 - spec.validation_share)))
     tuned, published = mean_epochs(spec, study.regime), spec.published.epochs
     seeds = spec.budget.final_seeds
     epochs = (spec.budget.trials - 1) * tuned + published + seeds * tuned
     if spec.published.final_fits:
         epochs += seeds * published
     return round(per_epoch * epochs)
+
+
+def _pretraining_samples(spec: StudySpec, upstream: str) -> int:
+    share = 1.0 - spec.pretrain.validation_share
+    return round(expected_pool(spec, upstream) * share * spec.pretrain.epochs)
 
 
 def mean_epochs(spec: StudySpec, regime: str) -> float:

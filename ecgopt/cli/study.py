@@ -1,10 +1,14 @@
 """`ecgopt study`: looking at study files before anything runs, and steering what has begun."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cyclopts import App
 
 from ecgopt.cli import steering
+
+if TYPE_CHECKING:
+    from ecgopt.tuning.spec import StudySpec
 
 app = App(name="study", help="Check study files, and steer studies that have begun.")
 for verb in (
@@ -18,18 +22,21 @@ for verb in (
 
 
 @app.command
-def check(study: Path) -> None:
-    """Validate a study file and say what it expands to.
+def check(study: Path, *, hours: bool = True) -> None:
+    """Validate a study file and say what it expands to, and the hours it takes on this machine.
+
+    The data need not be there. Speeds are measured on a few batches the first time and then known.
 
     Example: `ecgopt study check studies/demo.toml`
 
     Args:
         study: Study file.
+        hours: Whether to estimate the hours.
     """
     from rich.console import Console
     from rich.table import Table
 
-    from ecgopt.tuning.cells import expand_cells, expand_studies
+    from ecgopt.tuning.cells import ALL_RECORDS, expand_cells, expand_studies
     from ecgopt.tuning.study_file import load_spec
     from ecgopt.workers.setup import work_items
 
@@ -41,13 +48,15 @@ def check(study: Path) -> None:
     for name in ("upstream", "downstream", "model", "n"):
         table.add_column(name, justify="right" if name == "n" else "left")
     for cell in cells:
-        table.add_row(cell.upstream, cell.downstream, cell.model.label, f"{cell.n_train:,}")
+        size = "all" if cell.n_train == ALL_RECORDS else f"{cell.n_train:,}"
+        table.add_row(cell.upstream, cell.downstream, cell.model.label, size)
     console.print(table)
     counts = {
         kind: sum(item.kind == kind for item in items) for kind in ("pretrain", "trial", "final")
     }
+    replicates = spec.budget.replicates
     console.print(
-        f"{study}: valid; {len(cells)} cells, {spec.budget.replicates} replicates, "
+        f"{study}: valid; {len(cells)} cells, {replicates} replicate{'s' * (replicates != 1)}, "
         f"{len(studies)} studies, {counts['pretrain']} pre-trainings, {counts['trial']:,} trials, "
         f"{counts['final']:,} final fits",
         soft_wrap=True, highlight=False, markup=False,
@@ -60,3 +69,20 @@ def check(study: Path) -> None:
             for key in space
         )
         console.print(f"{name}: {spans}", soft_wrap=True, highlight=False, markup=False)
+    if hours:
+        for line in _hours(spec):
+            console.print(line, soft_wrap=True, highlight=False, markup=False)
+
+
+def _hours(spec: "StudySpec") -> list[str]:
+    import os
+
+    from ecgopt.analysis.plan import loads
+    from ecgopt.analysis.training_speed import known_seconds_per_sample, speed_file
+    from ecgopt.report.plan_table import load_lines
+    from ecgopt.tuning.cells import expand_studies
+    from ecgopt.workers.jobs import choose_device
+
+    seconds = known_seconds_per_sample(spec, choose_device(), speed_file())
+    n_workers = len(os.sched_getaffinity(0))
+    return load_lines(loads(spec, expand_studies(spec), seconds), n_workers=n_workers)

@@ -1,8 +1,9 @@
 """A plan in the terminal: what a comparison takes, and what it can decide."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ecgopt.analysis.plan import Plan
+from ecgopt.analysis.plan import Load, Plan
 from ecgopt.report import words
 from ecgopt.tuning.spec import StudySpec
 
@@ -15,21 +16,9 @@ def plan_lines(plan: Plan, spec: StudySpec, *, n_workers: int) -> list[str]:
     lines = [
         f"{plan.n_cells} cell{'s' * (plan.n_cells != 1)}, {plan.n_studies} studies of "
         f"{spec.budget.trials} trials, {spec.budget.replicates} replicate"
-        f"{'s' * (spec.budget.replicates != 1)}"
+        f"{'s' * (spec.budget.replicates != 1)}",
+        *load_lines(plan.loads, n_workers=n_workers),
     ]
-    for load in plan.loads:
-        speed = 1 / load.seconds_per_sample
-        lines.append(
-            f"{load.model}: {load.trials:,} trials, {load.final_fits:,} final fits, "
-            f"{load.pretrainings} pre-training{'s' * (load.pretrainings != 1)}; "
-            f"{load.samples:,} training samples at {speed:,.0f} per second: "
-            f"{load.hours:,.1f} worker hours"
-        )
-    hours = sum(load.hours for load in plan.loads)
-    lines.append(
-        f"together at most {hours:,.1f} worker hours, {words.duration(hours / n_workers * 3600)} "
-        f"on {n_workers} worker{'s' * (n_workers != 1)} (nothing pruned, pre-training aside)"
-    )
     spread = plan.variances
     origin = "assumed; a pilot would measure it" if plan.is_assumed else "measured in the pilot"
     lines.append(
@@ -40,6 +29,23 @@ def plan_lines(plan: Plan, spec: StudySpec, *, n_workers: int) -> list[str]:
         f"to call {words.signed(plan.difference)} a win with 80% power: "
         f"{_replicates(plan.replicates_to_win)}; to call no difference equivalent: "
         f"{_replicates(plan.replicates_for_equivalence)}"
+    )
+    return lines
+
+
+def load_lines(loads: Sequence[Load], *, n_workers: int) -> list[str]:
+    """Return the work and the hours of each model and of all together."""
+    lines = [
+        f"{load.model}: {load.trials:,} trials, {load.final_fits:,} final fits, "
+        f"{load.pretrainings} pre-training{'s' * (load.pretrainings != 1)}; "
+        f"{load.samples:,} training samples at {1 / load.seconds_per_sample:,.0f} per second: "
+        f"{load.hours:,.1f} worker hours, and {load.pretraining_hours:,.1f} to pre-train"
+        for load in loads
+    ]
+    hours = sum(load.hours + load.pretraining_hours for load in loads)
+    lines.append(
+        f"together at most {hours:,.1f} worker hours, {words.duration(hours / n_workers * 3600)} "
+        f"on {n_workers} worker{'s' * (n_workers != 1)} (nothing pruned, nothing frozen)"
     )
     return lines
 

@@ -1,12 +1,16 @@
 """Cells, studies and their names: what a comparison expands to."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Final
 
 from ecgopt.errors import StudyFileError
 from ecgopt.regimes.registry import regime
+from ecgopt.tuning.selection import CellsSection
 from ecgopt.tuning.spec import ModelSection, StudySpec
+
+ALL_RECORDS: Final = 0
+"""The `n_train` of cells that take every labelled record outside the sealed test."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,9 +42,9 @@ class StudyKey:
     def path(self) -> str:
         """The study's name inside its comparison."""
         source = f"/from-{self.upstream}" if self.upstream is not None else ""
+        size = f"n{self.n_train}" if self.n_train != ALL_RECORDS else "all"
         return (
-            f"{self.downstream}/{self.model.label}/n{self.n_train}/r{self.replicate}"
-            f"/{self.regime}{source}"
+            f"{self.downstream}/{self.model.label}/{size}/r{self.replicate}/{self.regime}{source}"
         )
 
     @property
@@ -74,20 +78,29 @@ def expand_cells(spec: StudySpec) -> Sequence[Cell]:
     Raises:
         StudyFileError: nothing is left to compare.
     """
-    cells = [
-        Cell(upstream=upstream, downstream=downstream, model=model, n_train=n_train)
-        for downstream in spec.downstreams
-        for model in spec.models
-        for n_train in spec.train_sizes
-        for upstream in (spec.upstreams or ("none",))
-        if upstream != downstream
-    ]
+    blocks = spec.cells or (CellsSection(),)
+    cells = list(dict.fromkeys(cell for block in blocks for cell in _cells_of(spec, block)))
     if not cells:
         raise StudyFileError(
             f"study {spec.name!r}: upstreams {spec.upstreams} and downstreams {spec.downstreams} "
             "leave no pair of two different data sets"
         )
     return cells
+
+
+def _cells_of(spec: StudySpec, block: CellsSection) -> Iterator[Cell]:
+    models = [m for m in spec.models if block.models is None or m.label in block.models]
+    for downstream in block.downstreams or spec.downstreams:
+        for model in models:
+            for size in block.train_sizes or spec.train_sizes:
+                for upstream in block.upstreams or spec.upstreams or ("none",):
+                    if upstream != downstream:
+                        yield Cell(
+                            upstream=upstream,
+                            downstream=downstream,
+                            model=model,
+                            n_train=ALL_RECORDS if size == "all" else size,
+                        )
 
 
 def studies_of_cell(spec: StudySpec, cell: Cell, replicate: int) -> tuple[StudyKey, ...]:

@@ -31,7 +31,7 @@ from ecgopt.data.splits import (
 from ecgopt.data.synthetic import SyntheticSettings, write_synthetic
 from ecgopt.errors import DataError
 from ecgopt.seeds import seed_for
-from ecgopt.tuning.cells import StudyKey
+from ecgopt.tuning.cells import ALL_RECORDS, StudyKey, expand_cells
 from ecgopt.tuning.spec import DataSection, StudySpec
 from ecgopt.tuning.study_file import expand_folder
 from ecgopt.tuning.workspace import Workspace
@@ -155,11 +155,12 @@ class PreparedData:
             DataError: the pool is too small, a label has no positive record or no negative one,
                 or an upstream holds patients of a downstream.
         """
-        for name in self.spec.downstreams:
-            self._check_downstream(name)
-            for upstream in self.spec.upstreams:
-                if upstream != name:
-                    self._check_apart(upstream, name)
+        cells = expand_cells(self.spec)
+        for name in dict.fromkeys(cell.downstream for cell in cells):
+            self._check_downstream(name, max(c.n_train for c in cells if c.downstream == name))
+        for upstream, name in dict.fromkeys((cell.upstream, cell.downstream) for cell in cells):
+            if upstream in self.spec.upstreams:
+                self._check_apart(upstream, name)
 
     def downstream(self, key: StudyKey) -> tuple[TuningData, dict[str, object]]:
         """Return training and validation records of a study, and the provenance of the split.
@@ -170,7 +171,8 @@ class PreparedData:
         prepared, labels = self.prepared(key.downstream), self.labels(key.downstream)
         pool = self.pool(key.downstream)
         seed = seed_for(self.spec.seed, "subset", key.downstream)
-        subset = labelled_subset(prepared, pool, key.n_train, seed=seed, replicate=key.replicate)
+        n_train = len(pool) if key.n_train == ALL_RECORDS else key.n_train
+        subset = labelled_subset(prepared, pool, n_train, seed=seed, replicate=key.replicate)
         train, validation = train_and_validation(
             prepared,
             subset,
@@ -208,9 +210,8 @@ class PreparedData:
         )
         return TuningData(dataset(prepared, train, labels), dataset(prepared, validation, labels))
 
-    def _check_downstream(self, name: str) -> None:
+    def _check_downstream(self, name: str, largest: int) -> None:
         prepared, labels, pool = self.prepared(name), self.labels(name), self.pool(name)
-        largest = max(self.spec.train_sizes)
         if largest > len(pool):
             raise DataError(
                 f"data {name!r}: `train_sizes <= {len(pool)}` must hold (its records outside the "

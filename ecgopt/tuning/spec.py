@@ -2,28 +2,21 @@
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from ecgopt.models.registry import ModelSpec
 from ecgopt.regimes.published import PUBLISHED_EPOCHS, published_parameters
 from ecgopt.regimes.registry import regime
 from ecgopt.regimes.space import Range, SearchSpace
 from ecgopt.training.recipe import Recipe
+from ecgopt.tuning.section import Name, PositiveInt, Section, Share, Size
+from ecgopt.tuning.selection import CellsSection
 from ecgopt.tuning.space_rules import check_own_parameters, check_published, check_ranges
 
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=80)]
 Reference = Annotated[
     str, Field(pattern=r"^([A-Za-z0-9][A-Za-z0-9_.-]*|.+\.toml)$", max_length=300)
 ]
 """A name of the catalogue, or the path of a TOML file that describes one's own data."""
-PositiveInt = Annotated[int, Field(ge=1)]
-Share = Annotated[float, Field(gt=0.0, lt=1.0)]
-
-
-class Section(BaseModel):
-    """A table of the study file; an unknown key is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class SyntheticSection(Section):
@@ -268,14 +261,16 @@ class StudySpec(Section):
     """Tables of `[data]` to pre-train on."""
     downstreams: Annotated[tuple[Name, ...], Field(min_length=1)]
     """Tables of `[data]` on which the arms are compared."""
-    train_sizes: Annotated[tuple[PositiveInt, ...], Field(min_length=1)]
-    """Numbers of labelled records; validation records come out of them."""
+    train_sizes: Annotated[tuple[Size, ...], Field(min_length=1)]
+    """Numbers of labelled records, or "all"; validation records come out of them."""
     validation_share: Share = 0.25
     """Share of the labelled records that selects the winner and is not trained on."""
     data: dict[Name, DataSection]
     """`[data.NAME]`: a data set or a part of one; upstreams and downstreams name it."""
     models: Annotated[tuple[ModelSection, ...], Field(min_length=1)] = (ModelSection(),)
     """`[[models]]`, once per network."""
+    cells: tuple[CellsSection, ...] = ()
+    """`[[cells]]`: blocks of the grid of the lists above; without any, the whole grid."""
     space: dict[str, dict[str, RangeSection]]
     """`[space.shared]` for all regimes, `[space.<regime>]` for a regime's own parameters."""
     recipe: RecipeSection = RecipeSection()
@@ -337,6 +332,18 @@ class StudySpec(Section):
             )
         if any(regime(name).needs_upstream for name in self.regimes) and not self.upstreams:
             raise ValueError("a regime needs an upstream, but `upstreams` is empty")
+        return self
+
+    @model_validator(mode="after")
+    def _check_cells(self) -> Self:
+        known = {
+            "upstreams": self.upstreams,
+            "downstreams": self.downstreams,
+            "models": [model.label for model in self.models],
+            "train_sizes": self.train_sizes,
+        }
+        for block in self.cells:
+            block.check(known)
         return self
 
     @model_validator(mode="after")

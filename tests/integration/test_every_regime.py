@@ -26,6 +26,8 @@ head_first_share = { low = 0.1, high = 0.9 }
 svm_c = { low = 1e-4, high = 1e2, log = true }
 """
 
+N_RECORDS = 160
+
 EXPECTED = {
     "scratch": {"dropout", "epochs", "learning_rate", "weight_decay"},
     "fine_tune": {
@@ -41,7 +43,8 @@ EXPECTED = {
 def finished(tmp_path_factory):
     folder = tmp_path_factory.mktemp("every")
     study = folder / "study.toml"
-    study.write_text(tiny_study(regimes=json.dumps([*REGIMES]), own=OWN, trials=3))
+    text = tiny_study(regimes=json.dumps([*REGIMES]), own=OWN, trials=3)
+    study.write_text(text.replace("train_sizes = [60]", 'train_sizes = ["all"]'))
     done = ecgopt("run", study, "--workers", 2, "--workspace", folder / "ws", "--out", folder / "o")
     assert done.returncode == 0, done.stderr
     listed = ecgopt("trials", study, "--workspace", folder / "ws", "--json")
@@ -54,6 +57,13 @@ def test_every_regime_ends_in_the_report_with_a_final_score(finished):
     (cell,) = results["cells"]
     assert set(cell["regimes"]) == set(REGIMES)
     assert all(0 < regime["test_macro_auroc"] < 1 for regime in cell["regimes"].values())
+
+
+def test_a_cell_of_all_records_is_reported_with_their_number(finished):
+    results, _ = finished
+    (cell,) = results["cells"]
+    n_test = cell["regimes"]["scratch"]["scores"]["n_records"]
+    assert cell["cell"]["n_train"] == N_RECORDS - n_test
 
 
 def test_every_trial_of_every_regime_is_complete_or_pruned(finished):

@@ -3,7 +3,7 @@ from collections import Counter
 import pytest
 
 from ecgopt.errors import StudyFileError
-from ecgopt.tuning.cells import expand_cells, expand_studies, studies_of_cell
+from ecgopt.tuning.cells import ALL_RECORDS, expand_cells, expand_studies, studies_of_cell
 from ecgopt.tuning.study_file import load_spec
 
 
@@ -30,3 +30,43 @@ def test_a_regime_given_twice_is_refused(study_file):
 def test_one_regime_alone_is_no_comparison(study_file):
     with pytest.raises(StudyFileError, match=r"regimes: .* at least 2"):
         load_spec(study_file(regimes='["scratch"]'))
+
+
+BLOCKS = """
+[[cells]]
+downstreams = ["{downstream}"]
+
+[[cells]]
+train_sizes = {sizes}
+"""
+
+
+def with_blocks(study_file, **names):
+    path = study_file()
+    blocks = BLOCKS.format(**({"downstream": "down", "sizes": '["all"]'} | names))
+    text = path.read_text().replace("train_sizes = [60]", 'train_sizes = [60, "all"]')
+    path.write_text(text + blocks)
+    return path
+
+
+def test_blocks_of_cells_select_from_the_grid_and_overlap_once(study_file):
+    cells = expand_cells(load_spec(with_blocks(study_file)))
+    assert [cell.n_train for cell in cells] == [60, ALL_RECORDS]
+
+
+@pytest.mark.parametrize(
+    ("names", "complaint"),
+    [
+        ({"downstream": "up"}, r"\[\[cells\]\] downstreams must be among .*'down'.* got 'up'"),
+        ({"sizes": "[70]"}, r"train_sizes must be among the study's \[60, 'all'\], but got 70"),
+        ({"sizes": '["most"]'}, "train_sizes"),
+    ],
+)
+def test_a_block_that_names_what_the_study_does_not_have_is_refused(study_file, names, complaint):
+    with pytest.raises(StudyFileError, match=complaint):
+        load_spec(with_blocks(study_file, **names))
+
+
+def test_studies_of_all_records_have_a_name_without_a_number(study_file):
+    paths = [key.path for key in expand_studies(load_spec(with_blocks(study_file)))]
+    assert "down/resnet1d18-w2/all/r0/scratch" in paths
