@@ -15,6 +15,7 @@ def worker(  # noqa: PLR0913 - one argument per option
     workers: int | None = None,
     gpu_memory: int = 2000,
     grace: float = 60.0,
+    stop_code: int = 0,
     storage: str | None = None,
     workspace: Path | None = None,
 ) -> None:
@@ -33,11 +34,14 @@ def worker(  # noqa: PLR0913 - one argument per option
         workers: Processes in all; by default one per core, or per-gpu for each GPU.
         gpu_memory: MiB that must be free on a GPU before a process starts there.
         grace: Seconds that processes have to leave before they are killed.
+        stop_code: Exit code after SIGTERM; by another than 0, a Kubernetes Job knows that the study
+            is not finished.
         storage: Database URL; by default $ECGOPT_STORAGE or SQLite in the workspace.
         workspace: Folder of data, checkpoints and predictions, shared by all workers; by default
             $ECGOPT_WORKSPACE or storage.
     """
     import logging
+    import sys
     import threading
 
     from ecgopt.cli.host import choose_slots, host_workers
@@ -55,6 +59,8 @@ def worker(  # noqa: PLR0913 - one argument per option
     stop_on_signals(stop, at_once=local.kill_processes)
     with local:
         wait_until_done(local, stop.is_set)
+    if stop.is_set():
+        sys.exit(stop_code)
 
 
 @app.command

@@ -9,6 +9,8 @@ import kubernetes_validate
 import pytest
 import yaml
 
+from ecgopt.cli.app import build_app
+
 STORAGE = Path(__file__).resolve().parents[2] / "storage"
 MANIFESTS = sorted((STORAGE / "kubernetes").rglob("*.yaml"))
 KUBERNETES_VERSIONS = ("1.31", "1.34")
@@ -47,6 +49,26 @@ def test_the_compose_file_fits_the_compose_specification():
         check=False,
     )
     assert checked.returncode == 0, checked.stdout
+
+
+def our_commands():
+    services = yaml.safe_load((STORAGE / "compose.yaml").read_text())["services"]
+    composed = {name: one["command"] for name, one in services.items() if one["image"] == "ecgopt"}
+    placed = {
+        container["name"]: container["args"]
+        for pod in pods()
+        for container in pod.values[0]["containers"]
+        if container["image"] == "ecgopt"
+    }
+    return [
+        *(pytest.param(words, id=f"compose-{name}") for name, words in composed.items()),
+        *(pytest.param(words, id=f"kubernetes-{name}") for name, words in placed.items()),
+    ]
+
+
+@pytest.mark.parametrize("words", our_commands())
+def test_the_command_of_every_container_and_its_options_exist(words):
+    build_app().parse_args(words, exit_on_error=False, print_error=False)
 
 
 @pytest.mark.parametrize("pod", pods())
@@ -95,3 +117,12 @@ def test_what_a_pod_mounts_is_made_by_another_manifest_or_by_the_user(pod):
         if "persistentVolumeClaim" in volume:
             claim = volume["persistentVolumeClaim"]["claimName"]
             assert ("PersistentVolumeClaim", claim) in made
+
+
+def test_a_worker_has_longer_to_leave_than_it_takes():
+    kubernetes = [parameter.values[0] for parameter in pods() if "worker" in parameter.id]
+    assert [pod["terminationGracePeriodSeconds"] for pod in kubernetes] == [180]
+    compose = yaml.safe_load((STORAGE / "compose.yaml").read_text())["services"]["worker"]
+    assert compose["stop_grace_period"] == "3m"
+    for words in (kubernetes[0]["containers"][0]["args"], compose["command"]):
+        assert "--grace=150" in words
