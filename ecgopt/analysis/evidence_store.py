@@ -127,6 +127,12 @@ def load_studies(
     )
 
 
+def finals_of(database: Database, spec: StudySpec) -> tuple[FinalEvidence, ...]:
+    """Return the final fits that are done."""
+    ended = _ended_items(database, spec.name)
+    return tuple(_final(row) for row in ended if row.kind == "final" and _is_done(row))
+
+
 def trials_of(database: Database, spec: StudySpec, key: StudyKey) -> tuple[TrialEvidence, ...]:
     """Return the trials of one study, by number."""
     study = optuna.load_study(study_name=study_name(spec.name, key), storage=database.optuna)

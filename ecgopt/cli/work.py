@@ -46,6 +46,7 @@ def work(
     from ecgopt.analysis.diagnostics import diagnostic_handlers
     from ecgopt.analysis.final import FinalJob
     from ecgopt.cli.opening import open_study
+    from ecgopt.report.dashboard.upkeep import Upkeep
     from ecgopt.tuning.arm import ArmRuns
     from ecgopt.tuning.workspace import Workspace
     from ecgopt.workers.jobs import PretrainJob, TrialJob, choose_device
@@ -57,6 +58,7 @@ def work(
         study, Workspace(workspace), storage, patience_seconds=_OPENING_PATIENCE_SECONDS
     )
     arms = ArmRuns(opened.spec, opened.workspace, opened.data, chosen)
+    upkeep = Upkeep(opened.database, opened.workspace, opened.spec.name)
     return Worker(
         database=opened.database,
         handlers={
@@ -74,6 +76,8 @@ def work(
         ),
         owner=owner or new_owner(),
         stop_event=stop,
+        after_item=upkeep.after_item,
+        at_end=upkeep.at_end,
     ).work()
 
 

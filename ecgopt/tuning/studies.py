@@ -165,6 +165,7 @@ def _sampler(spec: StudySpec, key: StudyKey, slot: int) -> optuna.samplers.BaseS
 def _coordinates(spec: StudySpec, key: StudyKey) -> dict[str, str | int | None]:
     return {
         "comparison": spec.name,
+        "question": spec.question,
         "regime": key.regime,
         "upstream": key.upstream,
         "downstream": key.downstream,

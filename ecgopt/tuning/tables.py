@@ -123,6 +123,26 @@ extension = Table(
 )
 
 
+trade_point = Table(
+    "ecgopt_trade_point",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("comparison", String(80), nullable=False),
+    Column("study_id", Integer, nullable=False, doc="the trade-off study, in Optuna"),
+    Column("source_trial", Integer, nullable=False, doc="the trial that was copied, in Optuna"),
+    Column("number", Integer, nullable=False),
+    UniqueConstraint("study_id", "source_trial"),
+    UniqueConstraint("study_id", "number"),
+)
+
+page_refresh = Table(
+    "ecgopt_page_refresh",
+    metadata,
+    Column("comparison", String(80), primary_key=True),
+    Column("due_at", _Seconds, nullable=False, doc="nobody refreshes the dashboard before"),
+)
+
+
 def create_tables(database: Database) -> None:
     """Create our tables where they are missing; safe when several processes do it at once."""
     create_missing_tables(database.engine, metadata)

@@ -37,6 +37,11 @@ class Workspace:
         """Features of frozen stages, shared by the workers of a host."""
         return self.root / "prefix_cache"
 
+    @property
+    def artifacts(self) -> Path:
+        """Files that the dashboard offers beside studies, named by the artifact's id."""
+        return self.root / "artifacts"
+
     def pretrained(self, comparison: str, key: str) -> Path:
         """Return the file of one finished pre-training."""
         return self.root / "pretrained" / comparison / f"{key}.safetensors"

@@ -81,6 +81,10 @@ class Worker:
     settings: WorkerSettings
     owner: str = field(default_factory=new_owner)
     stop_event: threading.Event = field(default_factory=threading.Event)
+    after_item: Callable[[], None] = field(default=lambda: None)
+    """Called between two items; it must not raise."""
+    at_end: Callable[[], None] = field(default=lambda: None)
+    """Called when nothing is left to do; it must not raise."""
 
     def work(self) -> int:
         """Work until nothing is left or a stop is requested; return the number of items closed."""
@@ -94,7 +98,9 @@ class Worker:
                 match self._patiently(self._claim):
                     case Claim() as claim:
                         closed += self._do(claim)
+                        self.after_item()
                     case "finished":
+                        self.at_end()
                         break
                     case _:
                         self.stop_event.wait(settings.poll_seconds)

@@ -1,0 +1,106 @@
+"""The note of a study: what it is, how far it is, and where its rivals are."""
+
+from collections.abc import Mapping, Sequence
+
+from ecgopt.analysis.arms import budget_trials, count_trials
+from ecgopt.analysis.evidence import FinalEvidence, TrialEvidence
+from ecgopt.report import words
+from ecgopt.tuning.cells import StudyKey, study_name
+from ecgopt.tuning.spec import StudySpec
+
+OWN_NOTES = "## Your notes"
+"""What people write below this heading is kept; all above it is written anew."""
+
+
+def study_note(
+    spec: StudySpec,
+    key: StudyKey,
+    question: str,
+    trials: Sequence[TrialEvidence],
+    finals: Sequence[FinalEvidence],
+) -> str:
+    """Return the facts of one study as a Markdown table."""
+    counts = count_trials(budget_trials(trials))
+    facts = {
+        "cell": _cell(key),
+        "replicate": f"{key.replicate + 1} of {spec.budget.replicates}",
+        "regime": words.regime_name(key.regime),
+        "searched": _space(spec, key.regime),
+        "budget used": (
+            f"{counts.total - counts.unfinished} of {spec.budget.trials} trials: "
+            f"{counts.complete} complete, {counts.pruned} pruned, {counts.diverged} diverged, "
+            f"{counts.failed + counts.lost + counts.set_aside} failed; "
+            f"{words.duration(sum(t.seconds for t in budget_trials(trials)))} of training"
+        ),
+        "sealed test": _finals(finals),
+    }
+    rows = "\n".join(f"| {name} | {_cell_text(value)} |" for name, value in facts.items())
+    return f"**{_cell_text(question)}**\n\n| | |\n|---|---|\n{rows}\n"
+
+
+def rival_links(study_id: int, rivals: Mapping[str, int], trade_offs: Mapping[str, int]) -> str:
+    """Return links to the rivals, to each comparison with one, and to the trade-off studies.
+
+    Args:
+        study_id: Of the study whose note it is.
+        rivals: Name to id of the studies of the same cell and replicate.
+        trade_offs: Name to id of the trade-off studies that hold its trials.
+    """
+    lines = [
+        f"- rival: [{_link_text(name)}](/dashboard/studies/{rival}), "
+        f"[compare](/dashboard/compare-studies?ids={study_id},{rival})"
+        for name, rival in rivals.items()
+    ]
+    lines += [
+        f"- score against time: [{_link_text(name)}](/dashboard/studies/{other})"
+        for name, other in trade_offs.items()
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def trade_off_note(spec: StudySpec, studies: Mapping[int, StudyKey]) -> str:
+    """Return the note of a trade-off study."""
+    links = "\n".join(
+        f"- [{_link_text(study_name(spec.name, key))}](/dashboard/studies/{study_id})"
+        for study_id, key in studies.items()
+    )
+    return (
+        "Every complete trial of the studies below, by validation macro AUROC and training "
+        "seconds. It is filled from them; no sampler ever asks this study for a trial. "
+        f"Pre-training is not in these seconds.\n\n{links}\n"
+    )
+
+
+def with_own_notes(written: str, stored: str) -> str:
+    """Return the note as written now, followed by what people added to the stored one."""
+    _, heading, own = stored.partition(OWN_NOTES)
+    return f"{written}\n{OWN_NOTES}{own}" if heading else f"{written}\n{OWN_NOTES}\n"
+
+
+def _cell(key: StudyKey) -> str:
+    source = f"{key.upstream} → " if key.upstream is not None else ""
+    return f"{source}{key.downstream}, {key.model.label}, n = {key.n_train:,}"
+
+
+def _space(spec: StudySpec, regime: str) -> str:
+    space = spec.search_space(regime)
+    return "; ".join(
+        f"{name} {space.ranges[name].low:g} to {space.ranges[name].high:g}"
+        + (" (log)" if space.ranges[name].log else "")
+        for name in space
+    )
+
+
+def _finals(finals: Sequence[FinalEvidence]) -> str:
+    tuned = [final.metrics["macro_auroc"] for final in finals if final.role == "tuned"]
+    if not tuned:
+        return "not opened for this study's winner yet"
+    return f"macro AUROC {words.score(sum(tuned) / len(tuned))}, mean of {len(tuned)} final fits"
+
+
+def _cell_text(text: str) -> str:
+    return " ".join(text.replace("|", "\\|").split())
+
+
+def _link_text(text: str) -> str:
+    return _cell_text(text).replace("[", "\\[").replace("]", "\\]")

@@ -1,0 +1,44 @@
+"""What workers do for the dashboard between their items: little, and at most once a minute."""
+
+import logging
+from dataclasses import dataclass
+
+from ecgopt.report.dashboard.scene import read_scene, take_turn
+from ecgopt.tuning.storage import Database
+from ecgopt.tuning.workspace import Workspace
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Upkeep:
+    """Refreshes the pages of one comparison, and never stops a worker by failing to."""
+
+    database: Database
+    workspace: Workspace
+    comparison: str
+
+    def after_item(self) -> None:
+        """Refresh the pages if no worker did within the last minute."""
+        try:
+            if take_turn(self.database, self.comparison):
+                self._refresh_stale()
+        except Exception:
+            # A page that cannot be drawn is no reason to train less.
+            logger.exception("dashboard pages of %s: not refreshed", self.comparison)
+
+    def at_end(self) -> None:
+        """Refresh the pages that do not show the last items yet."""
+        try:
+            self._refresh_stale()
+        except Exception:
+            logger.exception("dashboard pages of %s: not refreshed", self.comparison)
+
+    def _refresh_stale(self) -> None:
+        scene = read_scene(self.database, self.comparison)
+        if scene is None or not scene.stale:
+            return
+        # Loaded here: plotly and matplotlib take a second that most workers need not spend.
+        from ecgopt.report.dashboard.refresh import Refresher
+
+        Refresher(self.database, self.workspace).refresh(self.comparison)
