@@ -54,11 +54,14 @@ def check(study: Path, *, hours: bool = True) -> None:
     counts = {
         kind: sum(item.kind == kind for item in items) for kind in ("pretrain", "trial", "final")
     }
-    replicates = spec.budget.replicates
+    parts = (
+        (len(cells), "cell"), (spec.budget.replicates, "replicate"), (len(studies), "studies"),
+        (counts["pretrain"], "pre-training"), (counts["trial"], "trial"),
+        (counts["final"], "final fit"),
+    )  # fmt: skip
+    said = (f"{n:,} {what}{'s' * (n != 1 and what != 'studies')}" for n, what in parts)
     console.print(
-        f"{study}: valid; {len(cells)} cells, {replicates} replicate{'s' * (replicates != 1)}, "
-        f"{len(studies)} studies, {counts['pretrain']} pre-trainings, {counts['trial']:,} trials, "
-        f"{counts['final']:,} final fits",
+        f"{study}: valid; {', '.join(said)}",
         soft_wrap=True, highlight=False, markup=False,
     )  # fmt: skip
     for name in spec.regimes:

@@ -22,8 +22,12 @@ def label_set(name: str) -> LabelSet:
     if name.endswith(".toml"):
         return own_label_set(Path(name))
     if name not in _BUILDERS:
-        close = difflib.get_close_matches(name, _BUILDERS, n=1)
-        hint = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(_BUILDERS)}"
+        # A data set's name alone, such as ptbxl, stands for any of its label sets.
+        of_set = [known for known in _BUILDERS if known.startswith(f"{name}_")]
+        close = of_set or difflib.get_close_matches(name, _BUILDERS, n=1)
+        hint = (
+            f"did you mean {' or '.join(close)}?" if close else f"known are {', '.join(_BUILDERS)}"
+        )
         raise UserError(f"label set {name!r} is not known; {hint}")
     return _build(name)
 

@@ -95,6 +95,6 @@ def find_prepared(folder: Path, name: str) -> Path:
     found = [path for path in found if _FINGERPRINT.fullmatch(path.name.removeprefix(name))]
     if not found:
         raise DataError(
-            f"{name} is not prepared in {folder}; run `ecgopt data prepare {name} --from DIR`"
+            f"{name} is not prepared in {folder}: prepare it with `ecgopt data prepare`"
         )
     return max(found, key=lambda path: ((path / MANIFEST).stat().st_mtime, path.name))

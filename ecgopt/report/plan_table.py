@@ -20,7 +20,11 @@ def plan_lines(plan: Plan, spec: StudySpec, *, n_workers: int) -> list[str]:
         *load_lines(plan.loads, n_workers=n_workers),
     ]
     spread = plan.variances
-    origin = "assumed; a pilot would measure it" if plan.is_assumed else "measured in the pilot"
+    origin = (
+        "assumed; a pilot of two replicates would measure it"
+        if plan.is_assumed
+        else "measured in the pilot"
+    )
     lines.append(
         f"spread of a difference: seeds {words.score(spread.seeds)}, replicates "
         f"{words.score(spread.replicates)}, test patients {words.score(spread.patients)} ({origin})"

@@ -101,6 +101,10 @@ def answer_lines(conclusions: Conclusions) -> list[str]:
         f"{budget.trials} trials per arm, {budget.replicates} replicate"
         f"{'s' * (budget.replicates != 1)}, {budget.final_seeds} final seeds; "
         f"margin ±{comparison.margin:g}; "
-        + (f"gates failed: {'; '.join(failed)}." if failed else "no sanity gate failed.")
+        + (
+            f"sanity gates that do not hold: {'; '.join(failed)}."
+            if failed
+            else "no sanity gate failed."
+        )
     )
     return [answer(conclusions), second, third]

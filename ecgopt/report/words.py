@@ -135,5 +135,6 @@ def _what_would_decide(comparison: CellComparison) -> str:
     if further is None:
         return "More replicates alone would hardly decide it."
     return (
-        f"{at_least[0].upper()}{at_least[1:]}{further} more replicate{'s' * (further != 1)} would."
+        f"{at_least[0].upper()}{at_least[1:]}{further} more replicate{'s' * (further != 1)} would "
+        "decide it."
     )

@@ -50,9 +50,10 @@ def check_published(space: SearchSpace, values: Mapping[str, Value]) -> None:
     """
     for name in space.outside(values):
         span = space.ranges[name]
+        shorter = ", or for a first look set `epochs` in [published]" if name == "epochs" else ""
         raise ValueError(
             f"the published recipe must lie in the searched space, but its {name} = "
-            f"{values[name]} is outside [{span.low:g}, {span.high:g}]: widen the range"
+            f"{values[name]} is outside [{span.low:g}, {span.high:g}]: widen the range{shorter}"
         )
 
 

@@ -55,7 +55,7 @@ def expand_folder(text: str) -> Path:
 
 def _describe(error: ValidationError) -> str:
     first, *rest = error.errors(include_url=False)
-    where = ".".join(str(part) for part in first["loc"]) or "(whole file)"
+    where = ".".join(str(part) for part in first["loc"])
     more = f" (and {len(rest)} more)" if rest else ""
     if first["type"] == "extra_forbidden":
         return f"unknown key {where!r}: {_nearest_key(first['loc'])}{more}"
@@ -63,7 +63,7 @@ def _describe(error: ValidationError) -> str:
         return f"missing key {where!r}: add it{more}"
     message = first["msg"].removeprefix("Value error, ")
     if first["type"] == "value_error":
-        return f"{where}: {message}{more}"
+        return f"{where}: {message}{more}" if where else f"{message}{more}"
     return f"{where}: {message}, but got {first['input']!r}{more}"
 
 
