@@ -160,8 +160,10 @@ def check(name: str, *, labels: str | None = None, to: Path | None = None) -> No
     from ecgopt.data.labels import label_set
     from ecgopt.data.prepared import find_prepared, open_prepared
 
-    prepared = open_prepared(find_prepared(to or prepared_folder(), source(name).name))
-    chosen = labels or (name if name.endswith(".toml") else dataset_info(name).labels[0])
+    own = name if name.endswith(".toml") else None
+    folder = find_prepared(to or prepared_folder(), source(name).name, description=own)
+    prepared = open_prepared(folder)
+    chosen = labels or own or dataset_info(name).labels[0]
     found = check_set(prepared, label_set(chosen))
     console = open_console()
     console.print(counts_table(found.counts, found.dropped_reasons))

@@ -85,8 +85,13 @@ def open_prepared(folder: Path) -> PreparedSet:
     return PreparedSet(folder, fingerprint, signals, records, manifest)
 
 
-def find_prepared(folder: Path, name: str) -> Path:
+def find_prepared(folder: Path, name: str, *, description: str | None = None) -> Path:
     """Return the folder of the newest prepared set of the data set `name` below `folder`.
+
+    Args:
+        folder: Folder of prepared sets.
+        name: The data set's name.
+        description: The file that describes it, where it is one's own.
 
     Raises:
         DataError: there is none; the message says how to make one.
@@ -95,6 +100,7 @@ def find_prepared(folder: Path, name: str) -> Path:
     found = [path for path in found if _FINGERPRINT.fullmatch(path.name.removeprefix(name))]
     if not found:
         raise DataError(
-            f"{name} is not prepared in {folder}: prepare it with `ecgopt data prepare`"
+            f"{name} is not prepared in {folder}; run `ecgopt data prepare "
+            f"{description or f'{name} --from DIR'}`"
         )
     return max(found, key=lambda path: ((path / MANIFEST).stat().st_mtime, path.name))

@@ -69,6 +69,14 @@ def test_check_names_classes_duplicates_and_warnings(capsys):
     assert "warning: 1 groups of records have equal signals" in text
 
 
+def test_check_before_prepare_names_the_description_of_own_data(tmp_path):
+    own = tmp_path / "clinic.toml"
+    own.write_text('name = "clinic"\nrecords = "ecgs"\ntable = "t.csv"\n'
+                   'columns = { record = "file" }\nstatements = { flags = ["AF"] }\n')  # fmt: skip
+    with pytest.raises(DataError, match=f"run `ecgopt data prepare {own}`"):
+        run(f"check {own}")
+
+
 def test_check_before_prepare_says_what_to_run():
     with pytest.raises(DataError, match="run `ecgopt data prepare ptbxl --from DIR`"):
         run("check ptbxl")

@@ -123,7 +123,7 @@ def test_plan_measures_the_time_and_tells_the_power(run, tmp_path, capsys):
     run("plan", tmp_path / "study.toml")
     printed = capsys.readouterr().out
     assert "worker hours" in printed
-    assert "assumed; a pilot would measure it" in printed
+    assert "assumed; a pilot of two replicates would measure it" in printed
     assert "replicates" in printed
 
 
