@@ -153,6 +153,10 @@ def _table_lines(table: Table) -> Iterator[str]:
 
 def _kind(schema: Mapping[str, Any]) -> str:
     inner = _without_null(schema)
+    if "anyOf" in inner:
+        return " or ".join(_kind(option) for option in inner["anyOf"])
+    if "const" in inner:
+        return _literal(inner["const"])
     if "enum" in inner:
         return " or ".join(_literal(value) for value in inner["enum"])
     if inner.get("type") == "array":
