@@ -151,8 +151,17 @@ class PretrainEvidence:
     seconds: float
     n_samples: int
     validation_macro_auroc: float | None = None
+    """Of objectives that predict labels."""
     sha256: str = ""
     """Of the checkpoint."""
+    objective: str = "multi_label"
+    """What it was trained for; `own checkpoint` where the user brought the weights."""
+    validation_score: float | None = None
+    """What the epoch was chosen by, higher is better; of ages and signals the share explained."""
+    n_trials: int = 1
+    """Pre-trainings of which it is the best; seconds, epochs and samples are those of all."""
+    parameters: Mapping[str, ParameterValue] = field(default_factory=dict)
+    """Its tuned parameters."""
 
 
 @_stored

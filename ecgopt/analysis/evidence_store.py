@@ -198,9 +198,9 @@ def _pretraining(row: sqlalchemy.Row[Any]) -> PretrainEvidence:
     result = json.loads(row.result)
     wanted = (
         "key", "upstream", "model", "n_epochs", "seconds", "n_samples", "validation_macro_auroc",
-        "sha256",
+        "sha256", "objective", "validation_score", "n_trials", "parameters",
     )  # fmt: skip
-    return PretrainEvidence(**{name: result[name] for name in wanted})
+    return PretrainEvidence(**{name: result[name] for name in wanted if name in result})
 
 
 def _openings(database: Database, spec: StudySpec) -> tuple[Opening, ...]:
@@ -241,7 +241,7 @@ def _openings(database: Database, spec: StudySpec) -> tuple[Opening, ...]:
 def _data_facts(data: PreparedData) -> dict[str, str]:
     """Return what a reader must know of each data set: missing patients, shared labels."""
     facts = {}
-    for name in dict.fromkeys((*data.spec.upstreams, *data.spec.downstreams)):
+    for name in data.spec.data_names():
         manifest = data.prepared(name).manifest
         unknown = manifest["records_without_published_patient"]
         facts[f"patients of {name}"] = (
@@ -250,9 +250,10 @@ def _data_facts(data: PreparedData) -> dict[str, str]:
             else "published for every record"
         )
     for cell in expand_cells(data.spec):
-        if cell.upstream in data.spec.upstreams:
+        part = data.spec.upstream_data(cell.upstream)
+        if cell.upstream in data.spec.upstreams and part is not None:
             facts[f"labels {cell.upstream} shares with {cell.downstream}"] = _shared_labels(
-                data, cell.upstream, cell.downstream
+                data, part, cell.downstream
             )
     return facts
 

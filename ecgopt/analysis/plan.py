@@ -17,6 +17,7 @@ from ecgopt.analysis.power import (
     replicates_needed,
 )
 from ecgopt.analysis.readings import Readings
+from ecgopt.regimes.space import Range
 from ecgopt.tuning.cells import StudyKey, expand_cells, expand_studies
 from ecgopt.tuning.expected import expected_pool, expected_size
 from ecgopt.tuning.spec import StudySpec
@@ -166,8 +167,14 @@ def _samples(spec: StudySpec, study: StudyKey) -> int:
 
 
 def _pretraining_samples(spec: StudySpec, upstream: str) -> int:
-    share = 1.0 - spec.pretrain.validation_share
-    return round(expected_pool(spec, upstream) * share * spec.pretrain.epochs)
+    section, part = spec.upstream.get(upstream), spec.upstream_data(upstream)
+    if part is None or (section is not None and section.checkpoint is not None):
+        return 0
+    epochs = float(spec.pretrain.epochs)
+    if (tuning := spec.pretrain.tuning) is not None:
+        span = tuning.search_space().ranges.get("epochs")
+        epochs += (tuning.trials - 1) * (_mean_of(span) if span else spec.pretrain.epochs)
+    return round(expected_pool(spec, part) * (1.0 - spec.pretrain.validation_share) * epochs)
 
 
 def mean_epochs(spec: StudySpec, regime: str) -> float:
@@ -175,6 +182,10 @@ def mean_epochs(spec: StudySpec, regime: str) -> float:
     span = spec.search_space(regime).ranges.get("epochs")
     if span is None:
         return float(spec.recipe.epochs)
+    return _mean_of(span)
+
+
+def _mean_of(span: Range) -> float:
     if span.log and span.high > span.low:
         return (span.high - span.low) / math.log(span.high / span.low)
     return (span.low + span.high) / 2

@@ -16,6 +16,7 @@ from ecgopt.workers.progress import Progress, StudyProgress
 _PLAIN_LINE_SECONDS = 10.0
 _MAX_ROWS = 12
 _STAGE_NAMES = {
+    "pretrain_trial": "pre-training trials",
     "pretrain": "pre-training",
     "trial": "trials",
     "final": "final fits",

@@ -49,7 +49,8 @@ def work(
     from ecgopt.report.dashboard.upkeep import Upkeep
     from ecgopt.tuning.arm import ArmRuns
     from ecgopt.tuning.workspace import Workspace
-    from ecgopt.workers.jobs import PretrainJob, TrialJob, choose_device
+    from ecgopt.workers.jobs import TrialJob, choose_device
+    from ecgopt.workers.pretraining import PretrainJob, PretrainTrialJob
     from ecgopt.workers.worker import Worker, WorkerSettings, new_owner
 
     torch.set_num_threads(1)
@@ -62,7 +63,8 @@ def work(
     return Worker(
         database=opened.database,
         handlers={
-            "pretrain": PretrainJob(arms),
+            "pretrain_trial": PretrainTrialJob(arms),
+            "pretrain": PretrainJob(opened.database, arms),
             "trial": TrialJob(opened.database, arms),
             "final": FinalJob(opened.database, arms),
             **diagnostic_handlers(opened.database, arms),

@@ -5,7 +5,7 @@ import re
 
 from ecgopt.analysis.compare import CellComparison
 from ecgopt.analysis.conclude import Conclusions
-from ecgopt.analysis.evidence import CellKey, ParameterValue
+from ecgopt.analysis.evidence import CellKey, ParameterValue, PretrainEvidence
 from ecgopt.analysis.interval import Interval
 from ecgopt.analysis.verdict import Verdict
 
@@ -103,6 +103,27 @@ def directions(reference: str, regime: str) -> str:
     """Return the label of an axis of differences, regime minus reference."""
     space = "\u2003\u2003"
     return f"← {regime_name(reference)} better{space}{regime_name(regime)} better →"
+
+
+OBJECTIVE_SCORES = {
+    "multi_label": "validation macro AUROC",
+    "label_permuted": "validation macro AUROC of permuted labels",
+    "age": "share of the validation ages' variance explained",
+    "masked_signal": "share of the hidden validation signal explained",
+}
+
+
+def pretraining(found: PretrainEvidence) -> str:
+    """Return what a pre-training was, what it cost and how good it became."""
+    weights = f"SHA-256 {found.sha256[:16]}"
+    if found.objective not in OBJECTIVE_SCORES:
+        return f"{found.objective}, {weights}"
+    # Results of versions that knew one objective only have no other score than this.
+    value = found.validation_score
+    value = found.validation_macro_auroc if value is None else value
+    trials = f" of {found.n_trials} trials" if found.n_trials > 1 else ""
+    quality = f"{OBJECTIVE_SCORES[found.objective]} {score(value)}"
+    return f"{found.n_epochs} epochs{trials}, {quality}, {weights}"
 
 
 def verdict_of(comparison: CellComparison) -> Verdict | str:

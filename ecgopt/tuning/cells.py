@@ -94,7 +94,7 @@ def _cells_of(spec: StudySpec, block: CellsSection) -> Iterator[Cell]:
         for model in models:
             for size in block.train_sizes or spec.train_sizes:
                 for upstream in block.upstreams or spec.upstreams or ("none",):
-                    if upstream != downstream:
+                    if spec.upstream_data(upstream) != downstream:
                         yield Cell(
                             upstream=upstream,
                             downstream=downstream,

@@ -31,6 +31,7 @@ from ecgopt.data.splits import (
 from ecgopt.data.synthetic import SyntheticSettings, write_synthetic
 from ecgopt.errors import DataError
 from ecgopt.seeds import seed_for
+from ecgopt.training.pretrain import with_ages
 from ecgopt.tuning.cells import ALL_RECORDS, StudyKey, expand_cells
 from ecgopt.tuning.spec import DataSection, StudySpec
 from ecgopt.tuning.study_file import expand_folder
@@ -52,10 +53,9 @@ def prepare_data(
     Raises:
         DataError: a folder is missing or empty, or a record is damaged.
     """
-    names = dict.fromkeys((*spec.upstreams, *spec.downstreams))
     return {
         name: _prepare_one(name, spec.data[name], workspace, n_processes, on_progress)
-        for name in names
+        for name in spec.data_names()
     }
 
 
@@ -159,8 +159,12 @@ class PreparedData:
         for name in dict.fromkeys(cell.downstream for cell in cells):
             self._check_downstream(name, max(c.n_train for c in cells if c.downstream == name))
         for upstream, name in dict.fromkeys((cell.upstream, cell.downstream) for cell in cells):
-            if upstream in self.spec.upstreams:
-                self._check_apart(upstream, name)
+            part = self.spec.upstream_data(upstream) if upstream in self.spec.upstreams else None
+            if part is not None:
+                self._check_apart(part, name)
+        for upstream in self.spec.upstreams:
+            if self.spec.upstream_objective(upstream) == "age":
+                self._check_ages(upstream)
 
     def downstream(self, key: StudyKey) -> tuple[TuningData, dict[str, object]]:
         """Return training and validation records of a study, and the provenance of the split.
@@ -198,17 +202,39 @@ class PreparedData:
         return data, split
 
     def upstream(self, name: str) -> TuningData:
-        """Return training and validation records of a pre-training; its test rows stay out."""
-        prepared, labels = self.prepared(name), self.labels(name)
-        rows = self.pool(name)
-        train, validation = train_and_validation(
+        """Return training and validation records of a pre-training; its test rows stay out.
+
+        Their labels are what the upstream's objective predicts: ages, or the label set's classes.
+        """
+        part = self.spec.upstream_data(name)
+        assert part is not None, "a checkpoint is not pre-trained"
+        prepared, labels = self.prepared(part), self.labels(part)
+        rows = self.pool(part)
+        parts = train_and_validation(
             prepared,
             rows,
             row_labels(prepared, rows, labels),
             validation_share=self.spec.pretrain.validation_share,
-            seed=seed_for(self.spec.seed, "upstream", name),
+            seed=seed_for(self.spec.seed, "upstream", part),
         )
-        return TuningData(dataset(prepared, train, labels), dataset(prepared, validation, labels))
+        if self.spec.upstream_objective(name) == "age":
+            ages = prepared.records["age_years"].to_numpy(dtype=np.float64)
+            train, validation = (
+                with_ages(dataset(prepared, chosen, labels), ages[chosen]) for chosen in parts
+            )
+        else:
+            train, validation = (dataset(prepared, chosen, labels) for chosen in parts)
+        return TuningData(train, validation)
+
+    def _check_ages(self, upstream: str) -> None:
+        data = self.upstream(upstream)
+        for part, records in {"train": data.train, "validation": data.validation}.items():
+            ages = records.labels[np.isfinite(records.labels)]
+            if len(np.unique(ages)) < 2:
+                raise DataError(
+                    f"upstream {upstream!r}: pre-training by age needs two different ages, but "
+                    f"the {part} records state {len(ages)} ages: choose another objective"
+                )
 
     def _check_downstream(self, name: str, largest: int) -> None:
         prepared, labels, pool = self.prepared(name), self.labels(name), self.pool(name)

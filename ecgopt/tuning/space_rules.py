@@ -2,10 +2,13 @@
 
 import difflib
 from collections.abc import Collection, Mapping
+from typing import Final
 
 from ecgopt.models.registry import ModelSpec, freezable_stages
 from ecgopt.regimes.registry import Regime
 from ecgopt.regimes.space import PARAMETERS, Range, SearchSpace, Value
+
+PRETRAIN_PARAMETERS: Final = ("learning_rate", "epochs", "weight_decay", "dropout")
 
 
 def check_own_parameters(regime: Regime, given: Collection[str]) -> None:
@@ -55,6 +58,21 @@ def check_published(space: SearchSpace, values: Mapping[str, Value]) -> None:
             f"the published recipe must lie in the searched space, but its {name} = "
             f"{values[name]} is outside [{span.low:g}, {span.high:g}]: widen the range{shorter}"
         )
+
+
+def check_pretraining(space: SearchSpace) -> None:
+    """Check that the tuned parameters of a pre-training have a meaning there.
+
+    Raises:
+        ValueError: one has none, or its range has none.
+    """
+    for name, span in space.ranges.items():
+        _check_range(name, span)
+        if name not in PRETRAIN_PARAMETERS:
+            raise ValueError(
+                f"[pretrain.tuning.space] may hold {', '.join(PRETRAIN_PARAMETERS)}, but got "
+                f"{name!r}"
+            )
 
 
 def _check_range(name: str, span: Range) -> None:

@@ -11,7 +11,13 @@ from ecgopt.regimes.space import Range, SearchSpace
 from ecgopt.training.recipe import Recipe
 from ecgopt.tuning.section import Name, PositiveInt, Section, Share, Size
 from ecgopt.tuning.selection import CellsSection
-from ecgopt.tuning.space_rules import check_own_parameters, check_published, check_ranges
+from ecgopt.tuning.space_rules import (
+    check_own_parameters,
+    check_pretraining,
+    check_published,
+    check_ranges,
+)
+from ecgopt.tuning.upstreams import PretrainObjective, UpstreamSection
 
 Reference = Annotated[
     str, Field(pattern=r"^([A-Za-z0-9][A-Za-z0-9_.-]*|.+\.toml)$", max_length=300)
@@ -151,13 +157,40 @@ class RecipeSection(Section):
         return Recipe(n_epochs=fields.pop("epochs"), **fields)
 
 
-class PretrainSection(RecipeSection):
-    """The recipe of the pre-training; one fixed run per upstream and model."""
+class PretrainTuningSection(Section):
+    """A small random search for the pre-training's own recipe, judged on upstream validation.
 
+    The first trial is the recipe of `[pretrain]` itself, and the best trial's checkpoint is the
+    upstream. All of them are on the bill of the pre-training.
+    """
+
+    trials: Annotated[int, Field(ge=2)]
+    """Pre-trainings of each model on each upstream."""
+    space: dict[str, RangeSection]
+    """Ranges of learning_rate, epochs, weight_decay and dropout."""
+
+    def search_space(self) -> SearchSpace:
+        """Return the ranges."""
+        return SearchSpace({name: section.range() for name, section in self.space.items()})
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        check_pretraining(self.search_space())
+        return self
+
+
+class PretrainSection(RecipeSection):
+    """How models are pre-trained, one run per upstream and model unless it is tuned."""
+
+    objective: PretrainObjective = "multi_label"
+    """`multi_label` predicts the labels, `age` the age in years, `masked_signal` fills in hidden
+    segments; `label_permuted` is the control that predicts labels of other records."""
     epochs: PositiveInt = 20
     """Passes over the upstream records."""
     validation_share: Share = 0.15
     """Share of the upstream records, by patient, that chooses the epoch to keep."""
+    tuning: PretrainTuningSection | None = None
+    """Tunes the recipe above before anything starts from it."""
 
 
 class PublishedSection(Section):
@@ -258,7 +291,7 @@ class StudySpec(Section):
     regimes: Annotated[tuple[Name, ...], Field(min_length=2)] = ("scratch", "fine_tune")
     """The reference arm first; a difference is another arm minus the reference."""
     upstreams: tuple[Name, ...] = ()
-    """Tables of `[data]` to pre-train on."""
+    """Tables of `[data]` to pre-train on, or of `[upstream]`."""
     downstreams: Annotated[tuple[Name, ...], Field(min_length=1)]
     """Tables of `[data]` on which the arms are compared."""
     train_sizes: Annotated[tuple[Size, ...], Field(min_length=1)]
@@ -267,6 +300,8 @@ class StudySpec(Section):
     """Share of the labelled records that selects the winner and is not trained on."""
     data: dict[Name, DataSection]
     """`[data.NAME]`: a data set or a part of one; upstreams and downstreams name it."""
+    upstream: dict[Name, UpstreamSection] = Field(default_factory=dict)
+    """`[upstream.NAME]`: an upstream with an objective or a checkpoint of its own."""
     models: Annotated[tuple[ModelSection, ...], Field(min_length=1)] = (ModelSection(),)
     """`[[models]]`, once per network."""
     cells: tuple[CellsSection, ...] = ()
@@ -302,6 +337,23 @@ class StudySpec(Section):
         names = frozenset(self.search_space(regime_name))
         return published_parameters(names, n_epochs=self.published.epochs)
 
+    def upstream_data(self, name: str) -> str | None:
+        """Return the table of `[data]` of an upstream; None for a checkpoint of unknown records."""
+        section = self.upstream.get(name)
+        if section is None or (section.data is None and section.checkpoint is None):
+            return name
+        return section.data
+
+    def upstream_objective(self, name: str) -> PretrainObjective:
+        """Return what is pre-trained for on an upstream."""
+        section = self.upstream.get(name)
+        return (section.objective if section else None) or self.pretrain.objective
+
+    def data_names(self) -> tuple[str, ...]:
+        """Return the tables of `[data]` in use, each once."""
+        upstreams = (self.upstream_data(name) for name in self.upstreams)
+        return tuple(dict.fromkeys(name for name in (*upstreams, *self.downstreams) if name))
+
     def with_audit(self, n_audited: int) -> Self:
         """Return the comparison with at least this many audits of each study."""
         most = max(n_audited, self.diagnostics.audit)
@@ -314,16 +366,24 @@ class StudySpec(Section):
 
     @model_validator(mode="after")
     def _check_names(self) -> Self:
-        for key, names in (("upstreams", self.upstreams), ("downstreams", self.downstreams)):
-            for name in names:
-                if name not in self.data:
-                    raise ValueError(f"{key} names {name!r}, but there is no table [data.{name}]")
+        for name in self.upstream:
+            if name not in self.upstreams:
+                raise ValueError(f"[upstream.{name}] must be listed in `upstreams`, but is not")
+        for name in self.data_names():
+            if name not in self.data:
+                raise ValueError(
+                    f"upstreams or downstreams name {name!r}, but there is no table [data.{name}]"
+                )
         for name in self.downstreams:
             section = self.data[name]
             if section.test_folds is None and section.test_share is None:
                 raise ValueError(
                     f"[data.{name}] needs test_folds or test_share: it is a downstream"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _check_regimes(self) -> Self:
         twice = [name for name in self.regimes if self.regimes.count(name) > 1]
         if twice:
             raise ValueError(

@@ -26,7 +26,7 @@ from ecgopt.errors import LeaseLost
 from ecgopt.tuning.storage import Database
 from ecgopt.tuning.tables import pause, work_item
 
-Kind = Literal["pretrain", "trial", "final", "rate", "check", "audit", "enqueued"]
+Kind = Literal["pretrain_trial", "pretrain", "trial", "final", "rate", "check", "audit", "enqueued"]
 """The last four are beside the budget: diagnostics, and what users enqueued."""
 Cause = Literal[
     "done", "pruned", "diverged", "out_of_memory", "timed_out", "lost", "error", "set_aside"

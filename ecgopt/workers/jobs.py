@@ -7,13 +7,10 @@ from typing import Any
 import torch
 from optuna.trial import Trial, TrialState
 
-from ecgopt.errors import TrialDiverged
-from ecgopt.models.checkpoint import save_checkpoint
 from ecgopt.seeds import seed_for
-from ecgopt.training.pretrain import build_pretraining
 from ecgopt.training.run import EpochResult
 from ecgopt.tuning.arm import ArmRuns, RecipeKind, arm_recipe
-from ecgopt.tuning.cells import StudyKey, pretraining_key
+from ecgopt.tuning.cells import StudyKey
 from ecgopt.tuning.objective import TrialEnd, TrialRules, run_trial
 from ecgopt.tuning.pruning import ladder
 from ecgopt.tuning.spec import ModelSection, StudySpec
@@ -73,7 +70,7 @@ class TrialJob:
         )
         frozen = trial._cached_frozen_trial
         if frozen.state.is_finished():
-            return _end_of(frozen.user_attrs[RUN])
+            return end_of(frozen.user_attrs[RUN])
         if claim.total_losses:
             losses = {"count": claim.total_losses, "last": claim.last_detail}
             lease.retrying(lambda: trial.set_user_attr(LOSSES, losses))
@@ -111,7 +108,7 @@ class TrialJob:
         lease.assert_held()
         lease.retrying(lambda: _tell(self.database, trial, end, account))
         epochs.discard()
-        return _end_of(account)
+        return end_of(account)
 
     def give_up(self, claim: Claim, cause: Cause, reason: str) -> None:
         """Close the slot's Optuna trial as failed, with the reason."""
@@ -143,62 +140,9 @@ def _tell(database: Database, trial: Trial, end: TrialEnd, account: Mapping[str,
     storage.set_trial_state_values(trial._trial_id, TrialState.PRUNED, values)
 
 
-def _end_of(account: Mapping[str, Any]) -> ItemEnd:
+def end_of(account: Mapping[str, Any]) -> ItemEnd:
+    """Return the end of an item whose result is its account."""
     return ItemEnd(cause=account["cause"], result=account, detail=account.get("detail", ""))
-
-
-@dataclass(frozen=True, slots=True)
-class PretrainJob:
-    """Pre-trains one model on one upstream; every fine-tuning from it waits for this item."""
-
-    arms: ArmRuns
-
-    def run(self, lease: Lease, stop: Callable[[], bool]) -> ItemEnd:
-        """Train on the upstream and store the epoch best on upstream validation."""
-        spec, payload = self.arms.spec, lease.claim.payload
-        model = ModelSection.model_validate(payload["model"])
-        name = pretraining_key(payload["upstream"], model)
-        data = self.arms.data.upstream(payload["upstream"])
-        pretraining = build_pretraining(
-            "multi_label",
-            model.spec(dropout=spec.pretrain.dropout),
-            data,
-            spec.pretrain.recipe(),
-            seed=seed_for(spec.seed, "pretrain", name),
-            device=self.arms.device,
-        )
-        epochs = ResumableEpochs(
-            pretraining,
-            self.arms.workspace.run_state(spec.name, lease.claim.key),
-            checkpoint_seconds=spec.workers.checkpoint_seconds,
-        )
-        try:
-            for _ in guarded(epochs, lease, stop):
-                pass
-        except TrialDiverged as error:
-            return ItemEnd(cause="error", result={}, detail=f"pre-training diverged: {error}")
-        found = pretraining.finish()
-        lease.assert_held()
-        sha256 = save_checkpoint(
-            self.arms.workspace.pretrained(spec.name, name), found.tensors, found.metadata
-        )
-        epochs.discard()
-        account = {
-            "cause": "done",
-            "upstream": payload["upstream"],
-            "model": model.label,
-            "key": name,
-            "n_epochs": epochs.epochs_done,
-            "seconds": epochs.seconds,
-            "n_samples": epochs.n_samples,
-            "validation_macro_auroc": found.metadata["best_score"],
-            "sha256": sha256,
-            "device": str(self.arms.device),
-        }
-        return _end_of(account)
-
-    def give_up(self, claim: Claim, cause: Cause, reason: str) -> None:
-        """Leave nothing open: a pre-training exists in no other table."""
 
 
 def choose_device() -> torch.device:

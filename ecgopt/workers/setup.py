@@ -5,14 +5,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pydantic import ValidationError
 from sqlalchemy import Connection, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from ecgopt.errors import StudyMismatch
 from ecgopt.seeds import seed_for
-from ecgopt.tuning.cells import StudyKey, expand_studies, pretraining_key
+from ecgopt.tuning.cells import StudyKey, expand_studies
 from ecgopt.tuning.datasets import PreparedData, Progress, prepare_data
 from ecgopt.tuning.extensions import as_begun, extended, extensions_of
+from ecgopt.tuning.own_weights import check_own_weights
 from ecgopt.tuning.spec import StudySpec
 from ecgopt.tuning.storage import Database
 from ecgopt.tuning.studies import add_slots, create_studies
@@ -20,9 +22,10 @@ from ecgopt.tuning.tables import comparison, create_tables
 from ecgopt.tuning.workspace import Workspace
 from ecgopt.workers.diagnostics import diagnostic_items, learning_rates, rate_group
 from ecgopt.workers.items import NewItem, add_missing
+from ecgopt.workers.pretraining import pretraining_items
 from ecgopt.workers.provenance import provenance
 
-_PRETRAIN, _TRIAL, _FINAL = 0, 1000, 2_000_000
+_TRIAL, _FINAL = 1000, 2_000_000
 """Priorities: pre-trainings first, then trials slot by slot over all studies, then final fits."""
 
 
@@ -60,6 +63,7 @@ def open_comparison(
     data = PreparedData(spec=spec, workspace=workspace, folders=folders)
     if stored is None:
         data.check()
+        check_own_weights(spec)
         _store_once(database, spec, folders)
         stored = stored_comparison(database, spec.name)
         assert stored is not None
@@ -120,23 +124,11 @@ def work_items(spec: StudySpec, keys: Sequence[StudyKey]) -> list[NewItem]:
     items: dict[str, NewItem] = {}
     for key in keys:
         if key.upstream is not None:
-            item = _pretraining_item(key.upstream, key)
-            items[item.key] = item
+            for item in pretraining_items(spec, key.upstream, key.model):
+                items[item.key] = item
         for item in (*_trial_items(spec, key), *_final_items(spec, key)):
             items[item.key] = item
     return [*items.values(), *diagnostic_items(spec, keys)]
-
-
-def _pretraining_item(upstream: str, key: StudyKey) -> NewItem:
-    name = pretraining_key(upstream, key.model)
-    return NewItem(
-        kind="pretrain",
-        key=f"pretrain/{name}",
-        group=f"pretrain/{name}",
-        needs=None,
-        priority=_PRETRAIN,
-        payload={"upstream": upstream, "model": key.model.model_dump()},
-    )
 
 
 def _trial_items(spec: StudySpec, key: StudyKey) -> Iterable[NewItem]:
@@ -205,12 +197,20 @@ def _store_once(database: Database, spec: StudySpec, folders: Mapping[str, str])
 
 def _check_unchanged(spec: StudySpec, stored: Mapping[str, Any]) -> None:
     current = spec.scientific_content()
-    changed = sorted(_differences(stored, current, ""))
+    changed = sorted(_differences(_as_read_today(stored), current, ""))
     if changed:
         raise StudyMismatch(
             f"study {spec.name!r} began with other settings, so its trials would not compare: "
             f"{'; '.join(changed[:4])}: restore them, or give the study a new name"
         )
+
+
+def _as_read_today(stored: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the content with the defaults of keys that are younger than it."""
+    try:
+        return StudySpec.model_validate(stored).scientific_content()
+    except ValidationError:
+        return stored
 
 
 def _differences(old: object, new: object, path: str) -> list[str]:

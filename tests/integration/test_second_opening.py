@@ -17,8 +17,9 @@ from ecgopt.tuning.study_file import load_spec
 from ecgopt.tuning.tables import sealed_opening
 from ecgopt.tuning.workspace import Workspace
 from ecgopt.workers import items
-from ecgopt.workers.jobs import PretrainJob, TrialJob
+from ecgopt.workers.jobs import TrialJob
 from ecgopt.workers.lease import Lease
+from ecgopt.workers.pretraining import PretrainJob
 from ecgopt.workers.setup import open_comparison
 
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
@@ -36,7 +37,7 @@ class Bench:
         arms = ArmRuns(opened.spec, place, opened.data, torch.device("cpu"))
         self.final_job = FinalJob(opened.database, arms)
         self.jobs = {
-            "pretrain": PretrainJob(arms),
+            "pretrain": PretrainJob(opened.database, arms),
             "trial": TrialJob(opened.database, arms),
             "final": self.final_job,
         }

@@ -209,8 +209,7 @@ def _provenance(conclusions: Conclusions) -> Section:
         **{f"extension {n}": text for n, text in enumerate(comparison.extensions, 1)},
         "space fingerprint": comparison.space.get("fingerprint", words.MISSING),
         **{
-            f"pre-training {found.key}": f"{found.n_epochs} epochs, validation macro AUROC "
-            f"{words.score(found.validation_macro_auroc)}, SHA-256 {found.sha256[:16]}"
+            f"pre-training {found.key}": words.pretraining(found)
             for found in conclusions.evidence.pretrainings
         },
     }
