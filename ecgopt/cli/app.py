@@ -25,6 +25,7 @@ VERBS = {
     "verify": "ecgopt.cli.report:verify",
     "merge": "ecgopt.cli.report:merge",
     "plan": "ecgopt.cli.report:plan",
+    "storage": "ecgopt.cli.storage:app",
     "study": "ecgopt.cli.study:app",
     "data": "ecgopt.cli.data:app",
 }
@@ -45,6 +46,7 @@ _SUMMARY = {
     "merge": "Join bundles from clusters that share no database.",
     "plan": "Say what a study will take and can decide, before compute is spent.",
     "study": "Check a study file; steer, extend or delete a study.",
+    "storage": "Prepare, check, back up and restore the shared database.",
     "data": "List, fetch, prepare, check and show data sets.",
 }
 
