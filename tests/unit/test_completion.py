@@ -34,7 +34,7 @@ def test_every_verb_is_completed(complete):
 
 
 def test_a_verb_begun_is_completed(complete):
-    assert complete("ecgopt", "wor") == {"worker"}
+    assert complete("ecgopt", "wor") == {"worker", "workers"}
 
 
 def test_the_commands_of_a_group_are_completed(complete):
