@@ -120,5 +120,7 @@ def _initialise(stages: Iterable[nn.Module]) -> None:
     """Draw convolution weights by Kaiming's rule over outputs, as published."""
     for stage in stages:
         for module in stage.modules():
-            if isinstance(module, nn.Conv2d):
+            # On the meta device, where networks are only counted, a normal draw has nothing to fill
+            # and yet imports torch's whole compiler, which takes longer than everything else.
+            if isinstance(module, nn.Conv2d) and not module.weight.is_meta:
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")

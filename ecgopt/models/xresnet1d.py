@@ -124,7 +124,9 @@ def _initialise(model: StagedModel) -> None:
     """Draw weights by Kaiming's rule over inputs and let each block start as its shortcut."""
     for module in model.modules():
         if isinstance(module, nn.Conv2d | nn.Linear):
-            nn.init.kaiming_normal_(module.weight)
+            # See resnet1d: a normal draw on the meta device imports torch's compiler.
+            if not module.weight.is_meta:
+                nn.init.kaiming_normal_(module.weight)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
         if isinstance(module, Bottleneck):
