@@ -13,7 +13,7 @@ from ecgopt.regimes.space import PARAMETERS
 from ecgopt.training.recipe import Recipe
 from ecgopt.tuning.spec import Name, Reference
 
-_PLACEHOLDERS = {"space": ("GROUP", "PARAMETER")}
+_PLACEHOLDERS = {"space": ("GROUP", "PARAMETER"), "pretrain.tuning.space": ("PARAMETER",)}
 """What stands for a key that the writer of the file chooses; elsewhere it is NAME."""
 
 _KINDS = {
@@ -108,7 +108,7 @@ def _table_in(
 ) -> Table | None:
     """Return the table that a field holds, alone, in a list or under chosen names, if any."""
     below, is_list = f"{path}.{name}".lstrip("."), False
-    placeholders = iter(_PLACEHOLDERS.get(name, ("NAME",)))
+    placeholders = iter(_PLACEHOLDERS.get(below, ("NAME",)))
     inner = _without_null(schema)
     while "$ref" not in inner:
         if inner.get("type") == "array" and "items" in inner:
@@ -184,4 +184,6 @@ def _literal(value: object) -> str:
 def _without_null(schema: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return an optional field's schema without the alternative that it is left out."""
     options = [option for option in schema.get("anyOf", ()) if option.get("type") != "null"]
-    return options[0] if len(options) == 1 else schema
+    return (
+        options[0] if len(options) == 1 else {**schema, **({"anyOf": options} if options else {})}
+    )

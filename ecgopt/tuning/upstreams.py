@@ -12,7 +12,7 @@ PretrainObjective = Literal["multi_label", "age", "masked_signal", "label_permut
 
 
 class UpstreamSection(Section):
-    """`[upstream.NAME]`: an upstream that is more than the data of its name."""
+    """An upstream that is more than the data of its name."""
 
     data: Name | None = None
     """Table of `[data]` to pre-train on; by default the one of the same name. With a checkpoint:
