@@ -55,7 +55,7 @@ def draw_agreement(cells: Sequence[CellConclusion]) -> Drawing | None:
                 )
         panel.set_xlabel("share of the schedule, %")
         panel.set_ylabel("rank correlation")
-        panel.set_ylim(min(0.0, *(min(steps.values()) for steps in means.values())), 1.02)
+        panel.set_ylim(min(0.0, *(min(steps.values()) - 0.05 for steps in means.values())), 1.02)
         add_legend(panel)
 
     return draw(

@@ -9,6 +9,7 @@ from ecgopt.analysis.evidence import Opening
 from ecgopt.report import words
 from ecgopt.report.figures.pruning import draw_agreement, draw_audit
 from ecgopt.report.page.html import PageTable, Section
+from ecgopt.report.page.provenance import provenance_section
 
 OUTCOMES = tuple(TrialCounts.__dataclass_fields__)
 MOST_ROWS_SHOWN = 16
@@ -22,7 +23,7 @@ def account_sections(conclusions: Conclusions) -> list[Section]:
         _trials(conclusions),
         _gates(conclusions),
         _openings(conclusions),
-        _provenance(conclusions),
+        provenance_section(conclusions),
     )
     return [section for section in build if section is not None]
 
@@ -200,36 +201,3 @@ def _result_of(opening: Opening) -> str:
     if opening.is_interrupted:
         return BROKE_OFF
     return STORED if opening.reused else NEW
-
-
-def _provenance(conclusions: Conclusions) -> Section:
-    comparison = conclusions.evidence.comparison
-    facts = {
-        **dict(comparison.provenance),
-        **{f"extension {n}": text for n, text in enumerate(comparison.extensions, 1)},
-        "space fingerprint": comparison.space.get("fingerprint", words.MISSING),
-        **{
-            f"pre-training {found.key}": words.pretraining(found)
-            for found in conclusions.evidence.pretrainings
-        },
-    }
-    return Section(
-        name="provenance",
-        title="Provenance",
-        paragraphs=(
-            "Every number on this page can be re-derived from the bundle that ecgopt export "
-            "writes, by ecgopt verify, without the database.",
-        ),
-        tables=(
-            PageTable(
-                title="",
-                columns=("", ""),
-                rows=tuple((name, _plain(value)) for name, value in facts.items()),
-                text_columns=frozenset({0, 1}),
-            ),
-        ),
-    )
-
-
-def _plain(value: object) -> str:
-    return value if isinstance(value, str) else json.dumps(value, default=str, ensure_ascii=False)
