@@ -99,17 +99,20 @@ def time_report() -> None:
         workspace, out = Path(name) / "workspace", Path(name) / "report"
         evidence = invent(world, workspace)
         n_trials = sum(len(study.trials) for study in evidence.studies)
-        started = time.perf_counter()
+        started, cpu = time.perf_counter(), time.process_time()
         conclusions = conclude(evidence, workspace)
         concluded = time.perf_counter() - started
         paths = write_conclusions(conclusions, out)
-        total = time.perf_counter() - started
+        total, busy = time.perf_counter() - started, time.process_time() - cpu
         size = paths.html.stat().st_size / 1e6
         print(
             f"report of {len(evidence.comparison.cells)} cells, {n_trials:,} trials, "
             f"{len(evidence.finals):,} final fits"
         )
-        print(f"  {total:.1f} s ({concluded:.1f} s conclusions), HTML {size:.1f} MB")
+        print(
+            f"  {total:.1f} s, {busy:.1f} s of them on the CPU ({concluded:.1f} s conclusions), "
+            f"HTML {size:.1f} MB"
+        )
 
 
 def main() -> None:

@@ -21,6 +21,9 @@ from ecgopt.regimes.space import Range
 from ecgopt.tuning.cells import StudyKey, expand_cells, expand_studies
 from ecgopt.tuning.expected import expected_pool, expected_size
 from ecgopt.tuning.spec import StudySpec
+from ecgopt.workers.diagnostics import diagnostic_items, learning_rates
+from ecgopt.workers.items import NewItem
+from ecgopt.workers.jobs import study_key
 
 ASSUMED = Variances(seeds=0.010, replicates=0.015, patients=0.006)
 """Spread of a difference of macro AUROC where no pilot says better: a few hundred training and
@@ -37,8 +40,10 @@ class Load:
     trials: int
     final_fits: int
     pretrainings: int
+    diagnostics: int
+    """Audits, learning rates and sanity checks, beside the budget."""
     samples: int
-    """Training samples of trials and final fits if nothing is pruned, at mean epochs."""
+    """Training samples of all but pre-trainings if nothing is pruned, at mean epochs."""
     pretraining_samples: int
     seconds_per_sample: float
 
@@ -135,18 +140,25 @@ def loads(
     Raises:
         UserError: the study takes all records of data about which nothing is published.
     """
+    diagnostics = list(diagnostic_items(spec, studies))
     found = []
     for model in spec.models:
         own = [study for study in studies if study.model == model]
         upstreams = {study.upstream for study in own if study.upstream is not None}
+        beside = [
+            item for item in diagnostics if item.payload["study"]["model"] == model.model_dump()
+        ]
         seeds = spec.budget.final_seeds * (2 if spec.published.final_fits else 1)
+        n_own_rates = sum(bool(learning_rates(spec, study)) for study in own)
         found.append(
             Load(
                 model=model.label,
                 trials=len(own) * spec.budget.trials,
-                final_fits=len(own) * seeds,
+                final_fits=len(own) * seeds + n_own_rates * spec.budget.final_seeds,
                 pretrainings=len(upstreams),
-                samples=sum(_samples(spec, study) for study in own),
+                diagnostics=len(beside),
+                samples=sum(_samples(spec, study) for study in own)
+                + sum(_diagnostic_samples(spec, item) for item in beside),
                 pretraining_samples=sum(_pretraining_samples(spec, name) for name in upstreams),
                 seconds_per_sample=seconds_per_sample[model.label],
             )
@@ -156,14 +168,26 @@ def loads(
 
 def _samples(spec: StudySpec, study: StudyKey) -> int:
     """Return the training samples of one study with its final fits, if nothing is pruned."""
-    n_records = expected_size(spec, study.downstream, study.n_train)
-    per_epoch = max(1, round(n_records * (1 - spec.validation_share)))
     tuned, published = mean_epochs(spec, study.regime), spec.published.epochs
     seeds = spec.budget.final_seeds
     epochs = (spec.budget.trials - 1) * tuned + published + seeds * tuned
     if spec.published.final_fits:
         epochs += seeds * published
-    return round(per_epoch * epochs)
+    if learning_rates(spec, study):
+        epochs += seeds * published
+    return round(_per_epoch(spec, study) * epochs)
+
+
+def _diagnostic_samples(spec: StudySpec, item: NewItem) -> int:
+    study = study_key(item.payload)
+    is_rate = item.kind == "rate"
+    epochs = spec.published.epochs if is_rate else mean_epochs(spec, study.regime)
+    return round(_per_epoch(spec, study) * epochs)
+
+
+def _per_epoch(spec: StudySpec, study: StudyKey) -> int:
+    n_records = expected_size(spec, study.downstream, study.n_train)
+    return max(1, round(n_records * (1 - spec.validation_share)))
 
 
 def _pretraining_samples(spec: StudySpec, upstream: str) -> int:

@@ -33,11 +33,14 @@ def check(study: Path, *, hours: bool = True) -> None:
         study: Study file.
         hours: Whether to estimate the hours.
     """
+    from collections import Counter
+
     from rich.console import Console
     from rich.table import Table
 
     from ecgopt.tuning.cells import ALL_RECORDS, expand_cells, expand_studies
     from ecgopt.tuning.study_file import load_spec
+    from ecgopt.workers.diagnostics import DIAGNOSTIC_KINDS
     from ecgopt.workers.setup import work_items
 
     spec = load_spec(study)
@@ -51,13 +54,12 @@ def check(study: Path, *, hours: bool = True) -> None:
         size = "all" if cell.n_train == ALL_RECORDS else f"{cell.n_train:,}"
         table.add_row(cell.upstream, cell.downstream, cell.model.label, size)
     console.print(table)
-    counts = {
-        kind: sum(item.kind == kind for item in items) for kind in ("pretrain", "trial", "final")
-    }
+    counts = Counter(item.kind for item in items)
     parts = (
         (len(cells), "cell"), (spec.budget.replicates, "replicate"), (len(studies), "studies"),
         (counts["pretrain"], "pre-training"), (counts["trial"], "trial"),
         (counts["final"], "final fit"),
+        (sum(counts[kind] for kind in DIAGNOSTIC_KINDS), "diagnostic run"),
     )  # fmt: skip
     said = (f"{n:,} {what}{'s' * (n != 1 and what != 'studies')}" for n, what in parts)
     console.print(

@@ -41,7 +41,8 @@ def load_lines(loads: Sequence[Load], *, n_workers: int) -> list[str]:
     """Return the work and the hours of each model and of all together."""
     lines = [
         f"{load.model}: {load.trials:,} trials, {load.final_fits:,} final fits, "
-        f"{load.pretrainings} pre-training{'s' * (load.pretrainings != 1)}; "
+        f"{load.pretrainings} pre-training{'s' * (load.pretrainings != 1)}, "
+        f"{load.diagnostics} diagnostic run{'s' * (load.diagnostics != 1)}; "
         f"{load.samples:,} training samples at {1 / load.seconds_per_sample:,.0f} per second: "
         f"{load.hours:,.1f} worker hours, and {load.pretraining_hours:,.1f} to pre-train"
         for load in loads

@@ -10,9 +10,11 @@ from typing import Final
 
 from ecgopt.tuning.cells import StudyKey
 from ecgopt.tuning.spec import StudySpec
-from ecgopt.workers.items import NewItem
+from ecgopt.workers.items import Kind, NewItem
 
 CHECKS: Final = ("shuffled_labels", "rerun")
+
+DIAGNOSTIC_KINDS: Final[tuple[Kind, ...]] = ("rate", "check", "audit")
 
 _RATE: Final = 1_900_000
 """Before the final fits, which wait for them."""

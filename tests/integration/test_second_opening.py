@@ -3,72 +3,14 @@
 from dataclasses import replace
 
 import pytest
-import torch
-from sqlalchemy import select
+from work_bench import Bench
 
-from ecgopt.analysis.evidence_store import load_evidence
-from ecgopt.analysis.final import FinalJob
 from ecgopt.analysis.gates import check_gates
 from ecgopt.analysis.sealed_test import SealedTest
 from ecgopt.errors import LeaseLost
 from ecgopt.tuning.arm import ArmRuns
-from ecgopt.tuning.storage import open_database
-from ecgopt.tuning.study_file import load_spec
-from ecgopt.tuning.tables import sealed_opening
-from ecgopt.tuning.workspace import Workspace
-from ecgopt.workers import items
-from ecgopt.workers.jobs import TrialJob
-from ecgopt.workers.lease import Lease
-from ecgopt.workers.pretraining import PretrainJob
-from ecgopt.workers.setup import open_comparison
 
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
-
-
-class Bench:
-    """A comparison whose trials are done and whose final fits are done by hand."""
-
-    def __init__(self, study, folder):
-        place = Workspace(folder)
-        self.url = f"sqlite:///{place.sqlite_file}"
-        place.root.mkdir(parents=True, exist_ok=True)
-        opened = open_comparison(load_spec(study), open_database(self.url), place)
-        self.database, self.spec, self.place = opened.database, opened.spec, place
-        arms = ArmRuns(opened.spec, place, opened.data, torch.device("cpu"))
-        self.final_job = FinalJob(opened.database, arms)
-        self.jobs = {
-            "pretrain": PretrainJob(opened.database, arms),
-            "trial": TrialJob(opened.database, arms),
-            "final": self.final_job,
-        }
-
-    def claim(self, owner):
-        return items.claim(self.database, self.spec.name, owner, lease_seconds=60)
-
-    def run(self, claim):
-        with Lease(self.database, claim, lease_seconds=60) as lease:
-            return self.jobs[claim.kind].run(lease, lambda: False)
-
-    def first_final(self, owner):
-        """Do everything before the first final fit and return its claim."""
-        while (claim := self.claim(owner)).kind != "final":
-            self.close(claim, self.run(claim))
-        return claim
-
-    def close(self, claim, end):
-        items.finish(self.database, claim, cause=end.cause, result=end.result)
-
-    def lose(self, owner):
-        """Let `owner` be found dead, as the parent of a killed worker does."""
-        items.release_all_of(self.database, [owner])
-
-    def log(self):
-        with self.database.transaction() as connection:
-            rows = connection.execute(select(sealed_opening).order_by(sealed_opening.c.id)).all()
-        return [(row.worker, row.reused) for row in rows]
-
-    def evidence(self):
-        return load_evidence(self.spec, self.place, self.url)
 
 
 @pytest.fixture
