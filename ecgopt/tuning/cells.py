@@ -42,9 +42,9 @@ class StudyKey:
     def path(self) -> str:
         """The study's name inside its comparison."""
         source = f"/from-{self.upstream}" if self.upstream is not None else ""
-        size = f"n{self.n_train}" if self.n_train != ALL_RECORDS else "all"
         return (
-            f"{self.downstream}/{self.model.label}/{size}/r{self.replicate}/{self.regime}{source}"
+            f"{self.downstream}/{self.model.label}/{size_in_path(self.n_train)}"
+            f"/r{self.replicate}/{self.regime}{source}"
         )
 
     @property
@@ -60,6 +60,16 @@ class StudyKey:
     def pretraining(self) -> str | None:
         """The key of the pre-training that the study starts from."""
         return pretraining_key(self.upstream, self.model) if self.upstream is not None else None
+
+
+def size_in_path(n_train: int) -> str:
+    """Return a training size as studies' names hold it."""
+    return "all" if n_train == ALL_RECORDS else f"n{n_train}"
+
+
+def size_in_words(n_train: int) -> str:
+    """Return a training size as people read it, before the records of "all" are counted."""
+    return "all records" if n_train == ALL_RECORDS else f"n = {n_train:,}"
 
 
 def pretraining_key(upstream: str, model: ModelSection) -> str:

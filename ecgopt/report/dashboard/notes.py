@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from ecgopt.analysis.arms import budget_trials, count_trials
 from ecgopt.analysis.evidence import FinalEvidence, TrialEvidence
 from ecgopt.report import words
-from ecgopt.tuning.cells import StudyKey, study_name
+from ecgopt.tuning.cells import StudyKey, size_in_words, study_name
 from ecgopt.tuning.spec import StudySpec
 
 OWN_NOTES = "## Your notes"
@@ -79,7 +79,7 @@ def with_own_notes(written: str, stored: str) -> str:
 
 def _cell(key: StudyKey) -> str:
     source = f"{key.upstream} → " if key.upstream is not None else ""
-    return f"{source}{key.downstream}, {key.model.label}, n = {key.n_train:,}"
+    return f"{source}{key.downstream}, {key.model.label}, {size_in_words(key.n_train)}"
 
 
 def _space(spec: StudySpec, regime: str) -> str:

@@ -13,7 +13,7 @@ from optuna.storages._rdb import models as optuna_tables
 from optuna.trial import TrialState
 from sqlalchemy import Connection, Row, insert, literal, select, update
 
-from ecgopt.tuning.cells import Cell, StudyKey
+from ecgopt.tuning.cells import Cell, StudyKey, size_in_path
 from ecgopt.tuning.storage import Database
 from ecgopt.tuning.studies import RECIPE, RUN
 from ecgopt.tuning.tables import trade_point
@@ -31,8 +31,8 @@ _FINITE = optuna_tables.TrialValueModel.TrialValueType.FINITE
 def trade_off_name(comparison: str, cell: Cell, replicate: int) -> str:
     """Return the name of the trade-off study of one replicate of a cell."""
     return (
-        f"{comparison}/{cell.downstream}/{cell.model.label}/n{cell.n_train}/r{replicate}"
-        f"/from-{cell.upstream}/trade-off"
+        f"{comparison}/{cell.downstream}/{cell.model.label}/{size_in_path(cell.n_train)}"
+        f"/r{replicate}/from-{cell.upstream}/trade-off"
     )
 
 
