@@ -21,7 +21,7 @@ check: $(STAMP)  ## style, types and the direction of imports
 	$(BIN)/lint-imports
 
 docs: $(STAMP)  ## the documentation as a site in site/, warnings as errors
-	$(BIN)/python -m sphinx -W --keep-going -q -d build/doctrees docs site
+	$(BIN)/python -m sphinx -W --keep-going -q -j auto -d build/doctrees docs site
 
 docs-test:  ## every command of README and tutorial, in order, in a fresh clone
 	$(PYTHON) tests/newcomer.py

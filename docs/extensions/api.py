@@ -32,5 +32,37 @@ def skip_member(
     return True if get_origin(member) is Annotated else skip or None
 
 
+class AttributeTexts:
+    """Keeps the lines under a field from napoleon, which takes words before a colon for a type."""
+
+    def __init__(self) -> None:
+        self._kept: dict[str, list[str]] = {}
+
+    def set_aside(
+        self,
+        _app: "Sphinx",
+        what: str,
+        name: str,
+        _object: object,
+        _options: object,
+        lines: list[str],
+    ) -> None:
+        """Remember the lines of a field."""
+        if what in ("attribute", "data"):
+            self._kept[name] = lines[:]
+
+    def put_back(
+        self,
+        _app: "Sphinx",
+        _what: str,
+        name: str,
+        _object: object,
+        _options: object,
+        lines: list[str],
+    ) -> None:
+        """Give a field its own lines again."""
+        lines[:] = self._kept.pop(name, lines)
+
+
 def _section(module: str) -> str:
     return f"## {module}\n\n```{{eval-rst}}\n.. automodule:: {module}\n   :members:\n```\n"

@@ -35,6 +35,9 @@ def setup(app: "Sphinx") -> "ExtensionMetadata":
     """Register what is generated with Sphinx."""
     app.connect("source-read", _fill)
     app.connect("autodoc-skip-member", api.skip_member)
+    texts = api.AttributeTexts()
+    app.connect("autodoc-process-docstring", texts.set_aside, priority=400)  # napoleon has 500
+    app.connect("autodoc-process-docstring", texts.put_back, priority=600)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
 
 

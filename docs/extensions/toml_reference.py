@@ -184,6 +184,4 @@ def _literal(value: object) -> str:
 def _without_null(schema: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return an optional field's schema without the alternative that it is left out."""
     options = [option for option in schema.get("anyOf", ()) if option.get("type") != "null"]
-    return (
-        options[0] if len(options) == 1 else {**schema, **({"anyOf": options} if options else {})}
-    )
+    return options[0] if len(options) == 1 else {**schema, "anyOf": options} if options else schema
