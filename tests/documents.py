@@ -27,7 +27,7 @@ class Block:
     language: str
     text: str
     file: str | None
-    """Name under which the reader is told to save the block."""
+    """Name under which the reader saves the block."""
     not_run: str | None
     """Why the block is not run by `make docs-test`."""
 
