@@ -102,6 +102,13 @@ class SearchSpace:
         }
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
+    def capped(self, name: str, most: float) -> "SearchSpace":
+        """Return the space with the range of `name`, if there is one, ending at `most` or below."""
+        if name not in self.ranges or self.ranges[name].high <= most:
+            return self
+        span = self.ranges[name]
+        return SearchSpace({**self.ranges, name: replace(span, low=min(span.low, most), high=most)})
+
     def distributions(self) -> dict[str, BaseDistribution]:
         """Return Optuna's distributions by parameter name, in a fixed order."""
         return {name: self.ranges[name].distribution(PARAMETERS[name]) for name in self}

@@ -30,19 +30,24 @@ def check_own_parameters(regime: Regime, given: Collection[str]) -> None:
 
 
 def check_ranges(space: SearchSpace, models: Mapping[str, ModelSpec]) -> None:
-    """Check that every parameter is known and its range has a meaning for all models.
+    """Check that every parameter is known and its range has a meaning for the models.
 
     Raises:
         ValueError: it is not so.
     """
     for name, span in space.ranges.items():
         _check_range(name, span)
-    if frozen := space.ranges.get("frozen_stages"):
-        for label, model in models.items():
-            if frozen.high > (most := freezable_stages(model)):
-                raise ValueError(
-                    f"`frozen_stages <= {most}` must hold for {label}, but got high={frozen.high:g}"
-                )
+    if (frozen := space.ranges.get("frozen_stages")) is None:
+        return
+    # Of several models the one with most stages decides; the others' ranges end where theirs do.
+    label, most = max(
+        ((label, freezable_stages(model)) for label, model in models.items()),
+        key=lambda found: found[1],
+    )
+    if frozen.high > most:
+        raise ValueError(
+            f"`frozen_stages <= {most}` must hold for {label}, but got high={frozen.high:g}"
+        )
 
 
 def check_published(space: SearchSpace, values: Mapping[str, Value]) -> None:

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from ecgopt.models.registry import ModelSpec
+from ecgopt.models.registry import ModelSpec, freezable_stages
 from ecgopt.regimes.published import PUBLISHED_EPOCHS, published_parameters
 from ecgopt.regimes.registry import regime
 from ecgopt.regimes.space import Range, SearchSpace
@@ -318,15 +318,21 @@ class StudySpec(Section):
     diagnostics: DiagnosticsSection = DiagnosticsSection()
     workers: WorkersSection = WorkersSection()
 
-    def search_space(self, regime_name: str) -> SearchSpace:
-        """Return the ranges of one regime: the shared ones it has a use for, and its own."""
+    def search_space(self, regime_name: str, model: ModelSection | None = None) -> SearchSpace:
+        """Return the ranges of one regime: the shared ones it has a use for, and its own.
+
+        Those of a given model freeze no more stages than it has.
+        """
         shared, own = (
             {name: section.range() for name, section in self.space.get(key, {}).items()}
             for key in ("shared", regime_name)
         )
         unused = regime(regime_name).unused_parameters
         used = {name: span for name, span in shared.items() if name not in unused}
-        return SearchSpace(used) | SearchSpace(own)
+        space = SearchSpace(used) | SearchSpace(own)
+        if model is None:
+            return space
+        return space.capped("frozen_stages", freezable_stages(model.spec()))
 
     def space_fingerprint(self) -> str:
         """Return a hash over all regimes' spaces."""

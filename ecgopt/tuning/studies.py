@@ -172,7 +172,7 @@ def _coordinates(spec: StudySpec, key: StudyKey) -> dict[str, str | int | None]:
         "model": key.model.label,
         "n_train": key.n_train,
         "replicate": key.replicate,
-        "space": spec.search_space(key.regime).fingerprint(),
+        "space": spec.search_space(key.regime, key.model).fingerprint(),
     }
 
 

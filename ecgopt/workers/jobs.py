@@ -63,10 +63,9 @@ class TrialJob:
         """Train, report, tell; the trial is closed in Optuna before the item is."""
         claim, spec = lease.claim, self.arms.spec
         key, slot = study_key(claim.payload), int(claim.payload["slot"])
+        space = spec.search_space(key.regime, key.model)
         trial, parameters = lease.retrying(
-            lambda: start_or_adopt(
-                open_study(self.database, spec, key, slot), slot, spec.search_space(key.regime)
-            )
+            lambda: start_or_adopt(open_study(self.database, spec, key, slot), slot, space)
         )
         frozen = trial._cached_frozen_trial
         if frozen.state.is_finished():

@@ -50,3 +50,12 @@ def test_each_network_is_pretrained_once_on_each_upstream(spec):
 
 def test_cells_are_the_transfers(spec):
     assert len(expand_cells(spec)) == 72 + 6
+
+
+def test_each_network_may_freeze_all_the_stages_it_has_and_no_more(spec):
+    most = {
+        model.label: spec.search_space("fine_tune", model).ranges["frozen_stages"].high
+        for model in spec.models
+    }
+    resnets = ("resnet1d18", "resnet1d50", "resnet1d101")
+    assert most == {name: 5 for name in resnets} | {name: 1 for name in ("gru", "lstm", "bilstm")}
