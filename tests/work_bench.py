@@ -22,8 +22,6 @@ class Bench:
     """A comparison whose work items are claimed, done and lost by hand."""
 
     def __init__(self, study, folder):
-        # As a worker does; pytest's plugins may have loaded torch before OMP_NUM_THREADS was set.
-        torch.set_num_threads(1)
         place = Workspace(folder)
         self.url = f"sqlite:///{place.sqlite_file}"
         place.root.mkdir(parents=True, exist_ok=True)

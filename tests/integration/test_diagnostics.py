@@ -5,6 +5,7 @@ import json
 import optuna
 import pytest
 from processes import ecgopt
+from tiny_study import tiny_study
 
 from ecgopt.analysis.evidence import from_json
 from ecgopt.analysis.pruning_audit import choose_for_audit
@@ -44,15 +45,9 @@ def evidence_of(study, folder, name="bundle"):
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     """Run one study with every diagnostic, once; return its file, its folder and its evidence."""
-    from conftest import TINY_DEFAULTS, TINY_STUDY
-
     folder = tmp_path_factory.mktemp("diagnostics")
-    text = TINY_STUDY
-    values = {**TINY_DEFAULTS, "trials": 12, "epochs_high": 12, "published_epochs": 3}
-    for key, value in values.items():
-        text = text.replace(f"{{{key}}}", str(value))
     study = folder / "study.toml"
-    study.write_text(text + DIAGNOSTICS)
+    study.write_text(tiny_study(trials=12, epochs_high=12, published_epochs=3) + DIAGNOSTICS)
     results = run(study, folder)
     return study, folder, evidence_of(study, folder), results
 
