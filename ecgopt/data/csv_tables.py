@@ -33,7 +33,10 @@ def read_rows(path: Path, columns: Sequence[str]) -> Sequence[Mapping[str, str]]
             reader = csv.DictReader(stream, restval="")
             missing = [name for name in columns if name not in (reader.fieldnames or ())]
             if missing:
-                raise DataError(f"{path}: column {missing[0]!r} is missing")
+                raise DataError(
+                    f"{path}: column {missing[0]!r} is missing; the table has "
+                    f"{', '.join((reader.fieldnames or ())[:20]) or 'none'}"
+                )
             return list(reader)
     except OSError as error:
         raise DataError(f"{path}: {error.strerror}; check the folder") from error

@@ -204,7 +204,9 @@ def _load(path: Path) -> OwnFile:
     try:
         return OwnFile.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
     except OSError as error:
-        raise DataError(f"{path}: {error.strerror}") from error
+        raise DataError(
+            f"{path}: {error.strerror}; the path of a description starts where ecgopt is called"
+        ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise DataError(f"{path} is no TOML file: {error}") from error
     except ValidationError as error:
