@@ -3,6 +3,7 @@
 Claims, leases, proposals, reports, pruning, checkpoints and tells are those of production.
 """
 
+import json
 import logging
 import os
 import signal
@@ -17,6 +18,7 @@ import torch
 from tiny_study import tiny_study
 
 from ecgopt.cli.work import stop_on_signals
+from ecgopt.report.dashboard.upkeep import Upkeep
 from ecgopt.training.metrics import MacroAuroc
 from ecgopt.training.run import EpochResult
 from ecgopt.tuning.spec import StudySpec
@@ -30,6 +32,9 @@ from ecgopt.workers.worker import ItemEnd, Worker, WorkerSettings, new_owner
 
 FATAL_SLOT = "ECGOPT_TEST_FATAL_SLOT"
 """Environment variable: the slot, as `regime/number`, that kills its worker."""
+
+UPKEEP = "ECGOPT_TEST_UPKEEP"
+"""Environment variable: where it is set, workers keep the dashboard's pages up to date."""
 
 
 def scripted_study(folder, **replacements):
@@ -54,7 +59,11 @@ def begin_scripted(study, url):
     with database.transaction() as connection:
         connection.execute(
             insert(comparison).values(
-                name=spec.name, content="{}", prepared="{}", provenance="{}", created_at=0.0
+                name=spec.name,
+                content=json.dumps(spec.scientific_content()),
+                prepared="{}",
+                provenance="{}",
+                created_at=0.0,
             )
         )
     add_work(database, spec)
@@ -149,6 +158,9 @@ def work_scripted(study, url, workspace, *, stop, epoch_seconds=0.02, max_losses
         owner=os.environ.get("ECGOPT_OWNER") or new_owner(),
         stop_event=stop,
     )
+    if UPKEEP in os.environ:
+        upkeep = Upkeep(database, Workspace(Path(workspace)), spec.name)
+        worker.after_item, worker.at_end = upkeep.after_item, upkeep.at_end
     try:
         return worker.work()
     finally:

@@ -59,21 +59,22 @@ def dashboard(
     from ecgopt.report.dashboard.refresh import Refresher
     from ecgopt.report.dashboard.server import dashboard_app, serve
     from ecgopt.tuning.address import storage_url
-    from ecgopt.tuning.storage import open_database, quiet_optuna
+    from ecgopt.tuning.storage import open_database, open_for_reading, quiet_optuna
     from ecgopt.tuning.tables import create_tables
 
     place = chosen_workspace(workspace)
     listening = _listen(address)
     with listening:
         quiet_optuna()
-        database = open_database(storage_url(storage, place.sqlite_file))
+        url = storage_url(storage, place.sqlite_file)
+        database = open_database(url)
         create_tables(database)
         door = _door(address, listening.getsockname()[1], may_write=write)
         if refresh:
             refresher = Refresher(database, place)
             refresher.refresh_all()
             refresher.keep_refreshing()
-        app = dashboard_app(database, place, door)
+        app = dashboard_app(database if write else open_for_reading(url), place, door)
         _say(f"dashboard: {_link(address, door)}")
         _say("read-only" if not write else "notes and studies of no study file may be changed")
         serve(app, listening)

@@ -154,6 +154,22 @@ def open_database(url: str, *, patience_seconds: float = 0.0) -> Database:
         time.sleep(_OPEN_AGAIN_SECONDS)
 
 
+def open_for_reading(url: str) -> Database:
+    """Return the opened database for a process that writes nothing more.
+
+    Under SQLite its transactions do not take the write lock: however often it reads, no worker
+    waits for it, and it waits for none. A write through it is an error.
+
+    Raises:
+        StorageError: as `open_database`.
+    """
+    database = open_database(url)
+    database.engine.update_execution_options(**{_READS_ONLY: True})
+    return database
+
+
+_READS_ONLY = "ecgopt_reads_only"
+
 _OPEN_AGAIN_SECONDS = 0.5
 _MAY_PASS = re.compile(
     r"too many (clients|connections)|remaining connection slots|starting up|shutting down|"
@@ -255,7 +271,11 @@ def _begin_immediately(engine: Engine) -> None:
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        if connection.get_execution_options().get(_READS_ONLY):
+            connection.exec_driver_sql("PRAGMA query_only=ON")
+            connection.exec_driver_sql("BEGIN")
+        else:
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
 def _write_ahead(cursor: Any) -> None:  # noqa: ANN401 - DBAPI cursor

@@ -37,7 +37,7 @@ def dashboard_app(database: Database, workspace: Workspace, door: Door) -> Appli
     """Return optuna-dashboard over `database`, behind `door`.
 
     It reads through the same patched storage as workers do, so that a reader never meets, or
-    causes, a locked database.
+    causes, a locked database; read-only, give it one of `open_for_reading`.
     """
     workspace.artifacts.mkdir(parents=True, exist_ok=True)
     store = FileSystemArtifactStore(workspace.artifacts)
@@ -60,6 +60,8 @@ def dashboard_app(database: Database, workspace: Workspace, door: Door) -> Appli
         ) -> Any:  # noqa: ANN401 - PEP 3333
             return start(status, access.guarded_headers(request.path, headers), *more)
 
+        # optuna-dashboard takes it for given and answers 500 to a client that does not send it.
+        environment.setdefault("HTTP_ACCEPT_ENCODING", "")
         return inner(environment, start_guarded)
 
     return app
