@@ -33,9 +33,6 @@ from ecgopt.workers.worker import ItemEnd, Worker, WorkerSettings, new_owner
 FATAL_SLOT = "ECGOPT_TEST_FATAL_SLOT"
 """Environment variable: the slot, as `regime/number`, that kills its worker."""
 
-UPKEEP = "ECGOPT_TEST_UPKEEP"
-"""Environment variable: where it is set, workers keep the dashboard's pages up to date."""
-
 
 def scripted_study(folder, **replacements):
     """Write a study file of two regimes without pre-training and return its path."""
@@ -140,8 +137,11 @@ class NothingToDo:
         pass
 
 
-def work_scripted(study, url, workspace, *, stop, epoch_seconds=0.02, max_losses=3):
-    """Work as one worker until nothing is left; return how many items were closed."""
+def work_scripted(study, url, workspace, *, stop, epoch_seconds=0.02, max_losses=3, upkeep=False):
+    """Work as one worker until nothing is left; return how many items were closed.
+
+    With `upkeep`, keep the dashboard's pages up to date on the way.
+    """
     quiet_optuna()
     spec, database = load_spec(Path(study)), open_database(url, patience_seconds=60.0)
     trials = ScriptedTrials(database, ScriptedArms(spec, Workspace(Path(workspace)), epoch_seconds))
@@ -158,9 +158,9 @@ def work_scripted(study, url, workspace, *, stop, epoch_seconds=0.02, max_losses
         owner=os.environ.get("ECGOPT_OWNER") or new_owner(),
         stop_event=stop,
     )
-    if UPKEEP in os.environ:
-        upkeep = Upkeep(database, Workspace(Path(workspace)), spec.name)
-        worker.after_item, worker.at_end = upkeep.after_item, upkeep.at_end
+    if upkeep:
+        pages = Upkeep(database, Workspace(Path(workspace)), spec.name)
+        worker.after_item, worker.at_end = pages.after_item, pages.at_end
     try:
         return worker.work()
     finally:

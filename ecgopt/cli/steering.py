@@ -149,6 +149,8 @@ def delete(
     import shutil
 
     from ecgopt.cli.begun import open_begun
+    from ecgopt.report.dashboard.artifacts import kept_files
+    from ecgopt.tuning.cells import expand_studies, study_name
     from ecgopt.workers.removal import remove_comparison
 
     begun = open_begun(study, storage, workspace)
@@ -160,6 +162,13 @@ def delete(
         if files:
             shutil.rmtree(folder)
         _say(f"{'removed' if files else 'left'}: {folder}")
+    kept = kept_files(
+        begun.workspace.artifacts, [study_name(name, key) for key in expand_studies(begun.spec)]
+    )
+    for path in kept if files else ():
+        path.unlink(missing_ok=True)
+    if kept:
+        _say(f"{'removed' if files else 'left'}: {len(kept)} files in {kept[0].parent}")
 
 
 def _ask_for(name: str, place: str) -> None:

@@ -1,18 +1,22 @@
 """The dashboard as a real process over a real database: what it refuses, shows and never breaks."""
 
 import json
-import os
+import multiprocessing
+import socket
 import subprocess
 import sys
 import threading
+import time
+import urllib.error
+import urllib.request
 from collections import Counter
-from pathlib import Path
 
 import optuna
 import pytest
+import scripted_worker
 from dashboards import TOKEN, serve_dashboard
 from processes import ecgopt
-from scripted_worker import UPKEEP, begin_scripted, scripted_study
+from scripted_worker import begin_scripted, scripted_study
 from sqlalchemy import delete, func, select
 from sqlalchemy.exc import OperationalError
 
@@ -23,7 +27,6 @@ from ecgopt.tuning.tables import trade_point, work_item
 from ecgopt.tuning.workspace import Workspace
 from ecgopt.workers import items
 
-WORKER = Path(__file__).parent.parent / "scripted_worker.py"
 N_TRIALS = 10
 
 
@@ -37,20 +40,20 @@ def begin_trials(folder, n_trials=N_TRIALS):
 
 
 def start_workers(study, folder, count):
-    environment = {
-        **os.environ,
-        "OMP_NUM_THREADS": "1",
-        "ECGOPT_STORAGE": f"sqlite:///{folder}/ecgopt.sqlite3",
-        UPKEEP: "1",
-    }
-    log = (folder / "workers.log").open("ab")
-    with log:
-        return [
-            subprocess.Popen(
-                [sys.executable, WORKER, study, folder], env=environment, stdout=log, stderr=log
-            )
-            for _ in range(count)
-        ]
+    """Start scripted workers that keep pages; they share one import of everything heavy."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["torch", "ecgopt.cli.work", "ecgopt.report.dashboard.refresh"])
+    url, log = f"sqlite:///{folder}/ecgopt.sqlite3", str(folder / "workers.log")
+    arguments = (str(study), url, str(folder), log, {"upkeep": True})
+    workers = [context.Process(target=scripted_worker.main, args=arguments) for _ in range(count)]
+    for worker in workers:
+        worker.start()
+    return workers
+
+
+def ended(worker, seconds=400):
+    worker.join(seconds)
+    return worker.exitcode
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +62,7 @@ def finished(tmp_path_factory):
     folder = tmp_path_factory.mktemp("finished")
     study, _, database = begin_trials(folder)
     (worker,) = start_workers(study, folder, 1)
-    assert worker.wait(timeout=300) == 0, (folder / "workers.log").read_text()
+    assert ended(worker) == 0, (folder / "workers.log").read_text()
     optuna.create_study(storage=database.optuna, study_name="somebody else's")
     return folder, database
 
@@ -276,7 +279,7 @@ def test_a_second_dashboard_on_a_taken_port_is_refused(served, finished):
 def test_racing_refreshers_copy_every_trial_once(tmp_path):
     study, spec, database = begin_trials(tmp_path)
     (worker,) = start_workers(study, tmp_path, 1)
-    assert worker.wait(timeout=300) == 0
+    assert ended(worker) == 0
     with database.transaction() as connection:
         connection.execute(delete(trade_point))
     (copy,) = (s for s in database.optuna.get_all_studies() if "trade-off" in s.study_name)
@@ -329,7 +332,7 @@ def test_a_polled_dashboard_and_eight_workers_share_one_sqlite_file(tmp_path):
     with serve_dashboard(tmp_path) as found:
         workers = start_workers(study, tmp_path, 8)
         n_polls, worst = 0, []
-        while any(worker.poll() is None for worker in workers):
+        while any(worker.is_alive() for worker in workers):
             for study_id in found.studies().values():
                 status, _, body = found.ask("GET", f"/api/studies/{study_id}")
                 n_polls += 1
@@ -337,7 +340,7 @@ def test_a_polled_dashboard_and_eight_workers_share_one_sqlite_file(tmp_path):
                     worst.append((status, body))
         assert worst == []
         assert n_polls > 20
-    assert [worker.returncode for worker in workers] == [0] * 8
+    assert [ended(worker) for worker in workers] == [0] * 8
     log = (tmp_path / "workers.log").read_text()
     assert "locked" not in log
     assert "Traceback" not in log, log[-3000:]
@@ -367,18 +370,30 @@ def test_a_reader_takes_no_lock_and_cannot_write(tmp_path):
 
 
 def test_the_plain_optuna_dashboard_works_on_the_same_database(finished):
-    script = (
-        "import sys, json; from optuna_dashboard import wsgi;"
-        "from optuna.storages import get_storage;"
-        "app = wsgi(get_storage(sys.argv[1])); found = [];"
-        "body = app({'REQUEST_METHOD': 'GET', 'PATH_INFO': '/api/studies', 'QUERY_STRING': '',"
-        " 'SERVER_NAME': 'x', 'SERVER_PORT': '1', 'wsgi.url_scheme': 'http'},"
-        " lambda status, headers: found.append(status));"
-        "print(found[0], b''.join(body).decode())"
-    )
     url = f"sqlite:///{finished[0]}/ecgopt.sqlite3"
-    done = subprocess.run(
-        [sys.executable, "-c", script, url], capture_output=True, text=True, check=True, timeout=120
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    script = "from optuna_dashboard._cli import main; main()"
+    options = ["--host", "127.0.0.1", "--port", str(port), "--server", "wsgiref"]
+    plain = subprocess.Popen(
+        [sys.executable, "-c", script, *options, url],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
     )
-    assert done.stdout.startswith("200 OK")
-    assert "tiny/down" in done.stdout
+    try:
+        names = {study["study_name"] for study in asked_until_it_answers(plain, port)}
+        assert any(name.endswith("/trade-off") for name in names)
+        assert any(name.endswith("/scratch") for name in names)
+    finally:
+        plain.kill()
+        plain.wait()
+
+
+def asked_until_it_answers(process, port):
+    while process.poll() is None:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/studies") as answer:
+                return json.load(answer)["study_summaries"]
+        except urllib.error.URLError:
+            time.sleep(0.1)
+    raise AssertionError(f"optuna-dashboard ended with {process.returncode}")

@@ -38,6 +38,12 @@ def artifact_id(study: str, filename: str) -> str:
     return str(uuid.uuid5(_NAMESPACE, f"{study}/{filename}"))
 
 
+def kept_files(folder: Path, studies: Iterable[str]) -> list[Path]:
+    """Return the files of these studies, by their names in Optuna, that are in the store."""
+    paths = [folder / artifact_id(study, name) for study in studies for name in FILE_NAMES]
+    return [path for path in paths if path.exists()]
+
+
 def keep(folder: Path, study: str, file: StudyFile) -> str:
     """Write the file into the store so that a reader never meets half of it; return its id."""
     name = artifact_id(study, file.filename)
