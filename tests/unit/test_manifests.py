@@ -126,3 +126,16 @@ def test_a_worker_has_longer_to_leave_than_it_takes():
     assert compose["stop_grace_period"] == "3m"
     for words in (kubernetes[0]["containers"][0]["args"], compose["command"]):
         assert "--grace=150" in words
+
+
+def test_the_dashboard_answers_to_the_names_that_its_proxies_are_reached_by():
+    services = yaml.safe_load((STORAGE / "compose.yaml").read_text())["services"]
+    assert "--behind-proxy=https://localhost:8443" in services["dashboard"]["command"]
+    assert "--from=https://localhost:8443" in services["proxy"]["command"]
+    ingress, _, deployment = yaml.safe_load_all(
+        (STORAGE / "kubernetes" / "dashboard.yaml").read_text()
+    )
+    (rule,) = ingress["spec"]["rules"]
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    assert f"--behind-proxy=https://{rule['host']}" in container["args"]
+    assert ingress["spec"]["tls"][0]["hosts"] == [rule["host"]]
