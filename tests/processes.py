@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -43,6 +44,16 @@ def start(*arguments, **environment):
         text=True,
         process_group=0,
     )
+
+
+@contextmanager
+def running(*arguments, **environment):
+    """Start the command line as `start` does, and kill it at the end if it still runs."""
+    with start(*arguments, **environment) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def start_run(study, workspace):

@@ -6,8 +6,11 @@ Apart from the tests, because Ray reads its token once a process and warns a lot
 import json
 import os
 import secrets
+import shutil
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
 
 import pytest
 
@@ -15,9 +18,11 @@ import pytest
 class RayCluster:
     """A cluster of a head that nobody may work on and two nodes of two cores; use as a context."""
 
-    def __init__(self, folder):
+    def __init__(self):
         pytest.importorskip("ray", reason="ray is not installed")
-        token = folder / "ray-token"
+        # Ray puts sockets below it, whose paths may not be long.
+        self.folder = Path(tempfile.mkdtemp(prefix="ecgopt-ray-", dir="/tmp"))
+        token = self.folder / "token"
         token.touch(mode=0o600)
         token.write_text(secrets.token_hex(32))
         self.environment = {
@@ -25,14 +30,14 @@ class RayCluster:
             "RAY_AUTH_TOKEN_PATH": str(token),
             "RAY_USAGE_STATS_ENABLED": "0",
         }
-        self._log = folder / "ray-cluster.log"
+        self._log = self.folder / "cluster.log"
         self._process = None
         self.address = ""
 
     def __enter__(self):
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
-                [sys.executable, __file__],
+                [sys.executable, __file__, str(self.folder)],
                 env={**os.environ, **self.environment},
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
@@ -50,6 +55,7 @@ class RayCluster:
             self._process.stdout.close()
             self._process.kill()
             self._process.wait()
+            shutil.rmtree(self.folder, ignore_errors=True)
 
     def remove_node(self):
         """Take one node away without a warning to anybody."""
@@ -63,12 +69,12 @@ class RayCluster:
         return json.loads(line)
 
 
-def _serve():
+def _serve(folder):
     from ray.cluster_utils import Cluster
 
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # Ray prints
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "temp_dir": folder})
     nodes = [cluster.add_node(num_cpus=2) for _ in range(2)]
     cluster.wait_for_nodes()
     answers.write(json.dumps(cluster.address) + "\n")
@@ -81,4 +87,4 @@ def _serve():
 
 
 if __name__ == "__main__":
-    _serve()
+    _serve(sys.argv[1])

@@ -143,6 +143,10 @@ class SlurmCluster:
         words = self.run("scontrol", "show", "job", job).split()
         return int(dict(word.split("=", 1) for word in words if "=" in word)["Restarts"])
 
+    def scripts(self):
+        """Return Slurm's copies of the batch scripts."""
+        return [path for path in self.folder.rglob("script") if path.is_file()]
+
     def logs(self):
         """Return the ends of the servers' logs, for the message of a failed test."""
         return "\n".join(

@@ -1,11 +1,11 @@
 """Workers as jobs of a real Slurm of one node, started here."""
 
 import json
-from pathlib import Path
 
 import pytest
 from plain_optuna import assert_exact_budget
 from processes import ecgopt
+from secret_places import places_of
 from slurm_cluster import SlurmCluster, missing
 from watching import wait_for, watched
 
@@ -42,28 +42,12 @@ def test_requeued_jobs_lose_nothing_and_the_study_ends_exact(
         cluster.run("scontrol", "requeue", both[0])
         cluster.run("scancel", "--signal=USR2", both[1])
         wait_for(lambda: all(cluster.restarts(each) for each in both), "both jobs again")
-        assert not places_of(postgres.password, cluster, workspace)
+        assert not places_of(postgres.password, workspace, *cluster.scripts())
         wait_for(study_seen.is_finished, f"the end of the study; {cluster.logs()}")
 
     assert_exact_budget(postgresql_url, TRIALS)
     status = ecgopt("status", study, "--workspace", workspace, "--json", **environment)
     assert json.loads(status.stdout)["total_losses"] == 0
-
-
-def places_of(secret, cluster, workspace):
-    """Return the files, Slurm's copies of scripts and processes' arguments that hold the secret."""
-    files = [path for path in workspace.rglob("*") if path.is_file()]
-    scripts = [path for path in cluster.folder.rglob("script") if path.is_file()]
-    assert scripts
-    arguments = Path("/proc").glob("[0-9]*/cmdline")
-    return [path for path in (*files, *scripts, *arguments) if secret in _read(path)]
-
-
-def _read(path):
-    try:
-        return path.read_bytes().decode(errors="replace")
-    except OSError:
-        return ""  # a process that has ended
 
 
 def test_sqlite_is_refused_when_slurm_has_other_machines(cluster, study_file, tmp_path):
