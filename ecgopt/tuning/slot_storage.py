@@ -13,7 +13,8 @@ from optuna.storages._rdb import models as optuna_tables
 from optuna.trial import FrozenTrial, TrialState
 
 _trials = optuna_tables.TrialModel.__table__
-_ABOVE_ALL_IDS = 2**62
+_ABOVE_ALL_IDS = 2**31 - 1
+"""The largest value of the column on every back end; PostgreSQL refuses to compare with more."""
 BEGUN = (TrialState.RUNNING, TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 """Every state but WAITING."""
 
