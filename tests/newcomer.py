@@ -5,6 +5,7 @@ Run by `make docs-test`. A block is left out only where the Markdown says so in 
 """
 
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -45,9 +46,22 @@ def main() -> int:
         clone = Path(folder) / "ecgopt"
         subprocess.run(["git", "clone", "--quiet", str(ROOT), str(clone)], check=True)
         sys.stdout.flush()
-        done = subprocess.run(["bash", "-c", script()], cwd=clone, env=environment, check=False)
-    sys.stdout.write("every command worked\n" if done.returncode == 0 else "a command failed\n")
-    return done.returncode
+        code = _run(script(), clone, environment)
+    sys.stdout.write("every command worked\n" if code == 0 else "a command failed\n")
+    return code
+
+
+def _run(text: str, folder: Path, environment: dict[str, str]) -> int:
+    """Run a script to its end; whatever stops this process stops all that the script started."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    with subprocess.Popen(
+        ["bash", "-c", text], cwd=folder, env=environment, start_new_session=True
+    ) as shell:
+        try:
+            return shell.wait()
+        finally:
+            if shell.poll() is None:
+                os.killpg(shell.pid, signal.SIGTERM)
 
 
 if __name__ == "__main__":
