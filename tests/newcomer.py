@@ -53,7 +53,7 @@ def main() -> int:
 
 def _run(text: str, folder: Path, environment: dict[str, str]) -> int:
     """Run a script to its end; whatever stops this process stops all that the script started."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    signal.signal(signal.SIGTERM, _leave)
     with subprocess.Popen(
         ["bash", "-c", text], cwd=folder, env=environment, start_new_session=True
     ) as shell:
@@ -62,6 +62,12 @@ def _run(text: str, folder: Path, environment: dict[str, str]) -> int:
         finally:
             if shell.poll() is None:
                 os.killpg(shell.pid, signal.SIGTERM)
+
+
+def _leave(_signal: int, _frame: object) -> None:
+    # `timeout` sends its signal twice; the second must not break off the cleaning up.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    sys.exit(143)
 
 
 if __name__ == "__main__":
