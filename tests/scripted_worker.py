@@ -18,6 +18,7 @@ import torch
 from tiny_study import tiny_study
 
 from ecgopt.cli.work import stop_on_signals
+from ecgopt.models.registry import ModelSpec, freezable_stages
 from ecgopt.report.dashboard.upkeep import Upkeep
 from ecgopt.training.metrics import MacroAuroc
 from ecgopt.training.run import EpochResult
@@ -30,6 +31,9 @@ from ecgopt.workers.jobs import TrialJob
 from ecgopt.workers.setup import add_work
 from ecgopt.workers.worker import ItemEnd, Worker, WorkerSettings, new_owner
 
+# Looking at a network imports much of torch once a process: here, before workers are forked.
+freezable_stages(ModelSpec(name="resnet1d18", width=2))
+
 FATAL_SLOT = "ECGOPT_TEST_FATAL_SLOT"
 """Environment variable: the slot, as `regime/number`, that kills its worker."""
 
@@ -39,6 +43,8 @@ def scripted_study(folder, **replacements):
     text = tiny_study(
         **{"regimes": '["scratch", "scratch_twin"]', "own": "", "epochs_high": 10} | replacements
     )
+    # A checkpoint at every scripted epoch would measure how fast the disk can sync.
+    text = text.replace("checkpoint_seconds = 0.0", "checkpoint_seconds = 0.3")
     path = Path(folder) / "study.toml"
     path.write_text(text)
     return path

@@ -19,7 +19,15 @@ import sqlalchemy
 from optuna.storages import RDBStorage
 from sqlalchemy import Connection, Engine, event
 from sqlalchemy.engine import URL
-from sqlalchemy.exc import InterfaceError, InternalError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import (
+    DataError,
+    InterfaceError,
+    InternalError,
+    NotSupportedError,
+    OperationalError,
+    ProgrammingError,
+    SQLAlchemyError,
+)
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from ecgopt.errors import StorageError
@@ -84,7 +92,15 @@ TRANSIENT_ERRORS = (
     PoolTimeout,
     optuna.exceptions.StorageInternalError,
 )
-"""What a restarted, paused or briefly unreachable database raises; the caller may try again."""
+"""What a restarted, paused or briefly unreachable database raises; the caller may try again.
+
+Optuna wraps every database error alike: see `is_transient`.
+"""
+
+
+def is_transient(error: BaseException) -> bool:
+    """Tell whether one of TRANSIENT_ERRORS may pass, or wraps a statement that can never work."""
+    return not isinstance(error.__cause__, DataError | ProgrammingError | NotSupportedError)
 
 
 @dataclass(frozen=True, slots=True)

@@ -83,7 +83,8 @@ def claim(database: Database, comparison: str, owner: str, *, lease_seconds: flo
 
     None does not mean finished: others may hold items that come free. See `unfinished`.
     """
-    free = _free(database)
+    # What this owner seems to hold already was claimed in an attempt whose answer was lost.
+    free = or_(_free(database), and_(work_item.c.state == "held", work_item.c.owner == owner))
     with database.transaction() as connection:
         candidate = connection.execute(
             select(work_item)
@@ -96,7 +97,7 @@ def claim(database: Database, comparison: str, owner: str, *, lease_seconds: flo
         ).first()
         if candidate is None:
             return None
-        was_lost = candidate.state == "held"
+        was_lost = candidate.state == "held" and candidate.owner != owner
         detail = candidate.detail or ""
         if was_lost:
             detail = f"worker {candidate.owner} was not heard of until its lease ended"

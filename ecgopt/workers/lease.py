@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 
 from ecgopt.errors import LeaseLost
 from ecgopt.tuning.patience import answers_until
-from ecgopt.tuning.storage import TRANSIENT_ERRORS, Database
+from ecgopt.tuning.storage import TRANSIENT_ERRORS, Database, is_transient
 from ecgopt.workers import items
 from ecgopt.workers.items import Claim
 
@@ -120,6 +120,8 @@ class Lease:
                 with answers_until(self._deadline):
                     return operation()
             except TRANSIENT_ERRORS as error:
+                if not is_transient(error):
+                    raise
                 logger.warning("database: %s, trying again", type(error).__name__)
                 self._closed.wait(_RETRY_SECONDS)
 

@@ -14,7 +14,7 @@ from typing import Any, Literal, Protocol, TypeVar
 import torch
 
 from ecgopt.errors import LeaseLost
-from ecgopt.tuning.storage import TRANSIENT_ERRORS, Database
+from ecgopt.tuning.storage import TRANSIENT_ERRORS, Database, is_transient
 from ecgopt.workers import items, presence
 from ecgopt.workers.items import Cause, Claim, Kind
 from ecgopt.workers.lease import Lease
@@ -118,6 +118,8 @@ class Worker:
             try:
                 return operation()
             except TRANSIENT_ERRORS as error:
+                if not is_transient(error):
+                    raise
                 logger.warning("database: %s, trying again", type(error).__name__)
                 self.stop_event.wait(self.settings.poll_seconds)
         return None
@@ -183,7 +185,7 @@ class Worker:
             return self._set_aside(lease, "set_aside", reason.rstrip("; "))
         try:
             return handler.run(lease, self._stopping)
-        except (LeaseLost, StopRequested, *TRANSIENT_ERRORS):
+        except (LeaseLost, StopRequested):
             raise
         except (torch.OutOfMemoryError, MemoryError) as error:
             torch.cuda.empty_cache()
@@ -192,7 +194,9 @@ class Worker:
             if claim.losses + 1 < self.settings.max_losses:
                 return reason
             return self._set_aside(lease, "out_of_memory", reason)
-        except Exception:
+        except Exception as error:
+            if isinstance(error, TRANSIENT_ERRORS) and is_transient(error):
+                raise
             logger.exception("%s: failed", claim.key)
             return traceback.format_exc(limit=-6)[-4000:]
 

@@ -45,15 +45,15 @@ def test_an_item_is_added_once(database):
 
 def test_the_first_priority_is_claimed_first_and_nothing_twice(database):
     add(database, item("late", priority=2), item("early", priority=1))
-    assert take(database).key == "early"
-    assert take(database).key == "late"
-    assert take(database) is None
+    assert take(database, "x").key == "early"
+    assert take(database, "y").key == "late"
+    assert take(database, "z") is None
 
 
 def test_an_item_waits_for_the_group_it_needs(database):
     add(database, item("first", group="g"), item("second", group="h", needs="g"))
     first = take(database)
-    assert take(database) is None
+    assert take(database, "other") is None
     items.finish(database, first, cause="done", result={})
     assert take(database).key == "second"
 
@@ -73,6 +73,13 @@ def test_an_expired_lease_is_taken_over_and_the_old_owner_is_fenced_off(database
             write()
     items.finish(database, new, cause="done", result={"value": 1})
     assert items.unfinished(database, "c") == 0
+
+
+def test_a_claim_whose_answer_was_lost_is_claimed_again_at_once_and_is_no_loss(database):
+    add(database, item("a"), item("b"))
+    unheard = take(database, "me")
+    again = take(database, "me")
+    assert (again.key, again.losses, again.fence) == ("a", 0, unheard.fence + 1)
 
 
 def test_progress_forgives_earlier_losses(database):

@@ -1,0 +1,184 @@
+"""Reports and claims per second on the shared database, and the statements each of them takes.
+
+    python benchmarks/storage.py [--workers 8] [--trials 12] [--rounds 3] [--url postgresql://...]
+
+plain:  Optuna's default SQLite storage, a trial of 3 parameters and 10 reports, each with a
+        pruning question, by ask and tell in separate processes
+ecgopt: our SQLite (write-ahead log, one write lock from the start), the same trials as slots that
+        are claimed, started by number, reported under the fence of their lease, pruned and told
+
+Both sides take turns within one run, so their ratio is comparable and the absolute figures are not.
+"""
+
+import argparse
+import multiprocessing
+import os
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+import optuna
+import sqlalchemy
+from contest import ratio
+from optuna.storages import RDBStorage
+from sqlalchemy import event
+
+from ecgopt.regimes.space import Range, SearchSpace
+from ecgopt.tuning.storage import open_database, quiet_optuna
+from ecgopt.tuning.studies import add_slots, start_or_adopt
+from ecgopt.tuning.tables import create_tables
+from ecgopt.workers import items
+from ecgopt.workers.items import NewItem
+from ecgopt.workers.lease import Lease
+from ecgopt.workers.reports import FencedReports
+
+N_REPORTS = 10
+NAME = "benchmark"
+SPACE = SearchSpace(
+    {
+        "learning_rate": Range(low=1e-4, high=1e-1, log=True),
+        "epochs": Range(low=5, high=50, log=False),
+        "weight_decay": Range(low=1e-5, high=1e-1, log=True),
+    }
+)
+
+
+def samplers(seed):
+    """Return the sampler and pruner of both sides."""
+    return {
+        "sampler": optuna.samplers.RandomSampler(seed=seed),
+        "pruner": optuna.pruners.MedianPruner(n_startup_trials=4),
+    }
+
+
+def plain_worker(url, n_trials, seed):
+    """Run trials as a plain Optuna script does."""
+    quiet_optuna()
+    storage = RDBStorage(url, engine_kwargs={"connect_args": {"timeout": 120}})
+    study = optuna.load_study(study_name=NAME, storage=storage, **samplers(seed))
+    for _ in range(n_trials):
+        trial = study.ask()
+        SPACE.suggest(trial)
+        for step in range(1, N_REPORTS + 1):
+            trial.report(0.5 + step / 100, step)
+            trial.should_prune()
+        study.tell(trial, 0.6)
+
+
+def ecgopt_worker(url, _n_trials, seed):
+    """Claim slots until none is left, and run each as a worker does."""
+    quiet_optuna()
+    database = open_database(url)
+    study = optuna.load_study(study_name=NAME, storage=database.optuna, **samplers(seed))
+    while (claim := items.claim(database, NAME, f"w{seed}", lease_seconds=60)) is not None:
+        with Lease(database, claim, lease_seconds=60) as lease:
+            trial, _ = start_or_adopt(study, claim.payload["slot"], SPACE)
+            reports = FencedReports(trial, lease)
+            for step in range(1, N_REPORTS + 1):
+                reports.report(step, 0.5 + step / 100)
+                reports.should_prune()
+            study.tell(trial, 0.6)
+            items.finish(database, claim, cause="done", result={})
+    database.engine.dispose()
+
+
+def prepare_ecgopt(url, n_trials):
+    """Create a study of waiting slots and their work items."""
+    database = open_database(url)
+    create_tables(database)
+    study = optuna.create_study(storage=database.optuna, study_name=NAME, direction="maximize")
+    slots = [
+        NewItem(
+            kind="trial", key=f"{k:05d}", group="g", needs=None, priority=k, payload={"slot": k}
+        )
+        for k in range(n_trials)
+    ]
+    with database.transaction() as connection:
+        items.add_missing(connection, NAME, slots)
+        add_slots(connection, study._study_id, range(n_trials), {})
+    return database, study
+
+
+def seconds_of(worker, url, n_workers, n_each):
+    """Return how long this many processes take."""
+    forks = multiprocessing.get_context("fork")
+    crowd = [forks.Process(target=worker, args=(url, n_each, seed)) for seed in range(n_workers)]
+    begun = time.perf_counter()
+    for member in crowd:
+        member.start()
+    for member in crowd:
+        member.join()
+    assert all(member.exitcode == 0 for member in crowd)
+    return time.perf_counter() - begun
+
+
+def contest_of_writers(arguments):
+    """Print trials per second of both sides and their ratio."""
+    seconds: dict[str, list[float]] = {"plain": [], "ecgopt": []}
+    n_workers, n_each = arguments.workers, arguments.trials
+    n_trials = n_workers * n_each
+    for _ in range(arguments.rounds):
+        with tempfile.TemporaryDirectory() as folder:
+            url = f"sqlite:///{folder}/plain.sqlite3"
+            optuna.create_study(storage=url, study_name=NAME, direction="maximize")
+            seconds["plain"].append(seconds_of(plain_worker, url, n_workers, n_each))
+            url = f"sqlite:///{folder}/ecgopt.sqlite3"
+            database, _ = prepare_ecgopt(url, n_trials)
+            database.engine.dispose()
+            seconds["ecgopt"].append(seconds_of(ecgopt_worker, url, n_workers, n_each))
+    for name, values in seconds.items():
+        print(f"{name:<8} {n_trials / statistics.median(values):7.1f} trials/s")
+    middle, low, high = ratio(seconds, "plain", "ecgopt")
+    print(f"ecgopt / plain: {middle:.2f}x (rounds {low:.2f} to {high:.2f}), target 4x")
+
+
+def claims_and_statements(name, url, n_trials=200):
+    """Print the time of a claim and the statements of a report, in one process."""
+    database, study = prepare_ecgopt(url, n_trials)
+    statements = []
+    event.listen(
+        database.engine, "before_cursor_execute", lambda _c, _u, text, *_: statements.append(text)
+    )
+    seconds, per_report = [], []
+    for _ in range(n_trials):
+        begun = time.perf_counter()
+        claim = items.claim(database, NAME, "w", lease_seconds=60)
+        seconds.append(time.perf_counter() - begun)
+        with Lease(database, claim, lease_seconds=60) as lease:
+            trial, _ = start_or_adopt(study, claim.payload["slot"], SPACE)
+            reports = FencedReports(trial, lease)
+            for step in (1, 2):
+                statements.clear()
+                reports.report(step, 0.5)
+                reports.should_prune()
+                per_report.append(sum(not text.startswith("BEGIN") for text in statements))
+            study.tell(trial, 0.6)
+            items.finish(database, claim, cause="done", result={})
+    database.engine.dispose()
+    print(
+        f"{name}: claim p50 {1000 * statistics.median(seconds):.1f} ms; "
+        f"statements per report with its pruning question: {statistics.median(per_report):.0f} "
+        f"(most {max(per_report)})"
+    )
+
+
+def main():
+    """Run the benchmark."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--workers", type=int, default=8)
+    parser.add_argument("--trials", type=int, default=12, help="of each worker")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--url", help="an empty server database, by default $ECGOPT_STORAGE")
+    arguments = parser.parse_args()
+    quiet_optuna()
+    print(f"SQLAlchemy {sqlalchemy.__version__}, Optuna {optuna.__version__}")
+    contest_of_writers(arguments)
+    with tempfile.TemporaryDirectory() as folder:
+        claims_and_statements("SQLite", f"sqlite:///{Path(folder)}/one.sqlite3")
+    if url := arguments.url or os.environ.get("ECGOPT_STORAGE"):
+        claims_and_statements("server", url)
+
+
+if __name__ == "__main__":
+    main()
