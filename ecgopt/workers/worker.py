@@ -188,6 +188,8 @@ class Worker:
         except (LeaseLost, StopRequested):
             raise
         except (torch.OutOfMemoryError, MemoryError) as error:
+            # The frames of the traceback still hold the tensors that filled the memory.
+            traceback.clear_frames(error.__traceback__)
             torch.cuda.empty_cache()
             reason = f"out of memory: {str(error)[:500]}"
             # The memory may have been another trial's on the same device: others may try first.
