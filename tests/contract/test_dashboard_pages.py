@@ -1,0 +1,51 @@
+"""Pages and trade-off studies come out the same on every back end."""
+
+import threading
+
+import optuna
+import pytest
+from scripted_worker import begin_scripted, scripted_study, work_scripted
+from sqlalchemy import delete
+
+from ecgopt.report.dashboard.refresh import Refresher
+from ecgopt.tuning.tables import work_item
+from ecgopt.tuning.workspace import Workspace
+from ecgopt.workers.removal import remove_comparison
+
+pytestmark = pytest.mark.server
+
+
+def test_pages_are_written_once_and_removed_with_their_study(url, tmp_path):
+    study = scripted_study(tmp_path, trials=6)
+    spec, database = begin_scripted(study, url)
+    try:
+        with database.transaction() as connection:
+            connection.execute(delete(work_item).where(work_item.c.kind != "trial"))
+        work_scripted(study, url, tmp_path, stop=threading.Event(), epoch_seconds=0, upkeep=True)
+        (trade_off,) = (
+            found
+            for found in database.optuna.get_all_studies()
+            if found.study_name.endswith("/trade-off")
+        )
+        copies = database.optuna.get_all_trials(trade_off._study_id)
+        complete = [
+            trial
+            for found in database.optuna.get_all_studies()
+            if found._study_id != trade_off._study_id
+            for trial in database.optuna.get_all_trials(found._study_id)
+            if trial.state.name == "COMPLETE"
+        ]
+        assert sorted(values_of(copies)) == sorted(values_of(complete))
+        assert Refresher(database, Workspace(tmp_path)).refresh(spec.name) == 0
+        names = optuna.load_study(
+            study_name=trade_off.study_name, storage=database.optuna
+        ).metric_names
+        assert names == ["validation macro AUROC", "training seconds"]
+        remove_comparison(database, spec.name)
+        assert database.optuna.get_all_studies() == []
+    finally:
+        database.engine.dispose()
+
+
+def values_of(trials):
+    return [(trial.values[0], sorted(trial.params.items())) for trial in trials]
