@@ -1,10 +1,8 @@
-from pathlib import Path
-
 import numpy as np
-import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from patient_sets import made_set
 
 from ecgopt.data.labels import LabelSet
 from ecgopt.data.prepared import PreparedSet
@@ -29,21 +27,6 @@ def pool_and_test(prepared, rows, **how):
 
 
 CLASSES = LabelSet(name="ab", classes=("a", "b"), members={"a": ("a",), "b": ("b",)})
-
-
-def made_set(patients: list[str], *, folds: list[int] | None = None) -> PreparedSet:
-    """Return a prepared set of records that differ in nothing but patient, fold and statements."""
-    n = len(patients)
-    records = pd.DataFrame(
-        {
-            "record": [f"r{i:04d}" for i in range(n)],
-            "patient": patients,
-            "fold": pd.array(folds or [None] * n, dtype="Int16"),
-            "statement_codes": [["a"] if i % 3 == 0 else [] for i in range(n)],
-            "statement_likelihoods": [[100.0] if i % 3 == 0 else [] for i in range(n)],
-        }
-    )
-    return PreparedSet(Path(), "f", np.zeros((n, 12, 4), dtype=np.int16), records, {"source": "x"})
 
 
 patient_lists = st.lists(st.integers(0, 40).map(lambda p: f"p{p}"), min_size=30, max_size=120)
