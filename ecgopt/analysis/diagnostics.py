@@ -19,7 +19,7 @@ from ecgopt.analysis.evidence_store import trials_of
 from ecgopt.analysis.pruning_audit import choose_for_audit
 from ecgopt.analysis.shuffled import permutation_error, with_shuffled_labels
 from ecgopt.analysis.winner import choose_winner
-from ecgopt.data.splits import TuningData
+from ecgopt.data.folds import Folds, held_out
 from ecgopt.seeds import generator_for, seed_for
 from ecgopt.training.run import Run
 from ecgopt.tuning.arm import ArmRuns, arm_recipe
@@ -52,14 +52,14 @@ class _Diagnostic:
         chosen: Configuration,
         *,
         seed: int,
-        data: TuningData | None = None,
+        folds: Folds | None = None,
     ) -> tuple[Run, WholeRun]:
         run, _ = self.arms.build(
             study_key(lease.claim.payload),
             chosen.recipe,
             seed=seed,
             evaluate_after=frozenset(ladder(chosen.recipe.n_epochs)),
-            data=data,
+            folds=folds,
         )
         return run, train_whole(self.arms, lease, stop, run)
 
@@ -158,24 +158,25 @@ class CheckJob(_Diagnostic):
         if not any(trial.state == "complete" for trial in trials):
             return ItemEnd(cause="done", result={}, detail="no trial is complete")
         chosen = configuration_of(spec, key, choose_winner(trials))
-        data, _ = self.arms.split(key)
+        folds, _ = self.arms.split(key)
         place = (spec.seed, "shuffled labels", key.downstream, key.n_train, key.replicate)
-        shuffled = with_shuffled_labels(data, generator_for(*place, "labels"))
-        run, whole = self._train(lease, stop, chosen, seed=seed_for(*place), data=shuffled)
+        shuffled = with_shuffled_labels(folds, generator_for(*place, "labels"))
+        run, whole = self._train(lease, stop, chosen, seed=seed_for(*place), folds=shuffled)
         if whole.divergence:
             return ItemEnd(cause="diverged", result={}, detail=whole.divergence)
-        scores = run.predict(shuffled.validation)
+        validation = held_out(shuffled)
         error = permutation_error(
-            shuffled.validation.labels > 0,
-            scores.astype(np.float64),
+            validation.labels > 0,
+            run.predict_validation().astype(np.float64),
             generator_for(*place, "permutations"),
+            fold_sizes=[len(fold.validation) for fold in shuffled],
         )
         return _check(
             whole, self.arms, lease, "shuffled_labels",
             values=[whole.epochs.curve[-1]],
             details={
                 "standard_error": error,
-                "n_validation": len(shuffled.validation),
+                "n_validation": len(validation),
                 "trial": chosen.trial_number,
             },
         )  # fmt: skip

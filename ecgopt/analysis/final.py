@@ -13,7 +13,9 @@ from ecgopt.analysis.evidence_store import all_trials_of
 from ecgopt.analysis.predictions import Predictions, write_predictions
 from ecgopt.analysis.rescore import scores_of
 from ecgopt.analysis.sealed_test import SealedTest, winner_hash
+from ecgopt.data.folds import held_out
 from ecgopt.data.splits import EcgDataset
+from ecgopt.shapes import ScoreMatrix
 from ecgopt.training.metrics import best_thresholds, macro_auroc
 from ecgopt.training.run import Run
 from ecgopt.tuning.arm import ArmRuns
@@ -52,7 +54,7 @@ class FinalJob:
         if (stored := lease.retrying(lambda: sealed.reuse(claim, winner))) is not None:
             return ItemEnd(cause="done", result=stored)
         run, share = self.arms.build(
-            key, chosen.recipe, seed=int(payload["seed"]), evaluate_after=None
+            key, chosen.recipe, seed=int(payload["seed"]), evaluate_after=None, is_final=True
         )
         opened = None
         measure = None
@@ -85,11 +87,11 @@ class FinalJob:
         """Leave nothing open: a final fit exists in no other table."""
 
     def _scores(self, run: Run, key: StudyKey, claim: Claim, sealed: EcgDataset) -> dict[str, Any]:
-        data, _ = self.arms.split(key)
-        validation = _predictions(run, data.validation)
+        folds, _ = self.arms.split(key)
+        validation = _predictions(held_out(folds), run.predict_validation())
         thresholds = best_thresholds(validation.labels, validation.scores)
         by_label = dict(zip(validation.classes, map(float, thresholds), strict=True))
-        test = _predictions(run, sealed)
+        test = _predictions(sealed, run.predict(sealed))
         aurocs = macro_auroc(test.labels, test.scores)
         left_out = [test.classes[index] for index in aurocs.left_out]
         stored = {}
@@ -112,16 +114,15 @@ class FinalJob:
 
 
 def _test_score(run: Run, records: EcgDataset) -> float:
-    predictions = _predictions(run, records)
+    predictions = _predictions(records, run.predict(records))
     return macro_auroc(predictions.labels, predictions.scores).value
 
 
-def _predictions(run: Run, records: EcgDataset) -> Predictions:
-    # float32, because that is what the file holds: scores must come out the same from it.
-    scores = run.predict(records).astype(np.float32)
+def _predictions(records: EcgDataset, scores: ScoreMatrix) -> Predictions:
     return Predictions(
         labels=records.labels > 0,
-        scores=scores.astype(np.float64),
+        # float32, because that is what the file holds: scores must come out the same from it.
+        scores=scores.astype(np.float32).astype(np.float64),
         records=records.records,
         patients=records.patients,
         classes=records.classes,

@@ -170,12 +170,17 @@ def _samples(spec: StudySpec, study: StudyKey) -> int:
     """Return the training samples of one study with its final fits, if nothing is pruned."""
     tuned, published = mean_epochs(spec, study.regime), spec.published.epochs
     seeds = spec.budget.final_seeds
-    epochs = (spec.budget.trials - 1) * tuned + published + seeds * tuned
+    search = (spec.budget.trials - 1) * tuned + published
+    finals = seeds * tuned
     if spec.published.final_fits:
-        epochs += seeds * published
+        finals += seeds * published
     if learning_rates(spec, study):
-        epochs += seeds * published
-    return round(_per_epoch(spec, study) * epochs)
+        finals += seeds * published
+    per_epoch = _per_epoch(spec, study)
+    per_final_epoch = per_epoch
+    if spec.validation_folds > 1:  # with the network of all labelled records
+        per_final_epoch += expected_size(spec, study.downstream, study.n_train)
+    return round(per_epoch * search + per_final_epoch * finals)
 
 
 def _diagnostic_samples(spec: StudySpec, item: NewItem) -> int:
@@ -187,6 +192,8 @@ def _diagnostic_samples(spec: StudySpec, item: NewItem) -> int:
 
 def _per_epoch(spec: StudySpec, study: StudyKey) -> int:
     n_records = expected_size(spec, study.downstream, study.n_train)
+    if spec.validation_folds > 1:
+        return n_records * (spec.validation_folds - 1)
     return max(1, round(n_records * (1 - spec.validation_share)))
 
 

@@ -151,6 +151,10 @@ class TrainingRun:
         """Return the probability of each label for all records, as the weights stand now."""
         return predict(self.model, dataset, device=self.device)
 
+    def predict_validation(self) -> ScoreMatrix:
+        """Return the same for the validation records."""
+        return self.predict(self._setting.data.validation)
+
     def _identity(self) -> dict[str, JsonValue]:
         return {
             "recipe": asdict(self.recipe),

@@ -3,6 +3,7 @@
 A label that the records cannot score is left out of a mean and named, never counted as 0 or 0.5.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,6 +43,30 @@ def macro_auroc(labels: Labels, scores: ScoreMatrix) -> MacroAuroc:
     """
     truth = _checked(labels, scores)
     per_label = np.array([_auroc(truth[:, k], scores[:, k]) for k in range(scores.shape[1])])
+    value, left_out = _mean_of_scored(per_label)
+    return MacroAuroc(value=value, per_label=per_label, left_out=left_out)
+
+
+def comparable_pairs(labels: Labels) -> LabelScores:
+    """Return each label's number of pairs of a positive and a negative record."""
+    n_positives = labels.astype(bool).sum(axis=0)
+    pairs: LabelScores = (n_positives * (len(labels) - n_positives)).astype(np.float64)
+    return pairs
+
+
+def auroc_within(parts: Sequence[MacroAuroc], pairs: Float[np.ndarray, "part label"]) -> MacroAuroc:
+    """Return the AUROC over all pairs of a positive and a negative record within one part.
+
+    It asks nothing of the scores of records in different parts, which different networks may have
+    scored. A label is left out only if no part has both its positives and its negatives.
+
+    Args:
+        parts: The AUROCs of the parts.
+        pairs: `comparable_pairs` of each of them.
+    """
+    per_part = np.nan_to_num(np.stack([part.per_label for part in parts]))
+    total = pairs.sum(axis=0)
+    per_label = np.where(total > 0, (per_part * pairs).sum(axis=0) / np.maximum(total, 1.0), np.nan)
     value, left_out = _mean_of_scored(per_label)
     return MacroAuroc(value=value, per_label=per_label, left_out=left_out)
 

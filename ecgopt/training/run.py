@@ -68,6 +68,9 @@ class Run(Protocol):
     def predict(self, dataset: EcgDataset) -> ScoreMatrix:
         """Return the probability of each label for all records, after the last epoch done."""
 
+    def predict_validation(self) -> ScoreMatrix:
+        """Return the same for the validation records."""
+
 
 class RunBuilder(Protocol):
     """Makes a run of a model that has its initial weights."""

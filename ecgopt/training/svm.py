@@ -95,6 +95,10 @@ class SvmRun:
         columns = [classifier.predict_proba(features)[:, -1] for classifier in self._classifiers]
         return np.stack(columns, axis=1).astype(np.float64)
 
+    def predict_validation(self) -> ScoreMatrix:
+        """Return the same for the validation records."""
+        return self.predict(self._data.validation)
+
     def _fit(self) -> None:
         features, labels = self._features(self._data.train), self._data.train.labels > 0
         self._classifiers = [

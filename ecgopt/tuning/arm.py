@@ -6,6 +6,7 @@ from typing import Literal
 
 import torch
 
+from ecgopt.data.folds import Folds, held_out
 from ecgopt.data.splits import TuningData
 from ecgopt.models.checkpoint import Checkpoint, load_checkpoint
 from ecgopt.models.registry import build_model, freezable_stages
@@ -13,6 +14,7 @@ from ecgopt.regimes.published import published_recipe, with_precision_of
 from ecgopt.regimes.registry import regime
 from ecgopt.regimes.space import Value, with_parameters
 from ecgopt.seeds import seed_for
+from ecgopt.training.cross_validation import CrossValidationRun
 from ecgopt.training.prefix_cache import PrefixCache
 from ecgopt.training.recipe import Recipe
 from ecgopt.training.run import Run
@@ -49,10 +51,10 @@ class ArmRuns:
     workspace: Workspace
     data: PreparedData
     device: torch.device
-    _splits: dict[StudyKey, tuple[TuningData, dict[str, object]]] = field(default_factory=dict)
+    _splits: dict[StudyKey, tuple[Folds, dict[str, object]]] = field(default_factory=dict)
     _upstreams: dict[str, Checkpoint] = field(default_factory=dict)
 
-    def split(self, key: StudyKey) -> tuple[TuningData, dict[str, object]]:
+    def split(self, key: StudyKey) -> tuple[Folds, dict[str, object]]:
         """Return the study's training and validation records and their provenance."""
         shared = replace(key, regime="", upstream=None)
         if shared not in self._splits:
@@ -77,15 +79,54 @@ class ArmRuns:
         *,
         seed: int,
         evaluate_after: Collection[int] | None,
-        data: TuningData | None = None,
+        folds: Folds | None = None,
+        is_final: bool = False,
     ) -> tuple[Run, float]:
         """Return a fresh run and the share of its weights that were transferred.
 
         All regimes get the same seed, hence the same order of records and, in the layers that
-        are not transferred, the same random weights. `data` replaces the study's own.
+        are not transferred, the same random weights.
+
+        Args:
+            key: Of the study.
+            recipe: How to train.
+            seed: Of the run; under cross-validation each fold's network derives its own.
+            evaluate_after: Epochs after which validation is scored; None is after every epoch.
+            folds: Replace the study's own records.
+            is_final: Whether the run is to be tested. Under cross-validation it then holds one
+                more network, trained on all labelled records.
         """
-        if data is None:
-            data, _ = self.split(key)
+        if folds is None:
+            folds, _ = self.split(key)
+        if len(folds) == 1:
+            return self._build_one(key, recipe, folds[0], seed=seed, evaluate_after=evaluate_after)
+        members = [
+            self._build_one(
+                key,
+                recipe,
+                fold,
+                seed=seed_for(seed, "fold", number),
+                evaluate_after=evaluate_after,
+            )
+            for number, fold in enumerate(folds)
+        ]
+        refit = None
+        if is_final:
+            # No record is left to validate on: its score on the records it knows is not read.
+            everything = TuningData(held_out(folds), held_out(folds))
+            refit, _ = self._build_one(key, recipe, everything, seed=seed, evaluate_after=())
+        run = CrossValidationRun([member for member, _ in members], folds, refit=refit)
+        return run, members[0][1]
+
+    def _build_one(
+        self,
+        key: StudyKey,
+        recipe: Recipe,
+        data: TuningData,
+        *,
+        seed: int,
+        evaluate_after: Collection[int] | None,
+    ) -> tuple[Run, float]:
         _, n_leads, n_samples = data.train.signals.shape
         model = build_model(
             key.model.spec(dropout=recipe.dropout),

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from ecgopt.data.conditioning import PrepareSettings
+from ecgopt.data.folds import Folds, classes_never_scored, fold_rows, held_out
 from ecgopt.data.label_classes import LabelSet
 from ecgopt.data.labels import label_set
 from ecgopt.data.prepare import prepare
@@ -31,6 +32,7 @@ from ecgopt.data.splits import (
 from ecgopt.data.synthetic import SyntheticSettings, write_synthetic
 from ecgopt.errors import DataError
 from ecgopt.seeds import seed_for
+from ecgopt.shapes import LabelMatrix
 from ecgopt.training.pretrain import with_ages
 from ecgopt.tuning.cells import ALL_RECORDS, StudyKey, expand_cells
 from ecgopt.tuning.spec import DataSection, StudySpec
@@ -166,40 +168,60 @@ class PreparedData:
             if self.spec.upstream_objective(upstream) == "age":
                 self._check_ages(upstream)
 
-    def downstream(self, key: StudyKey) -> tuple[TuningData, dict[str, object]]:
+    def downstream(self, key: StudyKey) -> tuple[Folds, dict[str, object]]:
         """Return training and validation records of a study, and the provenance of the split.
 
-        Validation records come out of the `n_train` labelled ones. Both regimes of a replicate
-        get the same records: the regime has no part in any draw.
+        Validation records come out of the `n_train` labelled ones: a share of them, or all of
+        them by turns. Both regimes of a replicate get the same records: the regime has no part in
+        any draw.
         """
         prepared, labels = self.prepared(key.downstream), self.labels(key.downstream)
         pool = self.pool(key.downstream)
         seed = seed_for(self.spec.seed, "subset", key.downstream)
         n_train = len(pool) if key.n_train == ALL_RECORDS else key.n_train
         subset = labelled_subset(prepared, pool, n_train, seed=seed, replicate=key.replicate)
-        train, validation = train_and_validation(
+        divided = self._divided(
             prepared,
             subset,
             row_labels(prepared, subset, labels),
-            validation_share=self.spec.validation_share,
             seed=seed_for(seed, "validation", key.replicate, key.n_train),
         )
-        data = TuningData(dataset(prepared, train, labels), dataset(prepared, validation, labels))
-        left_out = list(data.validation.labels_without_both_classes())
+        data = tuple(
+            TuningData(dataset(prepared, train, labels), dataset(prepared, validation, labels))
+            for train, validation in divided
+        )
+        counts: dict[str, object]
+        if len(data) > 1:
+            parts = [validation for _, validation in divided]
+            counts = {"n_folds": len(data), "n_labelled": len(subset)}
+        else:
+            parts = [*divided[0]]
+            counts = {"n_train": len(data[0].train), "n_validation": len(data[0].validation)}
+        left_out = list(classes_never_scored(data))
         split = {
             "n_pool": len(pool),
-            "n_train": len(train),
-            "n_validation": len(validation),
-            "fingerprint": split_fingerprint(prepared, train, validation),
+            **counts,
+            "fingerprint": split_fingerprint(prepared, *parts),
             "left_out_of_validation": left_out,
             "prepared": prepared.fingerprint,
         }
         if len(left_out) == len(labels.classes):
             raise DataError(
                 f"{key.path}: no label has both positives and negatives among the "
-                f"{len(validation)} validation records: raise train_sizes or validation_share"
+                f"{len(held_out(data))} validation records: raise train_sizes, or hold out a "
+                "larger share (validation_share, or fewer validation_folds)"
             )
         return data, split
+
+    def _divided(
+        self, prepared: PreparedSet, rows: Rows, labels: LabelMatrix, *, seed: int
+    ) -> list[tuple[Rows, Rows]]:
+        """Return training and validation rows: one division, or one per fold."""
+        if (n_folds := self.spec.validation_folds) > 1:
+            folds = fold_rows(prepared, rows, labels, n_folds=n_folds, seed=seed)
+            return [(np.setdiff1d(rows, fold), fold) for fold in folds]
+        share = self.spec.validation_share
+        return [train_and_validation(prepared, rows, labels, validation_share=share, seed=seed)]
 
     def upstream(self, name: str) -> TuningData:
         """Return training and validation records of a pre-training; its test rows stay out.

@@ -272,7 +272,8 @@ class WorkersSection(Section):
     lease_seconds: Annotated[float, Field(ge=1.0)] = 60.0
     """Silence after which a worker counts as lost and another takes over its item."""
     stall_seconds: Annotated[float, Field(ge=1.0)] = 1800.0
-    """Time without a finished epoch after which a worker counts as hung; longer than any epoch."""
+    """Time without a finished epoch after which a worker counts as hung; longer than any epoch,
+    which under cross-validation is one of all folds' networks."""
     checkpoint_seconds: Annotated[float, Field(ge=0.0)] = 10.0
     """Least time between two checkpoints of a running trial."""
     max_losses: PositiveInt = 3
@@ -298,6 +299,9 @@ class StudySpec(Section):
     """Numbers of labelled records, or "all"; validation records come out of them."""
     validation_share: Share = 0.25
     """Share of the labelled records that selects the winner and is not trained on."""
+    validation_folds: Annotated[int, Field(ge=1, le=20)] = 1
+    """2 or more: select by cross-validation of the labelled records over so many folds instead of
+    by `validation_share`. A trial then trains a network per fold; its cost is theirs together."""
     data: dict[Name, DataSection]
     """`[data.NAME]`: a data set or a part of one; upstreams and downstreams name it."""
     upstream: dict[Name, UpstreamSection] = Field(default_factory=dict)

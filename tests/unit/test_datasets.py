@@ -40,7 +40,9 @@ def test_a_study_reads_ones_own_data_from_its_description(study_file, workspace,
 
 def test_both_regimes_of_a_replicate_get_the_same_records(study_file, workspace):
     data = opened(study_file(), workspace)
-    (first, split), (second, other) = (data.downstream(key) for key in expand_studies(data.spec))
+    ((first,), split), ((second,), other) = (
+        data.downstream(key) for key in expand_studies(data.spec)
+    )
     assert first.train.records == second.train.records
     assert first.validation.records == second.validation.records
     assert split == other
@@ -48,7 +50,7 @@ def test_both_regimes_of_a_replicate_get_the_same_records(study_file, workspace)
 
 def test_no_patient_is_in_two_parts_and_validation_comes_out_of_n(study_file, workspace):
     data = opened(study_file(), workspace)
-    tuning, split = data.downstream(expand_studies(data.spec)[0])
+    (tuning,), split = data.downstream(expand_studies(data.spec)[0])
     assert split["n_train"] + split["n_validation"] == 60
     assert not set(tuning.train.patients) & set(tuning.validation.patients)
     sealed = np.setdiff1d(data.rows("down"), data.pool("down"))

@@ -55,6 +55,14 @@ def test_work_is_counted_by_hand():
     assert load.hours == pytest.approx(load.samples * 0.01 / 3600)
 
 
+def test_under_cross_validation_the_networks_of_all_folds_are_counted():
+    (load,) = plan(spec_with(validation_folds=4), seconds_per_sample={"resnet1d18": 0.01}).loads
+    # An epoch is one of four networks on 75 of the 100 records each, and in final fits one more
+    # on all 100; trials, final fits and checks are those of the test above.
+    trials, finals = 6 * 300 * (10 * 20 + 30), 6 * 400 * (2 * 20 + 2 * 30)
+    assert load.samples == trials + finals + 2 * 2 * 300 * 20
+
+
 def test_audits_and_learning_rates_are_planned_for():
     plain, more = (
         plan(spec_with(diagnostics=diagnostics), seconds_per_sample={"resnet1d18": 0.01}).loads[0]

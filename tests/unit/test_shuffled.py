@@ -36,7 +36,7 @@ def data():
 
 
 def test_shuffling_moves_label_rows_between_the_parts_and_loses_none(data):
-    shuffled = with_shuffled_labels(data, np.random.default_rng(0))
+    (shuffled,) = with_shuffled_labels((data,), np.random.default_rng(0))
     before, after = (rows_of_labels(d.train, d.validation) for d in (data, shuffled))
     assert before == after
     assert not np.array_equal(shuffled.train.labels, data.train.labels)
@@ -45,7 +45,7 @@ def test_shuffling_moves_label_rows_between_the_parts_and_loses_none(data):
 
 def test_a_record_in_both_parts_keeps_one_row_of_labels_and_so_betrays_itself(data):
     leaky = TuningData(data.train, replace(part(range(20)), classes=("a", "b")))
-    shuffled = with_shuffled_labels(leaky, np.random.default_rng(0))
+    (shuffled,) = with_shuffled_labels((leaky,), np.random.default_rng(0))
     assert np.array_equal(shuffled.validation.labels, shuffled.train.labels[:20])
 
 
@@ -56,12 +56,41 @@ def test_any_fixed_scores_give_half_on_shuffled_labels_within_the_error_that_is_
     error = permutation_error(labels, scores, random)
     drawn = [
         macro_auroc(
-            with_shuffled_labels(data, np.random.default_rng(seed)).validation.labels > 0, scores
+            with_shuffled_labels((data,), np.random.default_rng(seed))[0].validation.labels > 0,
+            scores,
         ).value
         for seed in range(300)
     ]
     assert np.mean(drawn) == pytest.approx(0.5, abs=4 * error / np.sqrt(300))
     assert np.std(drawn) == pytest.approx(error, rel=0.2)
+
+
+def test_folds_are_shuffled_as_one_and_a_record_has_the_same_labels_in_all_of_them():
+    rows = np.arange(30)
+    folds = tuple(
+        TuningData(part(rows[rows % 3 != k]), part(rows[rows % 3 == k])) for k in range(3)
+    )
+    shuffled = with_shuffled_labels(folds, np.random.default_rng(0))
+    labels = {}
+    for fold in shuffled:
+        for each in (fold.train, fold.validation):
+            for row, own in zip(each.rows, each.labels.tolist(), strict=True):
+                assert labels.setdefault(row, own) == own
+    assert rows_of_labels(part(rows)) == sorted(map(tuple, labels.values()))
+
+
+def test_the_error_of_folds_compares_records_within_their_fold_only():
+    random = np.random.default_rng(3)
+    labels = random.random((120, 2)) < 0.4
+    scores = random.normal(size=labels.shape)
+    sizes = [40, 40, 40]
+    moved = scores + np.repeat([0.0, 100.0, -100.0], 40)[:, None]
+    errors = [
+        permutation_error(labels, values, np.random.default_rng(4), fold_sizes=sizes)
+        for values in (scores, moved)
+    ]
+    assert errors[0] == errors[1]
+    assert errors[0] > permutation_error(labels, scores, np.random.default_rng(4))
 
 
 def test_more_records_make_the_error_smaller():

@@ -1,6 +1,8 @@
 """Where every number of the page comes from: versions, data, splits, seeds and the study file."""
 
 import json
+from collections.abc import Mapping
+from typing import Any
 
 from ecgopt.analysis.conclude import Conclusions
 from ecgopt.report import words
@@ -58,8 +60,7 @@ def _splits(conclusions: Conclusions) -> PageTable:
             study.downstream,
             f"{study.n_train:,}",
             str(study.replicate),
-            _plain(study.split.get("n_train", words.MISSING)),
-            _plain(study.split.get("n_validation", words.MISSING)),
+            _division(study.split),
             _plain(study.split.get("fingerprint", words.MISSING)),
             ", ".join(study.split.get("left_out_of_validation", ())) or words.MISSING,
         )
@@ -68,12 +69,24 @@ def _splits(conclusions: Conclusions) -> PageTable:
     }
     return PageTable(
         title="Splits; all arms of a replicate share theirs",
-        columns=("data", "n", "replicate", "training", "validation", "hash of the records",
-                 "labels not in validation"),
+        columns=("data", "n", "replicate", "records for training and validation",
+                 "hash of the records", "labels not in validation"),
         rows=tuple(sorted(rows, key=lambda row: (row[0], int(row[1].replace(",", "")), row[2]))),
-        text_columns=frozenset({0, 5, 6}),
+        text_columns=frozenset({0, 3, 4, 5}),
         is_folded=True,
     )  # fmt: skip
+
+
+def _division(split: Mapping[str, Any]) -> str:
+    if "n_folds" in split:
+        return (
+            f"{split['n_folds']}-fold cross-validation over the {split['n_labelled']:,} labelled "
+            "records"
+        )
+    n_train, n_validation = (split.get(name) for name in ("n_train", "n_validation"))
+    if n_train is None or n_validation is None:
+        return words.MISSING
+    return f"{n_train:,} and {n_validation:,}"
 
 
 def _study_file(conclusions: Conclusions) -> PageTable:

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from ecgopt.analysis.conclude import Conclusions
+from ecgopt.analysis.evidence import Comparison
 from ecgopt.report.page.accounts import account_sections
 from ecgopt.report.page.figures import figure_sections
 from ecgopt.report.page.galleries import MOST_CELLS_DRAWN
@@ -29,7 +30,7 @@ def build_page(conclusions: Conclusions) -> Page:
         answer=answer(conclusions),
         rules=(
             f"Each arm of each replicate may spend {budget.trials} trials, pruned and diverged "
-            f"ones included. The winner on validation is trained again with {budget.final_seeds} "
+            f"ones included. {_selection(comparison)} is trained again with {budget.final_seeds} "
             f"fresh seeds and scored once on sealed test patients; {budget.replicates} "
             f"replicate{'s' * (budget.replicates != 1)}. Margin ±{comparison.margin:g} macro "
             f"AUROC, fixed beforehand; {comparison.confidence:.0%} intervals from runs and "
@@ -39,6 +40,13 @@ def build_page(conclusions: Conclusions) -> Page:
         sections=[_without_cell(section) for section in sections] if is_single else sections,
         footer=f"ecgopt {comparison.provenance.get('ecgopt', '')}".strip(),
     )
+
+
+def _selection(comparison: Comparison) -> str:
+    n_folds = comparison.spec.get("validation_folds", 1)
+    if n_folds == 1:
+        return "The winner on validation"
+    return f"The winner of {n_folds}-fold cross-validation over the labelled records"
 
 
 def _with_note(conclusions: Conclusions, sections: list[Section]) -> list[Section]:
