@@ -309,5 +309,6 @@ def _write_ahead(cursor: Any) -> None:  # noqa: ANN401 - DBAPI cursor
 
 
 def quiet_optuna() -> None:
-    """Keep Optuna's log to warnings and silence its notices of experimental arguments."""
+    """Keep the logs of Optuna, and of Alembic that sets up its tables, to warnings."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
+    logging.getLogger("alembic").setLevel(logging.WARNING)

@@ -100,6 +100,7 @@ class Worker:
                         closed += self._do(claim)
                         self.after_item()
                     case "finished":
+                        logger.info("nothing is left to do in %s", settings.comparison)
                         self.at_end()
                         break
                     case _:
