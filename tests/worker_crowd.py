@@ -3,7 +3,9 @@
 import multiprocessing
 import os
 import signal
+import sqlite3
 import time
+from contextlib import closing
 from pathlib import Path
 
 import scripted_worker
@@ -56,11 +58,15 @@ class Crowd:
         self.add()
 
     def holder(self):
-        """Return a worker that holds a trial now, and the trial's item row; None if none does."""
+        """Return a worker that holds a trial now, and the trial's item row; None if none does.
+
+        The one that claimed last: it will hold it longest.
+        """
         query = (
             select(worker_row.c.pid, work_item)
             .join(worker_row, worker_row.c.owner == work_item.c.owner)
             .where(work_item.c.state == "held", work_item.c.kind == "trial")
+            .order_by(work_item.c.claimed_at.desc())
         )
         alive = {member.pid: member for member in self.members if member.is_alive()}
         with self.database.transaction() as connection:
@@ -73,6 +79,19 @@ class Crowd:
         )
         with self.database.transaction() as connection:
             return connection.execute(query).scalar_one()
+
+    def database_is_writable(self):
+        """Tell whether a transaction can begin within a second or so."""
+        if self.database.dialect != "sqlite":
+            return True
+        with closing(sqlite3.connect(self.database.engine.url.database, timeout=2.0)) as file:
+            file.isolation_level = None
+            try:
+                file.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError:
+                return False
+            file.execute("ROLLBACK")
+            return True
 
     def fence(self, item_id):
         with self.database.transaction() as connection:

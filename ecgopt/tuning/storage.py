@@ -16,6 +16,7 @@ from typing import Any
 import optuna
 import psycopg
 import sqlalchemy
+from optuna.exceptions import StorageInternalError
 from optuna.storages import RDBStorage
 from sqlalchemy import Connection, Engine, event
 from sqlalchemy.engine import URL
@@ -90,7 +91,7 @@ TRANSIENT_ERRORS = (
     InterfaceError,
     InternalError,
     PoolTimeout,
-    optuna.exceptions.StorageInternalError,
+    StorageInternalError,
 )
 """What a restarted, paused or briefly unreachable database raises; the caller may try again.
 
@@ -159,7 +160,7 @@ def open_database(url: str, *, patience_seconds: float = 0.0) -> Database:
                 "MySQL and MariaDB; PostgreSQL's (psycopg) comes with ecgopt as "
                 "postgresql+psycopg://"
             ) from None
-        except (SQLAlchemyError, OSError, RuntimeError) as error:
+        except (SQLAlchemyError, StorageInternalError, OSError, RuntimeError) as error:
             # The text of the original error may quote the URL, so it is never chained.
             text = _first_line(error, parsed)
             if time.monotonic() >= give_up_at or not _MAY_PASS.search(text):
@@ -210,7 +211,9 @@ def _remedy(text: str) -> str:
 
 
 def _first_line(error: BaseException, url: URL) -> str:
-    cause = getattr(error, "orig", None) or error
+    # Optuna wraps SQLAlchemy's error, which wraps the driver's.
+    wrapped = error.__cause__ if isinstance(error, StorageInternalError) else error
+    cause = getattr(wrapped, "orig", None) or wrapped
     return without_secrets(" ".join(str(cause).split()), url)[:300]
 
 

@@ -11,6 +11,7 @@ from sqlalchemy import select
 from worker_crowd import Crowd
 
 from ecgopt.tuning.cells import expand_studies, study_name
+from ecgopt.tuning.pruning import ladder
 from ecgopt.tuning.storage import open_database
 from ecgopt.tuning.tables import work_item
 from ecgopt.workers.jobs import trial_seed
@@ -63,11 +64,12 @@ def assert_exact():
             for trial in trials:
                 assert trial.state.name in ("COMPLETE", "PRUNED")
                 seed = trial_seed(spec, key, trial.number)
-                n_epochs = trial.user_attrs["run"]["n_epochs"]
-                last = trial.intermediate_values[trial.last_step]
-                assert last == pytest.approx(scripted_score(seed, n_epochs), abs=1e-9)
-                if trial.state.name == "COMPLETE":
-                    assert trial.value == last
+                epochs = {step: n for n, step in ladder(int(trial.params["epochs"])).items()}
+                expected = {
+                    step: scripted_score(seed, epochs[step]) for step in trial.intermediate_values
+                }
+                assert trial.intermediate_values == pytest.approx(expected, abs=1e-9)
+                assert trial.value == trial.intermediate_values[trial.last_step]
         with database.transaction() as connection:
             rows = connection.execute(select(work_item)).all()
         database.engine.dispose()

@@ -7,7 +7,7 @@ import subprocess
 import time
 
 import pytest
-from processes import ecgopt
+from processes import ecgopt, start
 from servers import own_address
 from sqlalchemy import select
 
@@ -84,14 +84,14 @@ def test_a_worker_waits_for_a_free_connection(postgres, crowd, assert_exact):
     name = postgres.new_database()
     postgres.execute(
         f"DO $$ BEGIN IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'limited') THEN "
-        f"CREATE USER limited PASSWORD '{postgres.password}' CONNECTION LIMIT 3; END IF; END $$"
+        f"CREATE USER limited PASSWORD '{postgres.password}' CONNECTION LIMIT 4; END IF; END $$"
     )
     postgres.execute(f"ALTER DATABASE {name} OWNER TO limited")
     limited = postgres.url(name, user="limited")
     spec, workers = crowd(limited, trials=8, lease=30, options={"epoch_seconds": 0.05})
     workers.database.engine.dispose()
     with workers:
-        workers.add(4)
+        workers.add(3)
         workers.finish()
         assert "too many connections" in workers.logs()
     postgres.execute("ALTER USER limited CONNECTION LIMIT 50")
@@ -140,11 +140,11 @@ def test_another_host_is_spoken_to_with_tls_or_only_when_it_was_waived(
 
 
 @pytest.fixture
-def small_disk(tmp_path):
-    """Mount a file system of 64 KiB and return its folder."""
+def small_disk(memory_folder):
+    """Mount a file system of 64 KiB as the workspace and return it."""
     if os.geteuid() != 0 or shutil.which("mount") is None:
         pytest.skip("only root can mount a small file system")
-    folder = tmp_path / "ws"
+    folder = memory_folder / "ws"
     folder.mkdir()
     made = subprocess.run(
         ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", folder],
@@ -159,7 +159,9 @@ def small_disk(tmp_path):
 
 def test_a_full_disk_costs_checkpoints_but_no_trial(small_disk, sqlite_url, crowd, assert_exact):
     (small_disk / "filler").write_bytes(b"0" * 60_000)
-    spec, workers = crowd(sqlite_url, trials=3, lease=30)
+    spec, workers = crowd(
+        sqlite_url, trials=2, lease=30, epochs_high=4, options={"epoch_seconds": 0.4}
+    )
     with workers:
         workers.add(1)
         workers.finish()
@@ -169,13 +171,11 @@ def test_a_full_disk_costs_checkpoints_but_no_trial(small_disk, sqlite_url, crow
 
 
 def test_two_supervisors_begin_one_study_on_an_empty_database(postgresql_url, study_file, tmp_path):
-    from processes import start
-
     study = study_file(trials=4, pruning="false")
     command = ("worker", study, "--workers", 1, "--gpus", "none", "--workspace", tmp_path / "ws")
     supervisors = [start(*command, ECGOPT_STORAGE=postgresql_url) for _ in range(2)]
-    ends = [(process.wait(timeout=300), process.stderr.read()) for process in supervisors]
-    assert [code for code, _ in ends] == [0, 0], ends
+    said = [process.communicate(timeout=300)[1] for process in supervisors]
+    assert [process.returncode for process in supervisors] == [0, 0], said
     database = open_database(postgresql_url)
     with database.transaction() as connection:
         rows = connection.execute(select(work_item)).all()

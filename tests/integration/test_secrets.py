@@ -34,7 +34,7 @@ def test_no_process_log_table_export_or_report_holds_the_password(
         assert not any(secret in command for command in commands_of_all_processes())
         n_looks += 1
         time.sleep(0.5)
-    output = run.stdout.read() + run.stderr.read()
+    output = "".join(run.communicate())
     assert run.returncode == 0, output
     assert n_looks > 3
     assert secret not in output
