@@ -52,11 +52,12 @@ def samplers(seed):
     }
 
 
-def plain_worker(url, n_trials, seed):
+def plain_worker(url, n_trials, seed, ready):
     """Run trials as a plain Optuna script does."""
     quiet_optuna()
     storage = RDBStorage(url, engine_kwargs={"connect_args": {"timeout": 120}})
     study = optuna.load_study(study_name=NAME, storage=storage, **samplers(seed))
+    ready.wait()
     for _ in range(n_trials):
         trial = study.ask()
         SPACE.suggest(trial)
@@ -66,11 +67,12 @@ def plain_worker(url, n_trials, seed):
         study.tell(trial, 0.6)
 
 
-def ecgopt_worker(url, _n_trials, seed):
+def ecgopt_worker(url, _n_trials, seed, ready):
     """Claim slots until none is left, and run each as a worker does."""
     quiet_optuna()
     database = open_database(url)
     study = optuna.load_study(study_name=NAME, storage=database.optuna, **samplers(seed))
+    ready.wait()
     while (claim := items.claim(database, NAME, f"w{seed}", lease_seconds=60)) is not None:
         with Lease(database, claim, lease_seconds=60) as lease:
             trial, _ = start_or_adopt(study, claim.payload["slot"], SPACE)
@@ -101,12 +103,16 @@ def prepare_ecgopt(url, n_trials):
 
 
 def seconds_of(worker, url, n_workers, n_each):
-    """Return how long this many processes take."""
+    """Return how long this many processes take, from when all have opened the database."""
     forks = multiprocessing.get_context("fork")
-    crowd = [forks.Process(target=worker, args=(url, n_each, seed)) for seed in range(n_workers)]
-    begun = time.perf_counter()
+    ready = forks.Barrier(n_workers + 1)
+    crowd = [
+        forks.Process(target=worker, args=(url, n_each, seed, ready)) for seed in range(n_workers)
+    ]
     for member in crowd:
         member.start()
+    ready.wait()
+    begun = time.perf_counter()
     for member in crowd:
         member.join()
     assert all(member.exitcode == 0 for member in crowd)
