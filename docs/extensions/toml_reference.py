@@ -11,7 +11,8 @@ from sphinx.pycode import ModuleAnalyzer
 
 from ecgopt.regimes.space import PARAMETERS
 from ecgopt.training.recipe import Recipe
-from ecgopt.tuning.spec import Name, Reference
+from ecgopt.tuning.section import Name
+from ecgopt.tuning.study_tables import Reference
 
 _PLACEHOLDERS = {"space": ("GROUP", "PARAMETER"), "pretrain.tuning.space": ("PARAMETER",)}
 """What stands for a key that the writer of the file chooses; elsewhere it is NAME."""

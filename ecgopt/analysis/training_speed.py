@@ -13,7 +13,8 @@ from ecgopt.models.registry import build_model
 from ecgopt.seeds import generator_for
 from ecgopt.training.fit import TrainingRun
 from ecgopt.training.recipe import Recipe
-from ecgopt.tuning.spec import ModelSection, RecipeSection, StudySpec
+from ecgopt.tuning.spec import StudySpec
+from ecgopt.tuning.study_tables import ModelSection, RecipeSection
 
 N_BATCHES, N_EPOCHS = 3, 3
 BRIEF_BATCH = 32

@@ -7,7 +7,8 @@ from typing import Any, Final
 from ecgopt.errors import StudyFileError
 from ecgopt.regimes.registry import regime
 from ecgopt.tuning.selection import CellsSection
-from ecgopt.tuning.spec import ModelSection, StudySpec
+from ecgopt.tuning.spec import StudySpec
+from ecgopt.tuning.study_tables import ModelSection
 
 ALL_RECORDS: Final = 0
 """The `n_train` of cells that take every labelled record outside the sealed test."""

@@ -35,8 +35,9 @@ from ecgopt.seeds import seed_for
 from ecgopt.shapes import LabelMatrix
 from ecgopt.training.pretrain import with_ages
 from ecgopt.tuning.cells import ALL_RECORDS, StudyKey, expand_cells
-from ecgopt.tuning.spec import DataSection, StudySpec
+from ecgopt.tuning.spec import StudySpec
 from ecgopt.tuning.study_file import expand_folder
+from ecgopt.tuning.study_tables import DataSection
 from ecgopt.tuning.workspace import Workspace
 
 Progress = Callable[[str, int, int], None]

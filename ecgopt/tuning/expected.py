@@ -3,7 +3,8 @@
 from ecgopt.data.catalog import dataset_info
 from ecgopt.errors import UserError
 from ecgopt.tuning.cells import ALL_RECORDS
-from ecgopt.tuning.spec import DataSection, StudySpec
+from ecgopt.tuning.spec import StudySpec
+from ecgopt.tuning.study_tables import DataSection
 
 PUBLISHED_FOLDS = 10
 

@@ -5,8 +5,9 @@ from ecgopt.models.checkpoint import Checkpoint, body_tensors
 from ecgopt.models.foreign import load_foreign
 from ecgopt.models.registry import build_model
 from ecgopt.tuning.cells import expand_cells
-from ecgopt.tuning.spec import ModelSection, StudySpec
+from ecgopt.tuning.spec import StudySpec
 from ecgopt.tuning.study_file import expand_folder
+from ecgopt.tuning.study_tables import ModelSection
 
 OBJECTIVE = "own checkpoint"
 

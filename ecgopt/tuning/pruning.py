@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 import optuna
 
-from ecgopt.tuning.spec import PruningSection
+from ecgopt.tuning.study_tables import PruningSection
 
 LADDER_STEPS = 10
 

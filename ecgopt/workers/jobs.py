@@ -13,9 +13,10 @@ from ecgopt.tuning.arm import ArmRuns, RecipeKind, arm_recipe
 from ecgopt.tuning.cells import StudyKey
 from ecgopt.tuning.objective import TrialEnd, TrialRules, run_trial
 from ecgopt.tuning.pruning import ladder
-from ecgopt.tuning.spec import ModelSection, StudySpec
+from ecgopt.tuning.spec import StudySpec
 from ecgopt.tuning.storage import Database
 from ecgopt.tuning.studies import LOSSES, RECIPE, RUN, open_study, start_or_adopt
+from ecgopt.tuning.study_tables import ModelSection
 from ecgopt.workers.items import Cause, Claim
 from ecgopt.workers.lease import Lease
 from ecgopt.workers.reports import FencedReports

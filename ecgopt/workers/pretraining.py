@@ -16,8 +16,9 @@ from ecgopt.training.pretrain import Pretrained, build_pretraining
 from ecgopt.tuning.arm import ArmRuns
 from ecgopt.tuning.cells import pretraining_key
 from ecgopt.tuning.own_weights import OBJECTIVE, own_weights
-from ecgopt.tuning.spec import ModelSection, StudySpec
+from ecgopt.tuning.spec import StudySpec
 from ecgopt.tuning.storage import Database
+from ecgopt.tuning.study_tables import ModelSection
 from ecgopt.tuning.tables import work_item
 from ecgopt.workers.items import Cause, Claim, NewItem
 from ecgopt.workers.jobs import end_of, guarded

@@ -8,7 +8,8 @@ from ecgopt.analysis.interval import Variances
 from ecgopt.analysis.plan import ASSUMED, mean_epochs, measured_seconds, measured_variances, plan
 from ecgopt.analysis.power import Rules, chances, planned_error, replicates_needed
 from ecgopt.analysis.training_speed import measure_seconds_per_sample
-from ecgopt.tuning.spec import (
+from ecgopt.tuning.spec import StudySpec
+from ecgopt.tuning.study_tables import (
     BudgetSection,
     DataSection,
     DiagnosticsSection,
@@ -16,7 +17,6 @@ from ecgopt.tuning.spec import (
     PublishedSection,
     RangeSection,
     RecipeSection,
-    StudySpec,
 )
 
 RULES = Rules(margin=0.01, confidence=0.95)
