@@ -5,11 +5,12 @@ import random
 import shutil
 import subprocess
 import time
+from contextlib import ExitStack
 
 import pytest
 from processes import ecgopt, start
 from servers import own_address
-from sqlalchemy import select
+from sqlalchemy import NullPool, create_engine, select
 
 from ecgopt.errors import StorageError
 from ecgopt.tuning.storage import open_database
@@ -90,10 +91,14 @@ def test_a_worker_waits_for_a_free_connection(postgres, crowd, assert_exact):
     limited = postgres.url(name, user="limited")
     spec, workers = crowd(limited, trials=8, lease=30, options={"epoch_seconds": 0.05})
     workers.database.engine.dispose()
+    others = create_engine(limited, poolclass=NullPool)
     with workers:
-        workers.add(3)
+        with ExitStack() as taken:
+            for _ in range(4):
+                taken.enter_context(others.connect())
+            workers.add(3)
+            workers.wait_until(lambda: "too many connections" in workers.logs())
         workers.finish()
-        assert "too many connections" in workers.logs()
     postgres.execute("ALTER USER limited CONNECTION LIMIT 50")
     n_losses = assert_exact(spec, limited)
     assert n_losses == 0
