@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 TOKEN = "a-token-for-tests-only-0123456789"
 
@@ -15,6 +16,7 @@ TOKEN = "a-token-for-tests-only-0123456789"
 class Served:
     port: int
     link: str
+    log: Path
 
     @property
     def origin(self):
@@ -44,21 +46,27 @@ class Served:
         found = self.json("/api/studies")["study_summaries"]
         return {study["study_name"]: study["study_id"] for study in found}
 
+    def id_of(self, ending):
+        """Return the id of the study whose name ends so."""
+        return next(found for name, found in self.studies().items() if name.endswith(ending))
+
 
 @contextlib.contextmanager
 def serve_dashboard(workspace, *arguments):
     """Serve the workspace's database on a free port until the block ends."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "ecgopt", "dashboard", "--port", "0", "--workspace", str(workspace),
-         *arguments],
-        env={**os.environ, "OMP_NUM_THREADS": "1", "ECGOPT_DASHBOARD_TOKEN": TOKEN},
-        stdout=subprocess.PIPE, text=True,
-    )  # fmt: skip
+    log = Path(workspace) / "dashboard.log"
+    with log.open("w") as stream:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "ecgopt", "dashboard", "--port", "0",
+             "--workspace", str(workspace), *arguments],
+            env={**os.environ, "OMP_NUM_THREADS": "1", "ECGOPT_DASHBOARD_TOKEN": TOKEN},
+            stdout=subprocess.PIPE, stderr=stream, text=True,
+        )  # fmt: skip
     try:
         line = process.stdout.readline()
-        assert line.startswith("dashboard: http://"), line
+        assert line.startswith("dashboard: http://"), line + log.read_text()
         link = line.split()[1]
-        yield Served(port=int(link.split(":")[2].split("/")[0]), link=link)
+        yield Served(port=int(link.split(":")[2].split("/")[0]), link=link, log=log)
     finally:
         process.terminate()
         process.communicate(timeout=60)

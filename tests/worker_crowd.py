@@ -1,4 +1,4 @@
-"""A crowd of scripted workers: forked from one warm process, killed, frozen and replaced."""
+"""A crowd of workers: forked from one warm process, killed, frozen and replaced."""
 
 import multiprocessing
 import os
@@ -16,14 +16,15 @@ from ecgopt.tuning.tables import worker as worker_row
 
 # Importing torch takes seconds; a fork server does it once for all workers.
 _FORKS = multiprocessing.get_context("forkserver")
-_FORKS.set_forkserver_preload(["scripted_worker"])
+_FORKS.set_forkserver_preload(["scripted_worker", "training_worker"])
 
 
 class Crowd:
-    """Workers of one scripted study; use as a context."""
+    """Workers of one study, scripted unless told otherwise; use as a context."""
 
-    def __init__(self, study, url, folder, database, **options):
+    def __init__(self, study, url, folder, database, *, main=scripted_worker.main, **options):
         self.database = database
+        self._main = main
         self._arguments = (str(study), url, str(folder / "ws"))
         self._options = options
         self._folder = folder
@@ -45,7 +46,7 @@ class Crowd:
             self._started += 1
             log = self._folder / f"worker-{self._started}.log"
             arguments = (*self._arguments, str(log), self._options)
-            member = _FORKS.Process(target=scripted_worker.main, args=arguments, daemon=True)
+            member = _FORKS.Process(target=self._main, args=arguments, daemon=True)
             member.start()
             self.members.append(member)
 

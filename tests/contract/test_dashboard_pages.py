@@ -1,14 +1,10 @@
 """Pages and trade-off studies come out the same on every back end."""
 
-import threading
-
 import optuna
 import pytest
-from scripted_worker import begin_scripted, scripted_study, work_scripted
-from sqlalchemy import delete
+from trials_alone import begin_trials, finish_trials
 
 from ecgopt.report.dashboard.refresh import Refresher
-from ecgopt.tuning.tables import work_item
 from ecgopt.tuning.workspace import Workspace
 from ecgopt.workers.removal import remove_comparison
 
@@ -16,12 +12,9 @@ pytestmark = pytest.mark.server
 
 
 def test_pages_are_written_once_and_removed_with_their_study(url, tmp_path):
-    study = scripted_study(tmp_path, trials=6)
-    spec, database = begin_scripted(study, url)
+    study, spec, database = begin_trials(tmp_path, url, n_trials=6)
     try:
-        with database.transaction() as connection:
-            connection.execute(delete(work_item).where(work_item.c.kind != "trial"))
-        work_scripted(study, url, tmp_path, stop=threading.Event(), epoch_seconds=0, upkeep=True)
+        finish_trials(study, tmp_path, url)
         (trade_off,) = (
             found
             for found in database.optuna.get_all_studies()

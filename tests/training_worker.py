@@ -1,0 +1,21 @@
+"""Real workers that really train, forked from one process that has imported all they need."""
+
+import logging
+import threading
+from pathlib import Path
+
+# Not used here: `work` imports them when it is called, which takes seconds in a process that is
+# not warm.
+import ecgopt.analysis.diagnostics
+import ecgopt.analysis.final
+import ecgopt.cli.opening
+import ecgopt.report.dashboard.refresh  # noqa: F401 - see above
+from ecgopt.cli.work import stop_on_signals, work
+
+
+def main(study, url, workspace, log, options):
+    """Be a worker process, its log in a file of its own."""
+    logging.basicConfig(filename=log, level=logging.INFO, format="%(message)s", force=True)
+    stop = threading.Event()
+    stop_on_signals(stop)
+    work(Path(study), Path(workspace), stop=stop, storage=url, **options)
