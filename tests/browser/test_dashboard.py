@@ -1,7 +1,5 @@
 """The dashboard in a real browser: locked without the token, drawn with it, and silent outside."""
 
-import shutil
-
 import optuna
 import pytest
 from dashboards import TOKEN, serve_dashboard
@@ -11,24 +9,16 @@ from tiny_study import tiny_study
 from ecgopt.report.dashboard.attributes import StudyAttributes
 from ecgopt.tuning.storage import open_database
 
-sync_api = pytest.importorskip("playwright.sync_api")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+pytestmark = pytest.mark.browser
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(
-        CHROMIUM is None, reason="no chromium on this machine: apt install chromium"
-    ),
-]
-
-POINT = ".js-plotly-plot .point, .js-plotly-plot .points path"
 PATIENCE = 120_000
 """Milliseconds; a busy machine draws slowly."""
 SCRIPT = "<img src=x onerror=\"document.title='broken in'\"><script>document.title='in'</script>"
+FOREIGN = f"foreign {SCRIPT}"
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory):
+def served(browser, tmp_path_factory):
     folder = tmp_path_factory.mktemp("dashboard")
     study, workspace = folder / "study.toml", folder / "ws"
     study.write_text(tiny_study(trials=8, epochs_high=6, published_epochs=6))
@@ -43,7 +33,7 @@ def served(tmp_path_factory):
 def add_hostile_study(workspace):
     """Add a study of somebody else's, with markup wherever text can be."""
     database = open_database(f"sqlite:///{workspace}/ecgopt.sqlite3")
-    study = optuna.create_study(storage=database.optuna, study_name=f"foreign {SCRIPT}")
+    study = optuna.create_study(storage=database.optuna, study_name=FOREIGN)
     trial = optuna.trial.create_trial(
         params={SCRIPT: 0.5},
         distributions={SCRIPT: optuna.distributions.FloatDistribution(0, 1)},
@@ -57,33 +47,16 @@ def add_hostile_study(workspace):
         page.write()
 
 
-@pytest.fixture(scope="module")
-def browser():
-    with sync_api.sync_playwright() as playwright:
-        launched = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield launched
-        launched.close()
-
-
 @pytest.fixture
-def page(browser, served):
-    context = browser.new_context(viewport={"width": 1400, "height": 1000})
-    page = context.new_page()
+def page(open_page, served):
+    page = open_page(1400, 1000)
     page.set_default_timeout(PATIENCE)
-    page.messages, page.requests = [], []
-    page.on("console", lambda message: page.messages.append((message.type, message.text)))
-    page.on("pageerror", lambda error: page.messages.append(("error", str(error))))
-    page.on("request", lambda sent: page.requests.append(sent.url))
     yield page
     outside = [
         url for url in page.requests if not url.startswith((served.origin, "data:", "blob:"))
     ]
-    context.close()
+    page.context.close()
     assert outside == [] or getattr(page, "may_try_outside", False)
-
-
-def errors(page):
-    return [text for kind, text in page.messages if kind == "error"]
 
 
 def enter(page, served, path="/dashboard"):
@@ -106,37 +79,37 @@ def test_the_link_lets_in_and_leaves_no_token_in_the_address_or_the_cookie(page,
     assert cookie["httpOnly"]
     assert cookie["sameSite"] == "Strict"
     assert TOKEN not in cookie["value"]
-    assert errors(page) == []
+    assert page.errors == []
 
 
 def test_a_study_page_draws_its_note_and_plots(page, served):
-    enter(page, served, f"/dashboard/studies/{id_of(served, 'fine_tune')}")
+    enter(page, served, f"/dashboard/studies/{served.id_of('/fine_tune')}")
     page.locator("#learning-curves .js-plotly-plot .point, .js-plotly-plot .point").first.wait_for()
     page.get_by_text("What a budget buys").first.wait_for()
     page.get_by_text("winner_roc.svg").first.wait_for()
-    assert errors(page) == []
-    enter(page, served, f"/dashboard/studies/{id_of(served, 'fine_tune')}/note")
+    assert page.errors == []
+    enter(page, served, f"/dashboard/studies/{served.id_of('/fine_tune')}/note")
     page.get_by_text("budget used").wait_for()
     page.get_by_role("link", name="compare").wait_for()
-    assert errors(page) == []
+    assert page.errors == []
 
 
 def test_the_trade_off_page_draws_both_regimes(page, served):
-    enter(page, served, f"/dashboard/studies/{id_of(served, 'trade-off')}")
+    enter(page, served, f"/dashboard/studies/{served.id_of('/trade-off')}")
     page.get_by_text("Score against time, by regime").first.wait_for()
     page.locator(".js-plotly-plot .point").first.wait_for()
     page.locator(".js-plotly-plot .legendtext", has_text="fine-tune").first.wait_for()
     page.locator(".js-plotly-plot .legendtext", has_text="scratch").first.wait_for()
-    assert errors(page) == []
+    assert page.errors == []
 
 
 def test_the_compare_page_draws_both_arms(page, served):
-    ids = f"{id_of(served, 'scratch')},{id_of(served, 'fine_tune')}"
+    ids = f"{served.id_of('/scratch')},{served.id_of('/fine_tune')}"
     enter(page, served, f"/dashboard/compare-studies?ids={ids}")
     page.locator(".js-plotly-plot .point").first.wait_for()
     for regime in ("scratch", "fine_tune"):
         page.locator(".js-plotly-plot .legendtext", has_text=regime).first.wait_for()
-    assert errors(page) == []
+    assert page.errors == []
 
 
 @pytest.mark.parametrize("place", ["", "/trials", "/note", "/analytics"])
@@ -144,13 +117,9 @@ def test_markup_in_names_notes_and_values_stays_text(page, served, place):
     page.may_try_outside = True  # the policy stops it before it leaves
     refused = []
     page.on("requestfailed", lambda request: refused.append(request.url))
-    enter(page, served, f"/dashboard/studies/{id_of(served, 'foreign')}{place}")
+    enter(page, served, f"/dashboard/studies/{served.id_of(FOREIGN)}{place}")
     page.get_by_text("foreign").first.wait_for()
     page.wait_for_load_state("networkidle")
     assert page.title() not in ("in", "broken in")
     outside = [url for url in page.requests if "198.51.100.7" in url]
     assert set(outside) <= set(refused)
-
-
-def id_of(served, part):
-    return next(found for name, found in served.studies().items() if part in name)

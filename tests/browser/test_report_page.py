@@ -1,6 +1,5 @@
 """The report in a real browser: nothing broken, cut off, or asked of the network."""
 
-import shutil
 from dataclasses import replace
 
 import pytest
@@ -8,15 +7,7 @@ from fakes_evidence import World, invent
 
 from ecgopt.report.write import write_report
 
-sync_api = pytest.importorskip("playwright.sync_api")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(
-        CHROMIUM is None, reason="no chromium on this machine: apt install chromium"
-    ),
-]
+pytestmark = pytest.mark.browser
 
 DESKTOP, PHONE = (1280, 900), (390, 844)
 WORLDS = {
@@ -43,35 +34,22 @@ def report(request, tmp_path_factory):
     return write_report(evidence, folder / "workspace", folder / "out").html
 
 
-@pytest.fixture(scope="module")
-def browser():
-    with sync_api.sync_playwright() as playwright:
-        launched = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield launched
-        launched.close()
-
-
 @pytest.fixture(
     params=[(size, scheme) for size in (DESKTOP, PHONE) for scheme in ("light", "dark")],
     ids=["desktop-light", "desktop-dark", "phone-light", "phone-dark"],
     scope="module",
 )
-def opened(request, browser, report):
+def opened(request, open_page, report):
     (width, height), scheme = request.param
-    context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
-    page = context.new_page()
-    page.messages, page.requests = [], []
-    page.on("console", lambda message: page.messages.append(message.text))
-    page.on("pageerror", lambda error: page.messages.append(str(error)))
-    page.on("request", lambda sent: page.requests.append(sent.url))
+    page = open_page(width, height, color_scheme=scheme)
     page.goto(report.as_uri())
     page.scheme = scheme
     yield page
-    context.close()
+    page.context.close()
 
 
 def test_the_console_stays_empty(opened):
-    assert opened.messages == []
+    assert opened.said == []
 
 
 def test_no_request_leaves_the_page(opened, report):

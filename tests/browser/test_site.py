@@ -1,13 +1,10 @@
 """The documentation site in a real browser: whole, readable on a phone, and asking nobody else."""
 
 import re
-import shutil
 
 import pytest
 from documents import ROOT
 
-sync_api = pytest.importorskip("playwright.sync_api")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 SITE = ROOT / "site"
 PAGES = sorted(SITE.rglob("*.html"))
 OURS = [page for page in PAGES if not page.is_relative_to(SITE / "_downloads")]
@@ -23,16 +20,6 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-@pytest.fixture(scope="module")
-def browser():
-    if CHROMIUM is None:
-        pytest.skip("no chromium on this machine: apt install chromium")
-    with sync_api.sync_playwright() as playwright:
-        launched = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield launched
-        launched.close()
-
-
 def test_no_page_names_a_file_on_another_host():
     files = [*OURS, *SITE.rglob("*.css")]
     assert [str(file) for file in files if FETCHED.search(file.read_text(encoding="utf-8"))] == []
@@ -40,21 +27,15 @@ def test_no_page_names_a_file_on_another_host():
 
 @pytest.mark.browser
 @pytest.mark.parametrize("size", [(1280, 900), (390, 844)], ids=["desktop", "phone"])
-def test_every_page_fits_the_screen_without_an_error_or_a_request_elsewhere(browser, size):
-    width, height = size
-    page = browser.new_context(viewport={"width": width, "height": height}).new_page()
-    messages, elsewhere = [], []
-    page.on("console", lambda message: messages.append(message.text))
-    page.on("pageerror", lambda error: messages.append(str(error)))
-    page.on(
-        "request", lambda sent: None if sent.url.startswith("file:") else elsewhere.append(sent.url)
-    )
-    too_wide = []
+def test_every_page_fits_the_screen_without_an_error_or_a_request_elsewhere(open_page, size):
+    page, too_wide = open_page(*size), []
     for path in OURS:
         page.goto(path.as_uri())
         if page.evaluate("document.documentElement.scrollWidth > innerWidth"):
             too_wide.append(path.name)
-    assert (too_wide, messages, elsewhere) == ([], [], [])
+    elsewhere = [url for url in page.requests if not url.startswith("file:")]
+    assert (too_wide, page.said, elsewhere) == ([], [], [])
+    page.context.close()
 
 
 @pytest.mark.browser
