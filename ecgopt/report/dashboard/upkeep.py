@@ -1,6 +1,8 @@
 """What workers do for the dashboard between their items: little, and at most once a minute."""
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from ecgopt.report.dashboard.scene import read_scene, take_turn
@@ -20,18 +22,21 @@ class Upkeep:
 
     def after_item(self) -> None:
         """Refresh the pages if no worker did within the last minute."""
-        try:
+        with self._optional():
             if take_turn(self.database, self.comparison):
                 self._refresh_stale()
-        except Exception:
-            # A page that cannot be drawn is no reason to train less.
-            logger.exception("dashboard pages of %s: not refreshed", self.comparison)
 
     def at_end(self) -> None:
         """Refresh the pages that do not show the last items yet."""
-        try:
+        with self._optional():
             self._refresh_stale()
+
+    @contextmanager
+    def _optional(self) -> Iterator[None]:
+        try:
+            yield
         except Exception:
+            # A page that cannot be drawn is no reason to train less.
             logger.exception("dashboard pages of %s: not refreshed", self.comparison)
 
     def _refresh_stale(self) -> None:
