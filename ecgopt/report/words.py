@@ -90,13 +90,27 @@ def size(value: float) -> str:
 
 
 def cell_label(cell: CellKey, conclusions: Conclusions, regime: str | None = None) -> str:
-    """Return a cell's name without what all cells share."""
-    label = f"{cell.upstream} → {cell.downstream}, n = {cell.n_train:,}"
-    if len({other.cell.model for other in conclusions.cells}) > 1:
-        label += f", {cell.model}"
+    """Return a cell's name without what all cells share; an only cell has its whole name."""
+    shared = _shared_parts(conclusions)
+    parts = [part for part in _cell_parts(cell) if part not in shared] or [*_cell_parts(cell)]
     if regime is not None and len(conclusions.evidence.comparison.regimes) > 2:
-        label += f", {regime_name(regime)}"
-    return label
+        parts.append(regime_name(regime))
+    return ", ".join(parts)
+
+
+def shared_by_cells(conclusions: Conclusions) -> str:
+    """Return what all cells share: data sets, model, training size, or some of them."""
+    return ", ".join(_shared_parts(conclusions))
+
+
+def _shared_parts(conclusions: Conclusions) -> list[str]:
+    columns = zip(*(_cell_parts(each.cell) for each in conclusions.cells), strict=True)
+    return [parts[0] for parts in columns if len(set(parts)) == 1]
+
+
+def _cell_parts(cell: CellKey) -> tuple[str, str, str]:
+    # No-break spaces: a number on the next line belongs to nothing.
+    return (f"{cell.upstream} → {cell.downstream}", cell.model, f"n\u00a0=\u00a0{cell.n_train:,}")
 
 
 def directions(reference: str, regime: str) -> str:

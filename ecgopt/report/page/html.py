@@ -53,7 +53,7 @@ class Page:
 
     name: str
     place: str
-    """The only cell, where there is one."""
+    """What all cells share; the whole name of an only one."""
     question: str
     answer: str
     """The verdict over all cells in one sentence."""

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from ecgopt.analysis.conclude import Conclusions
 from ecgopt.analysis.evidence import Comparison
+from ecgopt.report import words
 from ecgopt.report.page.accounts import account_sections
 from ecgopt.report.page.figures import figure_sections
 from ecgopt.report.page.galleries import MOST_CELLS_DRAWN
@@ -25,7 +26,7 @@ def build_page(conclusions: Conclusions) -> Page:
     is_single = len(conclusions.cells) == 1
     return Page(
         name=comparison.name,
-        place=str(conclusions.cells[0].cell) if is_single else "",
+        place=words.shared_by_cells(conclusions),
         question=comparison.question,
         answer=answer(conclusions),
         rules=(
