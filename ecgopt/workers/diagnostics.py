@@ -8,7 +8,7 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
-from ecgopt.tuning.cells import StudyKey
+from ecgopt.tuning.cells import ALL_RECORDS, StudyKey
 from ecgopt.tuning.spec import StudySpec
 from ecgopt.workers.items import Kind, NewItem
 
@@ -27,7 +27,7 @@ def diagnostic_items(spec: StudySpec, keys: Sequence[StudyKey]) -> Iterator[NewI
     for key in keys:
         yield from _rate_items(spec, key)
         yield from _audit_items(spec, key)
-    for key in _first_of_each_regime(keys):
+    for key in _largest_of_each_regime(keys):
         yield from _check_items(spec, key)
 
 
@@ -89,8 +89,14 @@ def _check_items(spec: StudySpec, key: StudyKey) -> Iterator[NewItem]:
             )
 
 
-def _first_of_each_regime(keys: Iterable[StudyKey]) -> list[StudyKey]:
-    first: dict[str, StudyKey] = {}
+def _largest_of_each_regime(keys: Iterable[StudyKey]) -> list[StudyKey]:
+    """Return each regime's study with the most records, where chance scatters least."""
+    largest: dict[str, StudyKey] = {}
     for key in keys:
-        first.setdefault(key.regime, key)
-    return list(first.values())
+        if key.regime not in largest or _n_records(key) > _n_records(largest[key.regime]):
+            largest[key.regime] = key
+    return list(largest.values())
+
+
+def _n_records(key: StudyKey) -> float:
+    return math.inf if key.n_train == ALL_RECORDS else key.n_train

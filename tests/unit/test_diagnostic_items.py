@@ -1,0 +1,17 @@
+"""Which diagnostics a comparison gets."""
+
+from documents import ROOT
+
+from ecgopt.tuning.cells import expand_studies
+from ecgopt.tuning.study_file import load_spec
+from ecgopt.workers.diagnostics import diagnostic_items
+
+
+def test_sanity_checks_run_once_per_regime_on_the_most_records():
+    spec = load_spec(ROOT / "studies" / "size_ladder.toml")
+    new = diagnostic_items(spec, expand_studies(spec))
+    checked = [item.payload["study"] for item in new if item.kind == "check"]
+    assert {(study["regime"], study["n_train"]) for study in checked} == {
+        ("scratch", 800),
+        ("fine_tune", 800),
+    }
