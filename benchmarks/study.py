@@ -1,8 +1,9 @@
 """Trials per hour of a whole small study, against a plain script that runs the same trials.
 
 The study: pre-train on one part of the real PTB-XL records, then the same drawn settings for an arm
-from scratch and one fine-tuned with 0 to 5 frozen stages, on records of other patients. Time runs
-from the start of the first process to the last score, imports and loading included.
+from scratch and one fine-tuned with 0 to 5 frozen stages, on records of other patients. Each round
+has a seed of its own, the same on all sides. Time runs from the start of the first process to the
+last score, imports and loading included.
 
     ECGOPT_DATA=... python benchmarks/study.py [--trials 16] [--rounds 3]
 
@@ -60,9 +61,9 @@ class Setting:
     n_frozen_stages: int
 
 
-def settings(n_per_arm: int) -> list[Setting]:
+def settings(n_per_arm: int, seed: int) -> list[Setting]:
     """Return the trials of both arms: equal rates and epochs, own frozen stages."""
-    generator = np.random.default_rng(0)
+    generator = np.random.default_rng(seed)
     drawn = [
         (10 ** generator.uniform(-3.5, -2), int(generator.integers(5, 21)), k % 6)
         for k in range(n_per_arm)
@@ -91,18 +92,20 @@ def parts(prepared: PreparedSet) -> tuple[TuningData, TuningData]:
     return TuningData(of(1, 4), of(5, 5)), TuningData(of(6, 8), of(9, 10))
 
 
-def run_ours(folder: Path, spec: ModelSpec, n_per_arm: int, *, prunes: bool) -> dict[str, float]:
+def run_ours(
+    folder: Path, spec: ModelSpec, n_per_arm: int, seed: int, *, prunes: bool
+) -> dict[str, float]:
     """Return the best validation score of each arm, by worker processes that stay warm."""
     storage = open_database(url(folder)).optuna
     for arm in ARMS:
         optuna.create_study(study_name=arm, storage=storage, direction="maximize")
-    for setting in settings(n_per_arm):
+    for setting in settings(n_per_arm, seed):
         study = optuna.load_study(study_name=setting.arm, storage=storage)
         study.enqueue_trial({}, user_attrs=asdict(setting))
     context = get_context("spawn")
     tasks, done = context.Queue(), context.Queue()
     workers = [
-        context.Process(target=work, args=(folder, spec, prunes, tasks, done))
+        context.Process(target=work, args=(folder, spec, seed, prunes, tasks, done))
         for _ in range(N_CORES)
     ]
     for worker in workers:
@@ -124,7 +127,7 @@ def url(folder: Path) -> str:
     return f"sqlite:///{folder / 'study.db'}"
 
 
-def work(folder: Path, spec: ModelSpec, prunes: bool, tasks: Queue, done: Queue) -> None:
+def work(folder: Path, spec: ModelSpec, seed: int, prunes: bool, tasks: Queue, done: Queue) -> None:
     """Do tasks until there is none left."""
     torch.set_num_threads(1)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -133,20 +136,24 @@ def work(folder: Path, spec: ModelSpec, prunes: bool, tasks: Queue, done: Queue)
     storage = open_database(url(folder)).optuna
     while (task := tasks.get()) is not None:
         if task == "pretrain":
-            model = build_model(spec, n_labels=upstream.train.labels.shape[1], seed=0)
+            model = build_model(spec, n_labels=upstream.train.labels.shape[1], seed=seed)
             recipe = Recipe(learning_rate=3e-3, n_epochs=UPSTREAM_EPOCHS, precision="bf16")
-            pretrained = pretrain(TrainingRun(model, upstream, recipe, seed=0, device=CPU))
+            pretrained = pretrain(TrainingRun(model, upstream, recipe, seed=seed, device=CPU))
             save_checkpoint(folder / "upstream", pretrained.tensors, pretrained.metadata)
         else:
             study = optuna.load_study(study_name=task, storage=storage, pruner=pruner)
-            study.optimize(lambda trial: our_trial(folder, spec, downstream, trial), n_trials=1)
+            study.optimize(
+                lambda trial: our_trial(folder, spec, seed, downstream, trial), n_trials=1
+            )
         done.put(task)
 
 
-def our_trial(folder: Path, spec: ModelSpec, data: TuningData, trial: optuna.Trial) -> float:
+def our_trial(
+    folder: Path, spec: ModelSpec, seed: int, data: TuningData, trial: optuna.Trial
+) -> float:
     """Return the last validation score of a trial whose setting was enqueued."""
     setting = Setting(**trial.user_attrs)
-    model = build_model(spec, n_labels=data.train.labels.shape[1], seed=1)
+    model = build_model(spec, n_labels=data.train.labels.shape[1], seed=seed)
     if setting.arm == "fine_tune":
         transfer(model, load_checkpoint(folder / "upstream"))
     recipe = Recipe(
@@ -160,7 +167,7 @@ def our_trial(folder: Path, spec: ModelSpec, data: TuningData, trial: optuna.Tri
         model,
         data,
         recipe,
-        seed=1,
+        seed=seed,
         device=CPU,
         evaluate_after=ladder,
         prefix_cache=PrefixCache(folder / "features"),
@@ -175,14 +182,14 @@ def our_trial(folder: Path, spec: ModelSpec, data: TuningData, trial: optuna.Tri
     return score
 
 
-def run_plain(folder: Path, spec: ModelSpec, n_per_arm: int) -> dict[str, float]:
+def run_plain(folder: Path, spec: ModelSpec, n_per_arm: int, seed: int) -> dict[str, float]:
     """Return the best validation score of each arm, as a plain script gets it."""
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     upstream, downstream = parts(open_prepared(folder))
     pretrained = PlainResNet(upstream.train.labels.shape[1], spec.width)
     plain_epochs(pretrained, upstream, UPSTREAM_EPOCHS, 3e-3, 0)
     best = dict.fromkeys(ARMS, 0.0)
-    for trial in settings(n_per_arm):
+    for trial in settings(n_per_arm, seed):
         model = PlainResNet(downstream.train.labels.shape[1], spec.width)
         if trial.arm == "fine_tune":
             model.stages.load_state_dict(pretrained.stages.state_dict())
@@ -213,17 +220,26 @@ def plain_epochs(
     return score
 
 
-def measure(side: str, folder: Path, width: int, n_per_arm: int) -> tuple[float, dict[str, float]]:
+def measure(
+    side: str, folder: Path, arguments: argparse.Namespace, seed: int
+) -> tuple[float, dict[str, float]]:
     """Return the seconds that a side takes in processes of its own, and its winners' scores."""
     command = [sys.executable, __file__, "--side", side, "--folder", str(folder)]
+    command += ["--trials", str(arguments.trials), "--seed", str(seed)]
     started = time.monotonic()
     done = subprocess.run(
-        [*command, "--width", str(width), "--trials", str(n_per_arm)],
+        [*command, "--width", str(arguments.width)],
         check=True,
         stdout=subprocess.PIPE,
         text=True,
     )
     return time.monotonic() - started, json.loads(done.stdout)
+
+
+def shown(rounds: list[dict[str, float]]) -> str:
+    """Return the mean score of each arm's winner over the rounds."""
+    means = {arm: statistics.mean(scores[arm] for scores in rounds) for arm in ARMS}
+    return ", ".join(f"{arm} {score:.4f}" for arm, score in means.items())
 
 
 SIDES = {
@@ -239,30 +255,36 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=16, help="per arm")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--width", type=int, default=16)
+    parser.add_argument("--seed", type=int, default=0, help="of the first round")
     parser.add_argument("--side", choices=SIDES, help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     spec = ModelSpec(width=arguments.width)
     if arguments.side:
-        print(json.dumps(SIDES[arguments.side](arguments.folder, spec, arguments.trials)))
+        run = SIDES[arguments.side]
+        print(json.dumps(run(arguments.folder, spec, arguments.trials, arguments.seed)))
         return
     print(f"width {arguments.width}, {2 * arguments.trials} trials a side", end=", ")
     print(f"{N_CORES} cores, load {os.getloadavg()[0]:.2f}")
     seconds: dict[str, list[float]] = {side: [] for side in SIDES}
-    for _ in range(arguments.rounds):
+    best: dict[str, list[dict[str, float]]] = {side: [] for side in SIDES}
+    for seed in range(arguments.seed, arguments.seed + arguments.rounds):
         for side, values in seconds.items():
             # A folder of its own each time: features kept by an earlier round would be a gift.
             with tempfile.TemporaryDirectory() as folder:
                 prepared = prepared_records(Path(folder))
-                taken, best = measure(side, prepared.folder, arguments.width, arguments.trials)
+                taken, scores_of_winners = measure(side, prepared.folder, arguments, seed)
             values.append(taken)
-            winners = ", ".join(f"{arm} {score:.4f}" for arm, score in best.items())
-            print(f"  {side:16s} {taken:6.1f} s, winners: {winners}", flush=True)
+            best[side].append(scores_of_winners)
+            print(f"  {side:16s} {taken:6.1f} s, winners: {shown(best[side][-1:])}", flush=True)
     for side, values in seconds.items():
         per_hour = 3600 * 2 * arguments.trials / statistics.median(values)
         middle, low, high = ratio(seconds, "plain", side)
-        print(f"{side:16s} {per_hour:6,.0f} trials per hour, {middle:.2f}x ({low:.2f}-{high:.2f})")
+        print(
+            f"{side:16s} {per_hour:6,.0f} trials per hour, {middle:.2f}x ({low:.2f}-{high:.2f}), "
+            f"winners: {shown(best[side])}"
+        )
 
 
 if __name__ == "__main__":
