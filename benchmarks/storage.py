@@ -22,16 +22,17 @@ import optuna
 import sqlalchemy
 from contest import ratio
 from optuna.storages import RDBStorage
+from optuna.trial import TrialState
 from sqlalchemy import event
 
 from ecgopt.regimes.space import Range, SearchSpace
 from ecgopt.tuning.storage import open_database, quiet_optuna
-from ecgopt.tuning.studies import add_slots, start_or_adopt
 from ecgopt.tuning.tables import create_tables
+from ecgopt.tuning.trial_rows import add_slots
 from ecgopt.workers import items
 from ecgopt.workers.items import NewItem
 from ecgopt.workers.lease import Lease
-from ecgopt.workers.reports import FencedReports
+from ecgopt.workers.leased_trial import LeasedTrial
 
 N_REPORTS = 10
 NAME = "benchmark"
@@ -75,12 +76,12 @@ def ecgopt_worker(url, _n_trials, seed, ready):
     ready.wait()
     while (claim := items.claim(database, NAME, f"w{seed}", lease_seconds=60)) is not None:
         with Lease(database, claim, lease_seconds=60) as lease:
-            trial, _ = start_or_adopt(study, claim.payload["slot"], SPACE)
-            reports = FencedReports(trial, lease)
+            trial = LeasedTrial.open(study, claim.payload["slot"], lease)
+            trial.begin(SPACE)
             for step in range(1, N_REPORTS + 1):
-                reports.report(step, 0.5 + step / 100)
-                reports.should_prune()
-            study.tell(trial, 0.6)
+                trial.report(step, 0.5 + step / 100)
+                trial.should_prune()
+            trial.close(TrialState.COMPLETE, 0.6, {})
             items.finish(database, claim, cause="done", result={})
     database.engine.dispose()
 
@@ -152,14 +153,14 @@ def claims_and_statements(name, url, n_trials=200):
         claim = items.claim(database, NAME, "w", lease_seconds=60)
         seconds.append(time.perf_counter() - begun)
         with Lease(database, claim, lease_seconds=60) as lease:
-            trial, _ = start_or_adopt(study, claim.payload["slot"], SPACE)
-            reports = FencedReports(trial, lease)
+            trial = LeasedTrial.open(study, claim.payload["slot"], lease)
+            trial.begin(SPACE)
             for step in (1, 2):
                 statements.clear()
-                reports.report(step, 0.5)
-                reports.should_prune()
+                trial.report(step, 0.5)
+                trial.should_prune()
                 per_report.append(sum(not text.startswith("BEGIN") for text in statements))
-            study.tell(trial, 0.6)
+            trial.close(TrialState.COMPLETE, 0.6, {})
             items.finish(database, claim, cause="done", result={})
     database.engine.dispose()
     print(

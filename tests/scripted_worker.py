@@ -139,7 +139,7 @@ class NothingToDo:
     def run(self, lease, stop):
         return ItemEnd(cause="done", result={})
 
-    def give_up(self, claim, cause, reason):
+    def give_up(self, lease, cause, reason):
         pass
 
 

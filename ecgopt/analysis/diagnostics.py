@@ -26,7 +26,7 @@ from ecgopt.tuning.arm import ArmRuns, arm_recipe
 from ecgopt.tuning.cells import StudyKey
 from ecgopt.tuning.pruning import ladder
 from ecgopt.tuning.storage import Database
-from ecgopt.workers.items import Cause, Claim
+from ecgopt.workers.items import Cause
 from ecgopt.workers.jobs import study_key, trial_seed
 from ecgopt.workers.lease import Lease
 from ecgopt.workers.whole_run import WholeRun, train_whole
@@ -42,7 +42,7 @@ class _Diagnostic:
     database: Database
     arms: ArmRuns
 
-    def give_up(self, claim: Claim, cause: Cause, reason: str) -> None:
+    def give_up(self, lease: Lease, cause: Cause, reason: str) -> None:
         """Leave nothing open: a diagnostic exists in no other table."""
 
     def _train(

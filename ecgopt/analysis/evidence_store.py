@@ -30,8 +30,8 @@ from ecgopt.tuning.datasets import PreparedData
 from ecgopt.tuning.extensions import Extension, extended, extensions_of
 from ecgopt.tuning.spec import StudySpec
 from ecgopt.tuning.storage import Database, open_database
-from ecgopt.tuning.studies import RECIPE, RUN
 from ecgopt.tuning.tables import create_tables, sealed_opening, sealed_result, work_item
+from ecgopt.tuning.trial_rows import RECIPE, RUN
 from ecgopt.tuning.workspace import Workspace
 from ecgopt.workers.jobs import study_key
 from ecgopt.workers.setup import stored_comparison

@@ -83,7 +83,7 @@ class FinalJob:
         whole.epochs.discard()
         return ItemEnd(cause="done", result=result)
 
-    def give_up(self, claim: Claim, cause: Cause, reason: str) -> None:
+    def give_up(self, lease: Lease, cause: Cause, reason: str) -> None:
         """Leave nothing open: a final fit exists in no other table."""
 
     def _scores(self, run: Run, key: StudyKey, claim: Claim, sealed: EcgDataset) -> dict[str, Any]:

@@ -62,7 +62,7 @@ def run_trial(
     is_complete = LADDER_STEPS in reported
     if reported and not is_complete and rules.may_prune and reports.should_prune():
         return TrialEnd(cause="pruned", value=None, detail="on adoption")
-    value = reported.get(max(reported)) if reported else None
+    value = last_report(reported)
     try:
         for result in epochs:
             step = steps.get(result.epoch)
@@ -77,6 +77,11 @@ def run_trial(
         return TrialEnd(cause="diverged", value=None, detail=str(error))
     assert value is not None, "the last epoch is a ladder step"
     return TrialEnd(cause="done", value=value)
+
+
+def last_report(reports: Mapping[int, float]) -> float | None:
+    """Return the report of the highest step, or None without any."""
+    return reports[max(reports)] if reports else None
 
 
 def _early_end(reports: Reports, step: int | None, rules: TrialRules) -> TrialEnd | None:

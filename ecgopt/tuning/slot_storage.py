@@ -8,13 +8,16 @@ from collections.abc import Container
 
 import sqlalchemy
 from optuna.storages import RDBStorage
-from optuna.storages._cached_storage import _CachedStorage, _StudyInfo
+from optuna.storages._cached_storage import _CachedStorage
 from optuna.storages._rdb import models as optuna_tables
 from optuna.trial import FrozenTrial, TrialState
 
 _trials = optuna_tables.TrialModel.__table__
 _ABOVE_ALL_IDS = 2**31 - 1
 """The largest value of the column on every back end; PostgreSQL refuses to compare with more."""
+LOOKS_ONLY = "ecgopt_looks_only"
+"""Execution option of a connection whose next transaction takes no write lock under SQLite."""
+
 BEGUN = (TrialState.RUNNING, TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 """Every state but WAITING."""
 
@@ -38,18 +41,13 @@ class SlotStorage(_CachedStorage):
         found = self._begun_trials(study_id, states)
         return sorted(found, key=lambda trial: trial.number)
 
-    def remember(self, study_id: int, trial: FrozenTrial) -> None:
-        """Let parameters be set on a trial that this cache has not met in a list."""
-        with self._lock:
-            self._studies.setdefault(study_id, _StudyInfo())
-            self._add_trials_to_cache(study_id, [trial])
-
     def _begun_trials(self, study_id: int, states: Container[TrialState]) -> list[FrozenTrial]:
         wanted = [state for state in BEGUN if state in states]
         query = sqlalchemy.select(_trials.c.trial_id).where(
             _trials.c.study_id == study_id, _trials.c.state.in_(wanted)
         )
-        with self._backend.engine.begin() as connection:
+        looking = self._backend.engine.execution_options(**{LOOKS_ONLY: True})
+        with looking.begin() as connection:
             ids = connection.execute(query).scalars().all()
         with self._lock:
             finished = self._finished.setdefault(study_id, {})

@@ -42,7 +42,7 @@ from ecgopt.tuning.address import (
 )
 from ecgopt.tuning.patience import STATEMENT_SECONDS, PatientConnection
 from ecgopt.tuning.schema import create_optuna_tables
-from ecgopt.tuning.slot_storage import SlotStorage
+from ecgopt.tuning.slot_storage import LOOKS_ONLY, SlotStorage
 
 logger = logging.getLogger(__name__)
 
@@ -290,8 +290,11 @@ def _begin_immediately(engine: Engine) -> None:
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
-        if connection.get_execution_options().get(_READS_ONLY):
+        options = connection.get_execution_options()
+        if options.get(_READS_ONLY):
             connection.exec_driver_sql("PRAGMA query_only=ON")
+            connection.exec_driver_sql("BEGIN")
+        elif options.get(LOOKS_ONLY):
             connection.exec_driver_sql("BEGIN")
         else:
             connection.exec_driver_sql("BEGIN IMMEDIATE")

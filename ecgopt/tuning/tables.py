@@ -59,6 +59,18 @@ work_item = Table(
     Index("ecgopt_work_item_group", "comparison", "item_group", "state"),
 )
 
+loss = Table(
+    "ecgopt_loss",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("comparison", String(80), nullable=False),
+    Column("item_key", String(300), nullable=False),
+    Column("owner", String(120), nullable=False, doc="the worker that was lost"),
+    Column("cause", _LongText, nullable=False, doc="how, as far as it is known"),
+    Column("lost_at", _Seconds, nullable=False),
+    Index("ecgopt_loss_item", "comparison", "item_key"),
+)
+
 worker = Table(
     "ecgopt_worker",
     metadata,

@@ -13,6 +13,7 @@ import sqlalchemy
 from sqlalchemy import (
     ColumnElement,
     Connection,
+    Row,
     and_,
     case,
     func,
@@ -24,7 +25,7 @@ from sqlalchemy import (
 
 from ecgopt.errors import LeaseLost
 from ecgopt.tuning.storage import Database
-from ecgopt.tuning.tables import pause, work_item
+from ecgopt.tuning.tables import loss, pause, work_item
 
 Kind = Literal["pretrain_trial", "pretrain", "trial", "final", "rate", "check", "audit", "enqueued"]
 """The last four are beside the budget: diagnostics, and what users enqueued."""
@@ -61,8 +62,8 @@ class Claim:
     """Workers this item has lost since it last made progress."""
     total_losses: int = 0
     """Workers this item has ever lost."""
-    last_detail: str = ""
-    """What ended the last attempt, where it could still be said."""
+    causes: tuple[str, ...] = ()
+    """How it lost each of them, as far as it is known."""
 
 
 def add_missing(connection: Connection, comparison: str, items: Sequence[NewItem]) -> list[NewItem]:
@@ -98,9 +99,6 @@ def claim(database: Database, comparison: str, owner: str, *, lease_seconds: flo
         if candidate is None:
             return None
         was_lost = candidate.state == "held" and candidate.owner != owner
-        detail = candidate.detail or ""
-        if was_lost:
-            detail = f"worker {candidate.owner} was not heard of until its lease ended"
         taken = connection.execute(
             update(work_item)
             # The free-condition stands here again: a blocked UPDATE re-checks only its own WHERE.
@@ -113,11 +111,15 @@ def claim(database: Database, comparison: str, owner: str, *, lease_seconds: flo
                 claimed_at=database.now,
                 losses=candidate.losses + was_lost,
                 total_losses=candidate.total_losses + was_lost,
-                detail=detail or None,
             )
         )
-    if taken.rowcount != 1:
-        return None
+        if taken.rowcount != 1:
+            return None
+        if was_lost:
+            cause = f"worker {candidate.owner} was not heard of until its lease ended"
+            _note_loss(connection, database, [candidate], cause)
+        total_losses = candidate.total_losses + was_lost
+        causes = _causes(connection, candidate) if total_losses else ()
     return Claim(
         item_id=candidate.id,
         fence=candidate.fence + 1,
@@ -127,8 +129,8 @@ def claim(database: Database, comparison: str, owner: str, *, lease_seconds: flo
         payload=json.loads(candidate.payload),
         owner=owner,
         losses=candidate.losses + was_lost,
-        total_losses=candidate.total_losses + was_lost,
-        last_detail=detail,
+        total_losses=total_losses,
+        causes=causes,
     )
 
 
@@ -160,12 +162,13 @@ def renew(
             also(connection)
 
 
-def release(database: Database, held: Claim, *, lost: bool = False, detail: str = "") -> None:
-    """Give the item back unfinished; `lost` counts against it, a clean stop does not.
+def release(database: Database, held: Claim, *, lost_by: str | None = None) -> None:
+    """Give the item back unfinished; what it was lost by counts against it, a clean stop does not.
 
     Raises:
         LeaseLost: another worker owns the item now.
     """
+    lost = int(lost_by is not None)
     with database.transaction() as connection:
         _change(
             connection,
@@ -173,25 +176,30 @@ def release(database: Database, held: Claim, *, lost: bool = False, detail: str 
             state="free",
             owner=None,
             lease_until=None,
-            losses=work_item.c.losses + int(lost),
-            total_losses=work_item.c.total_losses + int(lost),
-            detail=detail or work_item.c.detail,
+            losses=work_item.c.losses + lost,
+            total_losses=work_item.c.total_losses + lost,
         )
+        if lost_by is not None:
+            _note_loss(connection, database, [held], lost_by)
 
 
-def release_all_of(database: Database, owners: Sequence[str], *, detail: str = "") -> int:
-    """Free the items of workers that are known to be dead, count each as a loss; return how many.
-
-    `detail` says how they died.
+def release_all_of(database: Database, owners: Sequence[str], *, cause: str) -> int:
+    """Free the items of workers that died of `cause`, count each as a loss; return how many.
 
     Only the parent that has reaped the process may call this: a live owner would be fenced off.
     """
     if not owners:
         return 0
     with database.transaction() as connection:
+        lost = connection.execute(
+            select(work_item)
+            .where(work_item.c.owner.in_(list(owners)), work_item.c.state == "held")
+            .with_for_update()
+        ).all()
+        _note_loss(connection, database, lost, cause)
         changed = connection.execute(
             update(work_item)
-            .where(work_item.c.owner.in_(list(owners)), work_item.c.state == "held")
+            .where(work_item.c.id.in_([row.id for row in lost]))
             .values(
                 state="free",
                 owner=None,
@@ -199,7 +207,6 @@ def release_all_of(database: Database, owners: Sequence[str], *, detail: str = "
                 fence=work_item.c.fence + 1,
                 losses=work_item.c.losses + 1,
                 total_losses=work_item.c.total_losses + 1,
-                detail=detail or None,
             )
         )
     return int(changed.rowcount)
@@ -274,6 +281,32 @@ def _change(connection: Connection, held: Claim, **values: Any) -> None:  # noqa
     )
     if changed.rowcount != 1:
         raise LeaseLost(f"work item {held.key!r} is no longer held under fence {held.fence}")
+
+
+def _note_loss(connection: Connection, database: Database, held: Sequence[Any], cause: str) -> None:
+    """Write down how each of these items lost its worker."""
+    if held:
+        connection.execute(
+            insert(loss).values(lost_at=database.now),
+            [
+                {
+                    "comparison": item.comparison,
+                    "item_key": item.key,
+                    "owner": item.owner,
+                    "cause": cause,
+                }
+                for item in held
+            ],
+        )
+
+
+def _causes(connection: Connection, item: Row[Any]) -> tuple[str, ...]:
+    query = (
+        select(loss.c.cause)
+        .where(loss.c.comparison == item.comparison, loss.c.item_key == item.key)
+        .order_by(loss.c.id)
+    )
+    return tuple(connection.execute(query).scalars())
 
 
 def _finished_by(database: Database, held: Claim) -> bool:

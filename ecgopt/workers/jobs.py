@@ -5,21 +5,22 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from optuna.trial import Trial, TrialState
+from optuna.trial import TrialState
 
 from ecgopt.seeds import seed_for
 from ecgopt.training.run import EpochResult
 from ecgopt.tuning.arm import ArmRuns, RecipeKind, arm_recipe
 from ecgopt.tuning.cells import StudyKey
-from ecgopt.tuning.objective import TrialEnd, TrialRules, run_trial
+from ecgopt.tuning.objective import TrialRules, last_report, run_trial
 from ecgopt.tuning.pruning import ladder
 from ecgopt.tuning.spec import StudySpec
 from ecgopt.tuning.storage import Database
-from ecgopt.tuning.studies import LOSSES, RECIPE, RUN, open_study, start_or_adopt
+from ecgopt.tuning.studies import open_study
 from ecgopt.tuning.study_tables import ModelSection
-from ecgopt.workers.items import Cause, Claim
+from ecgopt.tuning.trial_rows import LOSSES, RECIPE, RUN
+from ecgopt.workers.items import Cause
 from ecgopt.workers.lease import Lease
-from ecgopt.workers.reports import FencedReports
+from ecgopt.workers.leased_trial import LeasedTrial
 from ecgopt.workers.resume import ResumableEpochs
 from ecgopt.workers.worker import ItemEnd, StopRequested
 
@@ -64,17 +65,15 @@ class TrialJob:
         """Train, report, tell; the trial is closed in Optuna before the item is."""
         claim, spec = lease.claim, self.arms.spec
         key, slot = study_key(claim.payload), int(claim.payload["slot"])
-        space = spec.search_space(key.regime, key.model)
-        trial, parameters = lease.retrying(
-            lambda: start_or_adopt(open_study(self.database, spec, key, slot), slot, space)
-        )
-        frozen = trial._cached_frozen_trial
-        if frozen.state.is_finished():
-            return end_of(frozen.user_attrs[RUN])
+        study = lease.retrying(lambda: open_study(self.database, spec, key, slot))
+        trial = LeasedTrial.open(study, slot, lease)
+        attributes = trial.stored.user_attrs
+        if trial.stored.state.is_finished():
+            return end_of(attributes[RUN])
+        parameters = trial.begin(spec.search_space(key.regime, key.model))
         if claim.total_losses:
-            losses = {"count": claim.total_losses, "last": claim.last_detail}
-            lease.retrying(lambda: trial.set_user_attr(LOSSES, losses))
-        kind: RecipeKind = "published" if frozen.user_attrs[RECIPE] == "published" else "tuned"
+            trial.note(LOSSES, {"count": claim.total_losses, "causes": claim.causes})
+        kind: RecipeKind = "published" if attributes[RECIPE] == "published" else "tuned"
         recipe = arm_recipe(spec, key, kind, parameters)
         run, share = self.arms.build(
             key,
@@ -92,52 +91,40 @@ class TrialJob:
             seconds_limit=spec.budget.trial_seconds,
             seconds_spent=lambda: epochs.seconds,
         )
-        reports = FencedReports(trial, lease)
-        end = run_trial(reports, guarded(epochs, lease, stop), recipe.n_epochs, rules)
+        end = run_trial(trial, guarded(epochs, lease, stop), recipe.n_epochs, rules)
         account = {
             "cause": end.cause,
             "detail": end.detail,
             "seconds": epochs.seconds,
-            "n_epochs": epochs.epochs_done,
+            "n_epochs": max(epochs.epochs_done, _last_epoch(trial.values, recipe.n_epochs)),
             "n_samples": epochs.n_samples,
             "share_transferred": share,
             "precision": run.precision,
             "device": str(self.arms.device),
             "worker": claim.owner,
         }
-        lease.assert_held()
-        lease.retrying(lambda: _tell(self.database, trial, end, account))
+        if end.cause == "done":
+            trial.close(TrialState.COMPLETE, end.value, account)
+        else:
+            # As Optuna does: the value of a pruned trial is its last report, if there is one.
+            trial.close(TrialState.PRUNED, last_report(trial.values), account)
         epochs.discard()
         return end_of(account)
 
-    def give_up(self, claim: Claim, cause: Cause, reason: str) -> None:
+    def give_up(self, lease: Lease, cause: Cause, reason: str) -> None:
         """Close the slot's Optuna trial as failed, with the reason."""
+        claim = lease.claim
         slot = int(claim.payload["slot"])
-        study = open_study(self.database, self.arms.spec, study_key(claim.payload), slot)
-        storage = self.database.optuna
-        trial_id = storage.get_trial_id_from_study_id_trial_number(study._study_id, slot)
-        if storage.get_trial(trial_id).state.is_finished():
-            return
+        study = lease.retrying(
+            lambda: open_study(self.database, self.arms.spec, study_key(claim.payload), slot)
+        )
         account = {"cause": cause, "detail": reason, "worker": claim.owner}
-        storage.set_trial_user_attr(trial_id, RUN, account)
-        storage.set_trial_state_values(trial_id, state=TrialState.FAIL)
+        LeasedTrial.open(study, slot, lease).close(TrialState.FAIL, None, account)
 
 
-def _tell(database: Database, trial: Trial, end: TrialEnd, account: Mapping[str, Any]) -> None:
-    """Close the trial; a trial that is closed already (after a lost answer) is left as it is."""
-    storage = database.optuna
-    frozen = storage.get_trial(trial._trial_id)
-    if frozen.state.is_finished():
-        return
-    storage.set_trial_user_attr(trial._trial_id, RUN, dict(account))
-    if end.cause == "done":
-        assert end.value is not None
-        storage.set_trial_state_values(trial._trial_id, TrialState.COMPLETE, [end.value])
-        return
-    # As Optuna does: the value of a pruned trial is its last report; without one it has none.
-    last = frozen.intermediate_values.get(frozen.last_step) if frozen.last_step else None
-    values = [last] if last is not None else None
-    storage.set_trial_state_values(trial._trial_id, TrialState.PRUNED, values)
+def _last_epoch(reports: Mapping[int, float], n_epochs: int) -> int:
+    """Return the epoch of the last report, which an earlier owner may have made; 0 without one."""
+    return max((epoch for epoch, step in ladder(n_epochs).items() if step in reports), default=0)
 
 
 def end_of(account: Mapping[str, Any]) -> ItemEnd:

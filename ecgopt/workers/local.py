@@ -159,7 +159,7 @@ class LocalWorkers:
     def _release(self, child: Child, cause: str) -> None:
         # Safe because this process has just reaped the owner.
         try:
-            items.release_all_of(self.database, [child.owner], detail=f"worker {cause}")
+            items.release_all_of(self.database, [child.owner], cause=f"worker {cause}")
             presence.leave(self.database, [child.owner])
         except TRANSIENT_ERRORS:
             logger.warning("the items of %s come free when their lease ends", child.owner)

@@ -78,7 +78,7 @@ class PretrainTrialJob:
         """Train, and store the epoch best on upstream validation under the trial's own name."""
         return _trained(self.arms, lease, stop, number=int(lease.claim.payload["number"]))
 
-    def give_up(self, claim: Claim, cause: Cause, reason: str) -> None:
+    def give_up(self, lease: Lease, cause: Cause, reason: str) -> None:
         """Leave nothing open: a pre-training exists in no other table."""
 
 
@@ -108,7 +108,7 @@ class PretrainJob:
             return self._best_of_search(lease)
         return _trained(self.arms, lease, stop, number=None)
 
-    def give_up(self, claim: Claim, cause: Cause, reason: str) -> None:
+    def give_up(self, lease: Lease, cause: Cause, reason: str) -> None:
         """Leave nothing open: a pre-training exists in no other table."""
 
     def _best_of_search(self, lease: Lease) -> ItemEnd:

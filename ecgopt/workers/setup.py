@@ -17,8 +17,9 @@ from ecgopt.tuning.extensions import as_begun, extended, extensions_of
 from ecgopt.tuning.own_weights import check_own_weights
 from ecgopt.tuning.spec import StudySpec
 from ecgopt.tuning.storage import Database
-from ecgopt.tuning.studies import add_slots, create_studies
+from ecgopt.tuning.studies import create_studies
 from ecgopt.tuning.tables import comparison, create_tables
+from ecgopt.tuning.trial_rows import add_slots
 from ecgopt.tuning.workspace import Workspace
 from ecgopt.workers.diagnostics import diagnostic_items, learning_rates, rate_group
 from ecgopt.workers.items import NewItem, add_missing

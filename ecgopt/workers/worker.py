@@ -50,8 +50,12 @@ class Handler(Protocol):
             StopRequested: `stop()` turned true; the state has been saved.
         """
 
-    def give_up(self, claim: Claim, cause: Cause, reason: str) -> None:
-        """Close what the item left open elsewhere, before it is set aside."""
+    def give_up(self, lease: Lease, cause: Cause, reason: str) -> None:
+        """Close what the item left open elsewhere, before it is set aside.
+
+        Raises:
+            LeaseLost: the item belongs to another worker now.
+        """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,7 +171,7 @@ class Worker:
             lease.retrying(lambda: items.release(self.database, claim))
             return False
         if isinstance(end, str):
-            lease.retrying(lambda: items.release(self.database, claim, lost=True, detail=end))
+            lease.retrying(lambda: items.release(self.database, claim, lost_by=end))
             return False
         lease.retrying(
             lambda: items.finish(
@@ -182,8 +186,8 @@ class Worker:
         claim = lease.claim
         handler = self.handlers[claim.kind]
         if claim.losses >= self.settings.max_losses:
-            reason = f"lost {claim.losses} workers without progress; {claim.last_detail}"
-            return self._set_aside(lease, "set_aside", reason.rstrip("; "))
+            reason = f"lost {claim.losses} workers without progress; {claim.causes[-1]}"
+            return self._set_aside(lease, "set_aside", reason)
         try:
             return handler.run(lease, self._stopping)
         except (LeaseLost, StopRequested):
@@ -205,7 +209,7 @@ class Worker:
 
     def _set_aside(self, lease: Lease, cause: Cause, reason: str) -> ItemEnd:
         handler = self.handlers[lease.claim.kind]
-        lease.retrying(lambda: handler.give_up(lease.claim, cause, reason))
+        handler.give_up(lease, cause, reason)
         return ItemEnd(cause=cause, result={}, detail=reason)
 
     def _say(self, item: str | None, epoch: int) -> None:

@@ -87,7 +87,7 @@ def test_progress_forgives_earlier_losses(database):
     for expected in (0, 1, 2):
         held = take(database, f"w{expected}")
         assert held.losses == expected
-        items.release(database, held, lost=True)
+        items.release(database, held, lost_by="out of memory")
     held = take(database)
     items.renew(database, held, lease_seconds=30, progress=5)
     items.release(database, held)

@@ -15,8 +15,8 @@ from sqlalchemy import Connection, Row, insert, literal, select, update
 
 from ecgopt.tuning.cells import Cell, StudyKey, size_in_path
 from ecgopt.tuning.storage import Database
-from ecgopt.tuning.studies import RECIPE, RUN
 from ecgopt.tuning.tables import trade_point
+from ecgopt.tuning.trial_rows import RECIPE, RUN
 
 METRICS: Final = ("validation macro AUROC", "training seconds")
 

@@ -1,0 +1,157 @@
+"""What is written about a trial, each piece inside the caller's transaction.
+
+Optuna's own calls open a transaction each and know no fence. Here a trial begins, reports and ends
+in the transaction that renews the lease of its work item, so a former owner writes nothing at all;
+and a whole trial takes a third of the transactions. Hence Optuna's tables.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy
+from optuna.distributions import distribution_to_json
+from optuna.storages._rdb import models as optuna_tables
+from optuna.trial import TrialState
+from sqlalchemy import Connection
+
+from ecgopt.regimes.space import SearchSpace, Value
+
+FIXED_PARAMETERS = "fixed_params"
+"""Optuna's own system attribute of an enqueued trial: these values are used as they are."""
+
+RECIPE = "recipe"
+"""User attribute: `published` for the recipe of the study that is re-tested, or `tuned`."""
+
+RUN = "run"
+"""User attribute: how the trial ended and what it cost, as one JSON object."""
+
+LOSSES = "losses"
+"""User attribute: how many workers the trial lost, and how it lost each of them."""
+
+_trials = optuna_tables.TrialModel.__table__
+_parameters = optuna_tables.TrialParamModel.__table__
+_values = optuna_tables.TrialValueModel.__table__
+_reports = optuna_tables.TrialIntermediateValueModel.__table__
+_user_attributes = optuna_tables.TrialUserAttributeModel.__table__
+_system_attributes = optuna_tables.TrialSystemAttributeModel.__table__
+
+
+def add_slots(
+    connection: Connection,
+    study_id: int,
+    numbers: Sequence[int],
+    fixed: Mapping[int, Mapping[str, Value]],
+) -> None:
+    """Insert WAITING trials with exactly these numbers.
+
+    The trials of a budget exist from the start, so that claiming slot k means running trial
+    number k: no worker ever creates a trial, and the budget cannot be exceeded.
+    """
+    connection.execute(
+        sqlalchemy.insert(_trials),
+        [{"number": n, "study_id": study_id, "state": TrialState.WAITING} for n in numbers],
+    )
+    query = sqlalchemy.select(_trials.c.trial_id, _trials.c.number).where(
+        _trials.c.study_id == study_id, _trials.c.number.in_(list(numbers))
+    )
+    ids = {number: trial_id for trial_id, number in connection.execute(query)}
+    recipes = [_attribute(ids[n], RECIPE, "published" if n in fixed else "tuned") for n in numbers]
+    connection.execute(sqlalchemy.insert(_user_attributes), recipes)
+    if fixed:
+        connection.execute(
+            sqlalchemy.insert(_system_attributes),
+            [_attribute(ids[n], FIXED_PARAMETERS, dict(values)) for n, values in fixed.items()],
+        )
+
+
+def begin_trial(
+    connection: Connection, trial_id: int, parameters: Mapping[str, Value], space: SearchSpace
+) -> None:
+    """Make a WAITING trial RUNNING with all its parameters; one that has begun stays as it is.
+
+    State and parameters stand in one transaction: whoever adopts the trial finds all or none.
+    """
+    begun = connection.execute(
+        sqlalchemy.update(_trials)
+        .where(_trials.c.trial_id == trial_id, _trials.c.state == TrialState.WAITING)
+        .values(state=TrialState.RUNNING, datetime_start=datetime.now())
+    )
+    if not begun.rowcount or not parameters:
+        return
+    rows = [
+        {
+            "trial_id": trial_id,
+            "param_name": name,
+            "param_value": distribution.to_internal_repr(parameters[name]),
+            "distribution_json": distribution_to_json(distribution),
+        }
+        for name, distribution in space.distributions().items()
+    ]
+    connection.execute(sqlalchemy.insert(_parameters), rows)
+
+
+def add_report(connection: Connection, trial_id: int, step: int, value: float) -> None:
+    """Insert a report of the trial.
+
+    Raises:
+        sqlalchemy.exc.IntegrityError: the step has been reported.
+    """
+    stored, kind = optuna_tables.TrialIntermediateValueModel.intermediate_value_to_stored_repr(
+        value
+    )
+    connection.execute(
+        sqlalchemy.insert(_reports).values(
+            trial_id=trial_id, step=step, intermediate_value=stored, intermediate_value_type=kind
+        )
+    )
+
+
+def close_trial(
+    connection: Connection,
+    trial_id: int,
+    state: TrialState,
+    value: float | None,
+    account: Mapping[str, Any],
+) -> None:
+    """End a trial with its value and account; one that has ended stays as it is."""
+    now = datetime.now()
+    closed = connection.execute(
+        sqlalchemy.update(_trials)
+        .where(
+            _trials.c.trial_id == trial_id,
+            _trials.c.state.in_((TrialState.WAITING, TrialState.RUNNING)),
+        )
+        .values(
+            state=state,
+            datetime_start=sqlalchemy.func.coalesce(_trials.c.datetime_start, now),
+            datetime_complete=now,
+        )
+    )
+    if not closed.rowcount:
+        return
+    put_attribute(connection, trial_id, RUN, dict(account))
+    if value is not None:
+        stored, kind = optuna_tables.TrialValueModel.value_to_stored_repr(value)
+        connection.execute(
+            sqlalchemy.insert(_values).values(
+                trial_id=trial_id, objective=0, value=stored, value_type=kind
+            )
+        )
+
+
+def put_attribute(connection: Connection, trial_id: int, key: str, value: object) -> None:
+    """Write a user attribute of the trial in place of what stood there."""
+    connection.execute(
+        sqlalchemy.delete(_user_attributes).where(
+            _user_attributes.c.trial_id == trial_id, _user_attributes.c.key == key
+        )
+    )
+    connection.execute(
+        sqlalchemy.insert(_user_attributes).values(**_attribute(trial_id, key, value))
+    )
+
+
+def _attribute(trial_id: int, key: str, value: object) -> dict[str, object]:
+    return {"trial_id": trial_id, "key": key, "value_json": json.dumps(value)}
