@@ -1,30 +1,17 @@
 """Live progress of a run: rich tables in a terminal, plain lines elsewhere."""
 
 import time
-from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Console
 from rich.live import Live
-from rich.table import Table
 from rich.text import Text
 
-from ecgopt.workers.presence import WorkerSeen
-from ecgopt.workers.progress import Progress, StudyProgress
+from ecgopt.cli.views import Hands, plain_line, rendered
+from ecgopt.workers.progress import Progress
 
 _PLAIN_LINE_SECONDS = 10.0
-_MAX_ROWS = 12
-_STAGE_NAMES = {
-    "pretrain_trial": "pre-training trials",
-    "pretrain": "pre-training",
-    "trial": "trials",
-    "final": "final fits",
-    "rate": "learning rates",
-    "check": "checks",
-    "audit": "audits",
-    "enqueued": "enqueued",
-}
 
 
 class LiveProgress:
@@ -61,10 +48,10 @@ class LiveProgress:
         elif done == total:
             self._print(line)
 
-    def show(self, progress: Progress, workers: Sequence[WorkerSeen] = ()) -> None:
+    def show(self, progress: Progress, hands: Hands | None = None) -> None:
         """Show the comparison's progress; repeated plain lines are at least 10 s apart."""
         if self._live is not None:
-            self._live.update(rendered(progress, workers))
+            self._live.update(rendered(progress, hands))
             return
         now = time.monotonic()
         line = plain_line(progress)
@@ -75,63 +62,3 @@ class LiveProgress:
 
     def _print(self, line: str) -> None:
         self._console.print(line, soft_wrap=True, highlight=False, markup=False)
-
-
-def plain_line(progress: Progress) -> str:
-    """Return the progress as one line."""
-    stages = ", ".join(
-        f"{_STAGE_NAMES[stage.kind]} {stage.done}/{stage.total}"
-        + (f" ({stage.set_aside} set aside)" if stage.set_aside else "")
-        for stage in progress.stages
-    )
-    pruned = sum(study.pruned for study in progress.studies)
-    best = ", ".join(f"{name} {value:.3f}" for name, value in _best_per_regime(progress).items())
-    parts = [stages, f"{pruned} pruned", f"best: {best}" if best else "", _time_left(progress)]
-    return "; ".join(part for part in parts if part)
-
-
-def _best_per_regime(progress: Progress) -> dict[str, float]:
-    best: dict[str, float] = {}
-    for study in progress.studies:
-        if study.best is not None:
-            best[study.regime] = max(study.best, best.get(study.regime, 0.0))
-    return best
-
-
-def _time_left(progress: Progress) -> str:
-    if progress.is_finished:
-        return "all done"
-    if progress.is_paused:
-        return "paused: nothing new begins until `ecgopt study resume`"
-    if (seconds := progress.seconds_left) is None:
-        return ""
-    return f"about {seconds / 60:.0f} min left" if seconds >= 90 else f"about {seconds:.0f} s left"
-
-
-def rendered(progress: Progress, workers: Sequence[WorkerSeen] = ()) -> RenderableType:
-    """Return the progress as a table of studies, one summary line and a line per worker."""
-    table = Table(box=None, pad_edge=False)
-    for name in ("study", "complete", "pruned", "failed", "running", "left", "best"):
-        is_name = name == "study"
-        table.add_column(name, justify="left" if is_name else "right", overflow="fold")
-    for study in progress.studies[:_MAX_ROWS]:
-        table.add_row(*_row(study))
-    hidden = len(progress.studies) - _MAX_ROWS
-    note = [Text(f"... and {hidden} more studies")] if hidden > 0 else []
-    summary = Text(plain_line(progress), overflow="fold")
-    return Group(table, *note, summary, *(_worker_line(worker) for worker in workers))
-
-
-def _worker_line(worker: WorkerSeen) -> Text:
-    doing = f"{worker.item}, epoch {worker.epoch}" if worker.item else "waiting"
-    return Text(
-        f"worker {worker.owner} on {worker.device}: {doing}, "
-        f"seen {worker.seen_seconds_ago:.0f} s ago, {worker.state}",
-        overflow="fold",
-    )
-
-
-def _row(study: StudyProgress) -> tuple[str, ...]:
-    counts = (study.complete, study.pruned, study.failed, study.running, study.left)
-    best = f"{study.best:.3f}" if study.best is not None else "-"
-    return (study.study, *map(str, counts), best)

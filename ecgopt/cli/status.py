@@ -4,10 +4,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from ecgopt.cli.begun import Begun
-    from ecgopt.workers.presence import WorkerSeen
+    from ecgopt.cli.views import Hands
     from ecgopt.workers.progress import Progress
 
 _WATCH_SECONDS = 1.0
@@ -21,7 +19,7 @@ def status(
     storage: str | None = None,
     workspace: Path | None = None,
 ) -> None:
-    """Say how far a study is: stages, trials, workers, time left, lost and set-aside items.
+    """Say how far a study is: trials, time left, workers, leases, lost and set-aside items.
 
     Example: `ecgopt status studies/demo.toml --watch`
 
@@ -37,9 +35,8 @@ def status(
     from rich.console import Console
 
     from ecgopt.cli.begun import open_begun
-    from ecgopt.cli.live import rendered
+    from ecgopt.cli.views import rendered
     from ecgopt.errors import UserError
-    from ecgopt.workers.presence import workers_seen
     from ecgopt.workers.progress import read_progress
 
     if watch and json:
@@ -51,37 +48,46 @@ def status(
             _watch(begun)
         return
     progress = read_progress(begun.database, begun.spec)
-    workers = workers_seen(begun.database, begun.spec.name)
+    hands = _hands(begun)
     console = Console()
     if json:
-        console.out(_as_json(progress, workers), highlight=False)
+        console.out(_as_json(progress, hands), highlight=False)
     else:
-        console.print(rendered(progress, workers))
+        console.print(rendered(progress, hands))
 
 
 def _watch(begun: "Begun") -> None:
     import time
 
     from ecgopt.cli.live import LiveProgress
-    from ecgopt.workers.presence import workers_seen
     from ecgopt.workers.progress import read_progress
 
     with LiveProgress(keep=True) as live:
         while True:
             progress = read_progress(begun.database, begun.spec)
-            live.show(progress, workers_seen(begun.database, begun.spec.name))
+            live.show(progress, _hands(begun))
             if progress.is_finished:
                 return
             time.sleep(_WATCH_SECONDS)
 
 
-def _as_json(progress: "Progress", workers: "Sequence[WorkerSeen]") -> str:
+def _hands(begun: "Begun") -> "Hands":
+    from ecgopt.cli.views import Hands
+    from ecgopt.workers.custody import read_custody
+    from ecgopt.workers.presence import workers_seen
+
+    name = begun.spec.name
+    return Hands(workers_seen(begun.database, name), read_custody(begun.database, name))
+
+
+def _as_json(progress: "Progress", hands: "Hands") -> str:
     import json
     from dataclasses import asdict
 
     content = {
         **asdict(progress),
         "finished": progress.is_finished,
-        "workers": [asdict(worker) for worker in workers],
+        "workers": [asdict(worker) for worker in hands.workers],
+        **asdict(hands.custody),
     }
     return json.dumps(content, indent=1)

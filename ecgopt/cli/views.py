@@ -1,0 +1,161 @@
+"""A comparison's progress as a person reads it: one line, or tables for a terminal."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from os.path import commonpath
+from pathlib import PurePosixPath
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from ecgopt.workers.custody import Custody, LeaseSeen, LossSeen, SetAside
+from ecgopt.workers.presence import WorkerSeen
+from ecgopt.workers.progress import Progress, StudyProgress
+
+_MAX_ROWS = 12
+_MAX_LOSSES = 5
+_STAGE_NAMES = {
+    "pretrain_trial": "pre-training trials",
+    "pretrain": "pre-training",
+    "trial": "trials",
+    "final": "final fits",
+    "rate": "learning rates",
+    "check": "checks",
+    "audit": "audits",
+    "enqueued": "enqueued",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Hands:
+    """The workers at work, and in whose hands the items are."""
+
+    workers: Sequence[WorkerSeen]
+    custody: Custody
+
+
+def plain_line(progress: Progress) -> str:
+    """Return the progress as one line."""
+    stages = ", ".join(
+        f"{_STAGE_NAMES[stage.kind]} {stage.done}/{stage.total}"
+        + (f" ({stage.set_aside} set aside)" if stage.set_aside else "")
+        for stage in progress.stages
+    )
+    pruned = sum(study.pruned for study in progress.studies)
+    best = ", ".join(f"{name} {value:.3f}" for name, value in _best_per_regime(progress).items())
+    parts = [stages, f"{pruned} pruned", f"best: {best}" if best else "", _time_left(progress)]
+    return "; ".join(part for part in parts if part)
+
+
+def _best_per_regime(progress: Progress) -> dict[str, float]:
+    best: dict[str, float] = {}
+    for study in progress.studies:
+        if study.best is not None:
+            best[study.regime] = max(study.best, best.get(study.regime, 0.0))
+    return best
+
+
+def _time_left(progress: Progress) -> str:
+    if progress.is_finished:
+        return "all done"
+    if progress.is_paused:
+        return "paused: nothing new begins until `ecgopt study resume`"
+    if (seconds := progress.seconds_left) is None:
+        return ""
+    return f"about {seconds / 60:.0f} min left" if seconds >= 90 else f"about {seconds:.0f} s left"
+
+
+def rendered(progress: Progress, hands: Hands | None = None) -> RenderableType:
+    """Return a table of studies and a summary; with `hands` also who holds and has lost what."""
+    shown = progress.studies[:_MAX_ROWS]
+    shared = _shared_folder([study.study for study in shown])
+    table = _table(f"study in {shared}/" if shared else "study", "complete", "pruned", "failed",
+                   "running", "left", "best")  # fmt: skip
+    for study in shown:
+        table.add_row(*_row(study, shared))
+    hidden = len(progress.studies) - len(shown)
+    note = [Text(f"... and {hidden} more studies")] if hidden > 0 else []
+    summary = Text(plain_line(progress), overflow="fold")
+    return Group(table, *note, summary, *(_in_hands(hands) if hands is not None else ()))
+
+
+def _shared_folder(names: Sequence[str]) -> str:
+    """Return the leading parts of the names that all share; they are said once."""
+    return commonpath([PurePosixPath(name).parent for name in names]) if names else ""
+
+
+def _row(study: StudyProgress, shared: str) -> tuple[str, ...]:
+    counts = (study.complete, study.pruned, study.failed, study.running, study.left)
+    best = f"{study.best:.3f}" if study.best is not None else "-"
+    return (study.study.removeprefix(f"{shared}/"), *map(str, counts), best)
+
+
+def _table(*names: str, n_texts: int = 1) -> Table:
+    """Return an empty table whose first columns hold texts and whose others hold numbers."""
+    table = Table(box=None, pad_edge=False)
+    for number, name in enumerate(names):
+        is_text = number < n_texts
+        table.add_column(name, justify="left" if is_text else "right", overflow="fold")
+    return table
+
+
+def _in_hands(hands: Hands) -> Iterator[RenderableType]:
+    custody = hands.custody
+    for rows, view in (
+        (hands.workers, _workers(hands.workers)),
+        (custody.leases, _leases(custody.leases)),
+        (custody.losses, _losses(custody.losses)),
+        (custody.set_aside, _set_aside(custody.set_aside)),
+    ):
+        if rows:
+            yield Text()
+            yield view
+
+
+def _workers(workers: Sequence[WorkerSeen]) -> Table:
+    table = _table("worker", "device", "doing", "epoch", "seen", n_texts=3)
+    for worker in workers:
+        table.add_row(
+            worker.owner if worker.state == "running" else f"{worker.owner} ({worker.state})",
+            worker.device,
+            worker.item or "waiting",
+            str(worker.epoch) if worker.item else "-",
+            f"{worker.seen_seconds_ago:.0f} s ago",
+        )
+    return table
+
+
+def _leases(leases: Sequence[LeaseSeen]) -> Table:
+    table = _table("lease on", "held by", "for", "ends in", "losses", n_texts=2)
+    for lease in leases:
+        table.add_row(
+            lease.item,
+            lease.owner,
+            f"{lease.seconds_held:.0f} s",
+            f"{lease.seconds_left:.0f} s" if lease.seconds_left > 0 else "ended",
+            str(lease.losses),
+        )
+    return table
+
+
+def _losses(losses: Sequence[LossSeen]) -> Table:
+    table = _table("lost with", "cause", "seen", n_texts=2)
+    for loss in losses[:_MAX_LOSSES]:
+        table.add_row(loss.item, _last_line(loss.cause), f"{loss.seconds_ago:.0f} s ago")
+    if (hidden := len(losses) - _MAX_LOSSES) > 0:
+        table.add_row(f"... and {hidden} earlier", "", "")
+    return table
+
+
+def _set_aside(items: Sequence[SetAside]) -> Table:
+    table = _table("set aside", "cause", "why", n_texts=3)
+    for item in items:
+        table.add_row(item.item, item.cause, _last_line(item.detail))
+    return table
+
+
+def _last_line(text: str) -> str:
+    """Return where a traceback says what was wrong."""
+    lines = text.strip().splitlines()
+    return lines[-1] if lines else ""
