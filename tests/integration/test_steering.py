@@ -1,39 +1,46 @@
 """Pausing, extending and deleting a study, with real workers on a real database."""
 
+import io
 import json
 import re
-import subprocess
-import sys
+import shutil
 
 import pytest
-from processes import ecgopt, start_worker
+from processes import ecgopt
 from sqlalchemy import select
 from tiny_study import begin, tiny_study
 
 from ecgopt.analysis.arms import budget_trials
 from ecgopt.analysis.evidence_store import load_evidence
-from ecgopt.cli.steering import enqueue
-from ecgopt.errors import UserError
+from ecgopt.cli import steering
+from ecgopt.cli.status import status
+from ecgopt.errors import StudyMismatch, UserError
 from ecgopt.tuning.study_file import load_spec
 from ecgopt.tuning.tables import work_item
 from ecgopt.tuning.workspace import Workspace
 from ecgopt.workers import items
 
-RUN_OPTIONS = ("--workers", 1, "--workspace")
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory):
+    """Return a workspace with the data of the tiny study, and nothing else."""
+    folder = tmp_path_factory.mktemp("prepared")
+    study, workspace = folder / "study.toml", Workspace(folder / "ws")
+    study.write_text(tiny_study())
+    begin(study, workspace.root).database.engine.dispose()
+    workspace.sqlite_file.unlink()
+    return workspace.root
 
 
 @pytest.fixture
-def begun(study_file, tmp_path):
-    study = study_file()
-    return study, begin(study, tmp_path / "ws")
+def begun(prepared, study_file, tmp_path):
+    study, workspace = study_file(), tmp_path / "ws"
+    shutil.copytree(prepared, workspace)
+    return study, begin(study, workspace)
 
 
-def steer(verb, study, opened, *arguments, text=None):
-    return subprocess.run(
-        [sys.executable, "-m", "ecgopt", "study", verb, str(study), *map(str, arguments),
-         "--workspace", str(opened.workspace.root)],
-        input=text, capture_output=True, text=True, timeout=120, check=False,
-    )  # fmt: skip
+def steer(verb, study, opened, **arguments):
+    verb(study, workspace=opened.workspace.root, **arguments)
 
 
 def claim(opened):
@@ -44,19 +51,21 @@ def left(opened):
     return items.unfinished(opened.database, opened.spec.name)
 
 
-def test_a_paused_study_gives_out_nothing_until_it_is_resumed(begun):
+def test_a_paused_study_gives_out_nothing_until_it_is_resumed(begun, capsys):
     study, opened = begun
-    assert steer("pause", study, opened).returncode == 0
+    steer(steering.pause, study, opened)
     assert claim(opened) is None
-    assert "paused" in ecgopt("status", study, "--workspace", opened.workspace.root).stdout
-    assert steer("resume", study, opened).returncode == 0
+    capsys.readouterr()
+    status(study, workspace=opened.workspace.root)
+    assert "paused" in capsys.readouterr().out
+    steer(steering.resume, study, opened)
     assert claim(opened) is not None
 
 
 def test_a_held_item_is_finished_during_a_pause(begun):
     study, opened = begun
     before, held = left(opened), claim(opened)
-    steer("pause", study, opened)
+    steer(steering.pause, study, opened)
     items.renew(opened.database, held, lease_seconds=60, progress=1)
     items.finish(opened.database, held, cause="done", result={})
     assert left(opened) == before - 1
@@ -65,20 +74,21 @@ def test_a_held_item_is_finished_during_a_pause(begun):
 def test_a_study_with_a_held_item_is_not_deleted(begun):
     study, opened = begun
     before, _ = left(opened), claim(opened)
-    refused = steer("delete", study, opened, "--yes")
-    assert refused.returncode == 2
-    assert "1 items are held" in refused.stderr
+    with pytest.raises(UserError, match="1 items are held"):
+        steer(steering.delete, study, opened, yes=True)
     assert left(opened) == before
 
 
-def test_deleting_asks_for_the_name_and_leaves_other_studies(study_file, begun, tmp_path):
+def test_deleting_asks_for_the_name_and_leaves_other_studies(begun, tmp_path, monkeypatch):
     study, opened = begun
     other = tmp_path / "other.toml"
     other.write_text(tiny_study().replace('name = "tiny"', 'name = "tiny_too"'))
     kept = begin(other, tmp_path / "ws")
     before = left(kept)
-    assert steer("delete", study, opened, text="tyni\n").returncode == 2
-    assert steer("delete", study, opened, text="tiny\n").returncode == 0
+    monkeypatch.setattr("sys.stdin", io.StringIO("tyni\ntiny\n"))
+    with pytest.raises(UserError, match="must be typed, but got 'tyni'"):
+        steer(steering.delete, study, opened)
+    steer(steering.delete, study, opened)
     names = {found.study_name for found in opened.database.optuna.get_all_studies()}
     assert {name.split("/")[0] for name in names} == {"tiny_too"}
     assert left(opened) == 0
@@ -86,25 +96,26 @@ def test_deleting_asks_for_the_name_and_leaves_other_studies(study_file, begun, 
 
 
 @pytest.fixture(scope="module")
-def extended(tmp_path_factory):
+def extended(prepared, tmp_path_factory):
     """Run a study to its end, extend it, and run it to its end again with its unchanged file."""
     folder = tmp_path_factory.mktemp("extended")
     study, workspace = folder / "study.toml", folder / "ws"
     study.write_text(tiny_study())
-    begin(study, workspace)
-    values = ("--set", "learning_rate=2e-3", "epochs=3", "frozen_stages=5", "--label", "mine")
-    asked = ("enqueue", study, "--regime", "fine_tune", *values, "--workspace", workspace)
-    assert ecgopt("study", *asked).returncode == 0
-    run = ("run", study, *RUN_OPTIONS, workspace, "--out", folder / "out")
-    assert ecgopt(*run).returncode == 0
-    found = ecgopt("study", "extend", study, "--trials", 6, "--workspace", workspace)
-    assert found.returncode == 0, found.stderr
-    workers = [start_worker(study, workspace) for _ in range(2)]
-    assert [worker.wait(timeout=300) for worker in workers] == [0, 0]
-    again = ecgopt(*run)
-    assert again.returncode == 0, again.stderr
+    shutil.copytree(prepared, workspace)
+    opened = begin(study, workspace)
+    own = ("learning_rate=2e-3", "epochs=3", "frozen_stages=5")
+    steer(steering.enqueue, study, opened, regime="fine_tune", values=own, label="mine")
+    run(study, workspace, workers=1)
+    steer(steering.extend, study, opened, trials=6)
+    run(study, workspace, workers=2)
     url = f"sqlite:///{workspace}/ecgopt.sqlite3"
     return folder, load_evidence(load_spec(study), Workspace(workspace), url)
+
+
+def run(study, workspace, *, workers):
+    options = ("--workers", workers, "--workspace", workspace, "--out", workspace.parent / "out")
+    done = ecgopt("run", study, *options)
+    assert done.returncode == 0, done.stderr
 
 
 def test_an_extension_is_spent_exactly_and_by_all_arms(extended):
@@ -141,7 +152,7 @@ def test_an_enqueued_configuration_without_a_meaning_is_refused(begun, regime, s
     study, opened = begun
     before = left(opened)
     with pytest.raises(UserError, match=re.escape(reason)):
-        enqueue(study, regime=regime, values=(setting,), workspace=opened.workspace.root)
+        steer(steering.enqueue, study, opened, regime=regime, values=(setting,))
     assert left(opened) == before
 
 
@@ -165,19 +176,18 @@ def test_a_winner_that_stays_keeps_its_scores_and_a_new_one_is_scored_once(exten
 
 def test_a_smaller_budget_is_refused(extended):
     folder, _ = extended
-    arguments = (folder / "study.toml", "--trials", 5, "--workspace", folder / "ws")
-    refused = ecgopt("study", "extend", *arguments)
-    assert refused.returncode == 2
-    assert "`trials > 6` must hold" in refused.stderr
+    with pytest.raises(UserError, match="`trials > 6` must hold"):
+        steering.extend(folder / "study.toml", trials=5, workspace=folder / "ws")
 
 
 def test_a_file_brought_up_to_date_joins_and_another_number_does_not(extended):
     folder, _ = extended
-    for trials, code in ((6, 0), (5, 2)):
-        study = folder / f"with{trials}.toml"
-        study.write_text(tiny_study(trials=trials))
-        run = ecgopt("run", study, *RUN_OPTIONS, folder / "ws", "--out", folder / "out")
-        assert run.returncode == code, run.stderr
+    study = folder / "changed.toml"
+    study.write_text(tiny_study(trials=6))
+    assert begin(study, folder / "ws").spec.budget.trials == 6
+    study.write_text(tiny_study(trials=5))
+    with pytest.raises(StudyMismatch, match=r"budget\.trials was"):
+        begin(study, folder / "ws")
 
 
 def test_a_running_final_fit_is_taken_back_by_an_extension(begun):
@@ -189,7 +199,7 @@ def test_a_running_final_fit_is_taken_back_by_an_extension(begun):
         )
     held = claim(opened)
     assert held.kind == "final"
-    steer("extend", study, opened, "--trials", 5)
+    steer(steering.extend, study, opened, trials=5)
     with opened.database.transaction() as connection:
         query = select(work_item.c.kind, work_item.c.payload, work_item.c.state).where(
             work_item.c.comparison == name, work_item.c.key == held.key
