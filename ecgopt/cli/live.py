@@ -40,9 +40,9 @@ class LiveProgress:
         if self._live is not None:
             self._live.stop()
 
-    def preparing(self, name: str, done: int, total: int) -> None:
-        """Show how far the preparation of one data set is."""
-        line = f"preparing {name}: {done:,} of {total:,} records"
+    def preparing(self, doing: str, done: int, total: int) -> None:
+        """Show how far the writing or preparing of one data set is."""
+        line = f"{doing}: {done:,} of {total:,} records"
         if self._live is not None:
             self._live.update(Text(line))
         elif done == total:

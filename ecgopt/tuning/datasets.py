@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
@@ -41,7 +41,7 @@ from ecgopt.tuning.study_tables import DataSection
 from ecgopt.tuning.workspace import Workspace
 
 Progress = Callable[[str, int, int], None]
-"""Called with the name of the data, the records done and their total."""
+"""Called with what is done to which data (`preparing down`), the records done and their total."""
 
 
 def prepare_data(
@@ -69,10 +69,6 @@ def _prepare_one(
     n_processes: int,
     on_progress: Progress | None,
 ) -> str:
-    def report(done: int, total: int) -> None:
-        if on_progress is not None:
-            on_progress(name, done, total)
-
     folders = [expand_folder(folder) for folder in section.folders]
     if section.synthetic is not None:
         settings = SyntheticSettings(
@@ -80,16 +76,20 @@ def _prepare_one(
             **section.synthetic.model_dump(exclude={"records"}),
         )
         folders = [_synthetic_folder(section, workspace)]
-        write_synthetic(folders[0], settings, on_progress=report)
+        write_synthetic(folders[0], settings, on_progress=_telling(on_progress, f"writing {name}"))
     prepared = prepare(
         _filled_in(section.source),
         folders,
         workspace.prepared_data,
         PrepareSettings(broken=section.broken),
         n_processes=n_processes,
-        on_progress=report,
+        on_progress=_telling(on_progress, f"preparing {name}"),
     )
     return prepared.folder.name
+
+
+def _telling(on_progress: Progress | None, doing: str) -> Callable[[int, int], None] | None:
+    return partial(on_progress, doing) if on_progress is not None else None
 
 
 def _filled_in(reference: str) -> str:

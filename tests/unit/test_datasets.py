@@ -38,6 +38,19 @@ def test_a_study_reads_ones_own_data_from_its_description(study_file, workspace,
     assert 0 < len(data.pool("down")) < 6
 
 
+def test_progress_tells_the_writing_of_synthetic_records_from_their_preparation(
+    study_file, tmp_path
+):
+    told = []
+    prepare_data(
+        load_spec(study_file()),
+        Workspace(tmp_path / "ws"),
+        n_processes=1,
+        on_progress=lambda doing, done, total: told.append(doing) if done == total else None,
+    )
+    assert told == ["writing up", "preparing up", "writing down", "preparing down"]
+
+
 def test_both_regimes_of_a_replicate_get_the_same_records(study_file, workspace):
     data = opened(study_file(), workspace)
     ((first,), split), ((second,), other) = (
