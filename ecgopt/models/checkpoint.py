@@ -24,7 +24,7 @@ LEFT_OUT_KEY = "left_out"
 """Metadata key: name prefixes of model tensors that the checkpoint lacks on purpose."""
 
 _METADATA_KEY = "ecgopt"
-_DIGEST_KEY = "tensors_sha256"
+_DIGEST_KEY = "content_sha256"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,10 +45,8 @@ def save_checkpoint(
     beside it.
     """
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    header = {
-        _METADATA_KEY: json.dumps(dict(metadata), allow_nan=True),
-        _DIGEST_KEY: _tensors_digest(plain),
-    }
+    text = json.dumps(dict(metadata), allow_nan=True)
+    header = {_METADATA_KEY: text, _DIGEST_KEY: _content_digest(plain, text)}
     content = save(plain, metadata=header)
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, temporary = tempfile.mkstemp(prefix=f"{path.name}.", suffix=".tmp", dir=path.parent)
@@ -88,15 +86,16 @@ def load_checkpoint(path: Path, *, sha256: str | None = None) -> Checkpoint:
         with safe_open(path, framework="pt") as file:
             header = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no dict
-        metadata = json.loads(header[_METADATA_KEY])
+        text = header[_METADATA_KEY]
+        metadata = json.loads(text)
         expected = header[_DIGEST_KEY]
     except (SafetensorError, KeyError, ValueError) as error:
         raise CheckpointError(
             f"{path} is not a whole ecgopt checkpoint ({error}); delete it so that it is made again"
         ) from error
-    if _tensors_digest(tensors) != expected:
+    if _content_digest(tensors, text) != expected:
         raise CheckpointError(
-            f"checkpoint {path} holds other numbers than were written: it is damaged; delete it so "
+            f"checkpoint {path} holds other values than were written: it is damaged; delete it so "
             "that it is made again"
         )
     return Checkpoint(tensors=tensors, metadata=metadata, sha256=found)
@@ -153,8 +152,8 @@ def body_tensors(model: StagedModel, checkpoint: Checkpoint) -> dict[str, Tensor
     return {name: checkpoint.tensors[MODEL_PREFIX + name] for name in expected}
 
 
-def _tensors_digest(tensors: Mapping[str, Tensor]) -> str:
-    digest = hashlib.sha256()
+def _content_digest(tensors: Mapping[str, Tensor], metadata: str) -> str:
+    digest = hashlib.sha256(metadata.encode())
     for name in sorted(tensors):
         tensor = tensors[name].contiguous()
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())

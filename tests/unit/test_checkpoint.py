@@ -76,7 +76,16 @@ def test_a_flipped_bit_is_noticed_without_knowing_the_hash(saved):
     content = bytearray(path.read_bytes())
     content[-10] ^= 1
     path.write_bytes(content)
-    with pytest.raises(CheckpointError, match="other numbers"):
+    with pytest.raises(CheckpointError, match="other values"):
+        load_checkpoint(path)
+
+
+def test_a_changed_digit_of_the_metadata_is_noticed_too(saved):
+    path, _ = saved
+    content = path.read_bytes()
+    assert content.count(b'epochs\\": 3') == 1
+    path.write_bytes(content.replace(b'epochs\\": 3', b'epochs\\": 2'))
+    with pytest.raises(CheckpointError, match="other values"):
         load_checkpoint(path)
 
 
