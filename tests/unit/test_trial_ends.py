@@ -106,6 +106,36 @@ def test_a_trial_whose_owner_died_after_the_last_report_is_complete_and_not_prun
     assert (end.cause, end.value) == ("done", SCORES[-1])
 
 
+def within(seconds_limit, epochs):
+    return TrialRules(
+        may_prune=True, seconds_limit=seconds_limit, seconds_spent=lambda: epochs.seconds
+    )
+
+
+def test_a_trial_ends_after_the_epoch_that_crossed_its_time_limit(tmp_path):
+    epochs = ResumableEpochs(ScriptedRun(SCORES), tmp_path, checkpoint_seconds=0.0)
+    end = run_trial(PlainReports(trial_beside()), iter(epochs), 10, within(3.5, epochs))
+    assert (end.cause, end.value, end.detail) == ("timed_out", None, "over 3.5 s")
+    assert epochs.epochs_done == 4
+
+
+def test_the_seconds_of_an_earlier_owner_count_towards_the_time_limit(tmp_path):
+    trial = trial_beside()
+    first = iter(ResumableEpochs(ScriptedRun(SCORES), tmp_path, checkpoint_seconds=0.0))
+    for step in (1, 2, 3):  # the third epoch is lost with its owner
+        trial.report(next(first).validation_macro_auroc, step)
+    adopted = ResumableEpochs(ScriptedRun(SCORES), tmp_path, checkpoint_seconds=0.0)
+    end = run_trial(PlainReports(trial), iter(adopted), 10, within(3.5, adopted))
+    assert end.cause == "timed_out"
+    assert adopted.epochs_done == 4
+
+
+def test_a_trial_that_crosses_its_time_limit_in_the_last_epoch_is_complete(tmp_path):
+    epochs = ResumableEpochs(ScriptedRun(SCORES), tmp_path, checkpoint_seconds=0.0)
+    end = run_trial(PlainReports(trial_beside()), iter(epochs), 10, within(9.5, epochs))
+    assert (end.cause, end.value) == ("done", SCORES[-1])
+
+
 @pytest.mark.parametrize("n_done", range(1, 11))
 def test_a_worker_that_dies_before_it_reports_an_epoch_leaves_it_to_the_next_owner(
     tmp_path, n_done

@@ -1,0 +1,51 @@
+"""What is left of a trial that has ended, through the real job on a real database."""
+
+import pytest
+from work_bench import Bench
+
+from ecgopt.workers.resume import ResumableEpochs
+
+pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
+
+
+@pytest.fixture
+def bench(study_file, tmp_path):
+    """Return a function that begins a comparison of two arms without pre-training."""
+    made = []
+
+    def begin(more_budget=""):
+        study = study_file(regimes='["scratch", "scratch_twin"]', own="", trials=2)
+        study.write_text(study.read_text().replace("[budget]\n", f"[budget]\n{more_budget}\n"))
+        made.append(Bench(study, tmp_path / "ws"))
+        return made[-1]
+
+    yield begin
+    for each in made:
+        each.database.engine.dispose()
+
+
+def checkpoints(bench):
+    return list((bench.place.root / "running").rglob("*.safetensors"))
+
+
+def test_a_trial_over_its_time_limit_ends_after_that_epoch_and_is_counted_as_such(bench):
+    limited = bench("trial_seconds = 1e-6")
+    claim = limited.first("worker", "trial/")
+    end = limited.run(claim)
+    limited.close(claim, end)
+    assert (end.cause, end.result["n_epochs"]) == ("timed_out", 1)
+    (ended,) = [t for s in limited.evidence().studies for t in s.trials if t.cause]
+    assert (ended.state, ended.cause) == ("pruned", "timed_out")
+    assert checkpoints(limited) == []
+
+
+def test_the_checkpoints_of_a_trial_are_gone_when_it_has_ended(bench, monkeypatch):
+    begun = bench()
+    seen = []
+    discard = ResumableEpochs.discard
+    monkeypatch.setattr(
+        ResumableEpochs, "discard", lambda self: (seen.extend(checkpoints(begun)), discard(self))
+    )
+    begun.run(begun.first("worker", "trial/"))
+    assert len(seen) == 2
+    assert checkpoints(begun) == []
