@@ -40,13 +40,11 @@ FATAL_SLOT = "ECGOPT_TEST_FATAL_SLOT"
 
 def scripted_study(folder, **replacements):
     """Write a study file of two regimes without pre-training and return its path."""
-    text = tiny_study(
-        **{"regimes": '["scratch", "scratch_twin"]', "own": "", "epochs_high": 10} | replacements
-    )
     # A checkpoint at every scripted epoch would measure how fast the disk can sync.
-    text = text.replace("checkpoint_seconds = 0.0", "checkpoint_seconds = 0.3")
+    defaults = {"own": "", "epochs_high": 10, "checkpoint": 0.3}
+    defaults["regimes"] = '["scratch", "scratch_twin"]'
     path = Path(folder) / "study.toml"
-    path.write_text(text)
+    path.write_text(tiny_study(**defaults | replacements))
     return path
 
 

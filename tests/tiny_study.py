@@ -16,10 +16,10 @@ def tiny_study(**replacements):
     return text
 
 
-def begin(study, folder):
+def begin(study, folder, url=None):
     """Begin the comparison of a study file without any worker and return it."""
     workspace = Workspace(folder)
-    database = open_database(f"sqlite:///{workspace.sqlite_file}")
+    database = open_database(url or f"sqlite:///{workspace.sqlite_file}")
     return open_comparison(load_spec(study), database, workspace)
 
 
@@ -28,12 +28,14 @@ TINY_DEFAULTS = {
     "trials": 4,
     "final_seeds": 1,
     "lease": 20,
+    "epochs_low": 2,
     "epochs_high": 4,
     "published_epochs": 4,
     "downstream_records": 160,
     "own": "[space.fine_tune]\nfrozen_stages = { low = 0, high = 5 }",
     "sampler": "tpe",
     "pruning": "true",
+    "checkpoint": 0.0,
 }
 
 TINY_STUDY = """
@@ -61,7 +63,7 @@ width = 2
 
 [space.shared]
 learning_rate = { low = 1e-3, high = 3e-2, log = true }
-epochs = { low = 2, high = {epochs_high} }
+epochs = { low = {epochs_low}, high = {epochs_high} }
 
 {own}
 
@@ -87,5 +89,5 @@ enabled = {pruning}
 
 [workers]
 lease_seconds = {lease}
-checkpoint_seconds = 0.0
+checkpoint_seconds = {checkpoint}
 """

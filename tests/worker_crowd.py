@@ -3,9 +3,7 @@
 import multiprocessing
 import os
 import signal
-import sqlite3
 import time
-from contextlib import closing
 from pathlib import Path
 
 import scripted_worker
@@ -16,7 +14,8 @@ from ecgopt.tuning.tables import worker as worker_row
 
 # Importing torch takes seconds; a fork server does it once for all workers.
 _FORKS = multiprocessing.get_context("forkserver")
-_FORKS.set_forkserver_preload(["scripted_worker", "training_worker"])
+# The last of them is what the first step of an optimiser imports.
+_FORKS.set_forkserver_preload(["scripted_worker", "training_worker", "torch._dynamo"])
 
 
 class Crowd:
@@ -58,10 +57,10 @@ class Crowd:
         self.members.remove(member)
         self.add()
 
-    def holder(self):
+    def holder(self, fits=lambda item: True):
         """Return a worker that holds a trial now, and the trial's item row; None if none does.
 
-        The one that claimed last: it will hold it longest.
+        The one that claimed last, of those whose item fits: it will hold it longest.
         """
         query = (
             select(worker_row.c.pid, work_item)
@@ -72,7 +71,8 @@ class Crowd:
         alive = {member.pid: member for member in self.members if member.is_alive()}
         with self.database.transaction() as connection:
             rows = connection.execute(query).all()
-        return next(((alive[row.pid], row) for row in rows if row.pid in alive), None)
+        held = ((alive[row.pid], row) for row in rows if row.pid in alive and fits(row))
+        return next(held, None)
 
     def n_done(self):
         query = select(func.count()).where(
@@ -80,19 +80,6 @@ class Crowd:
         )
         with self.database.transaction() as connection:
             return connection.execute(query).scalar_one()
-
-    def database_is_writable(self):
-        """Tell whether a transaction can begin within a second or so."""
-        if self.database.dialect != "sqlite":
-            return True
-        with closing(sqlite3.connect(self.database.engine.url.database, timeout=2.0)) as file:
-            file.isolation_level = None
-            try:
-                file.execute("BEGIN IMMEDIATE")
-            except sqlite3.OperationalError:
-                return False
-            file.execute("ROLLBACK")
-            return True
 
     def fence(self, item_id):
         with self.database.transaction() as connection:

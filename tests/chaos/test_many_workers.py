@@ -3,9 +3,9 @@
 import os
 import random
 import signal
-import time
 
 import pytest
+from freezing import freeze
 
 pytestmark = pytest.mark.chaos
 
@@ -27,12 +27,7 @@ class Freezer:
 
     def freeze(self):
         member, item = self.crowd.wait_until(self._awake_holder)
-        os.kill(member.pid, signal.SIGSTOP)
-        while not self.crowd.database_is_writable():
-            # Frozen inside a transaction it would hold SQLite's only lock: nobody could go on.
-            os.kill(member.pid, signal.SIGCONT)
-            time.sleep(0.05)
-            os.kill(member.pid, signal.SIGSTOP)
+        freeze(member.pid, self.crowd.database)
         self.frozen.append((member, item))
 
     def thaw(self):
