@@ -1,6 +1,7 @@
 """Real workers that really train, forked from one process that has imported all they need."""
 
 import logging
+import os
 import threading
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import ecgopt.analysis.final
 import ecgopt.cli.opening
 import ecgopt.report.dashboard.refresh  # noqa: F401 - see above
 from ecgopt.cli.work import stop_on_signals, work
+from ecgopt.tuning.address import STORAGE_VARIABLE
 
 
 def main(study, url, workspace, log, options):
@@ -18,4 +20,5 @@ def main(study, url, workspace, log, options):
     logging.basicConfig(filename=log, level=logging.INFO, format="%(message)s", force=True)
     stop = threading.Event()
     stop_on_signals(stop)
-    work(Path(study), Path(workspace), stop=stop, storage=url, **options)
+    os.environ[STORAGE_VARIABLE] = url  # it may hold a password, which an argument must not
+    work(Path(study), Path(workspace), stop=stop, **options)

@@ -13,20 +13,20 @@ class Watched:
     """One comparison in one open database."""
 
     def __init__(self, database, comparison):
-        self._database = database
+        self.database = database
         self._comparison = comparison
 
     def in_trials(self):
         """Return the workers that have finished an epoch of a trial they are at."""
         return [
             seen
-            for seen in workers_seen(self._database, self._comparison)
+            for seen in workers_seen(self.database, self._comparison)
             if seen.epoch and (seen.item or "").startswith("trial/")
         ]
 
     def is_finished(self):
         """Tell whether nothing is left to do; the comparison must have begun."""
-        return items.unfinished(self._database, self._comparison) == 0
+        return items.unfinished(self.database, self._comparison) == 0
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from pathlib import Path
 import optuna
 import pytest
 import scripted_worker
+from freezing import freeze
 from scripted_worker import FATAL_SLOT, begin_scripted, scripted_study
 from sqlalchemy import select
 
@@ -134,6 +135,19 @@ def test_workers_that_are_asked_to_stop_save_and_leave_while_they_train(supervis
         wait_until_done(local, lambda: False)
     assert {row.state for row in rows(database)} == {"free"}
     assert sum(row.total_losses for row in rows(database)) == 0
+
+
+def test_a_worker_that_does_not_leave_in_the_grace_time_is_killed_and_the_cause_is_kept(supervised):
+    local, database = supervised(n_workers=1, trials=1, epochs_high=2000, published_epochs=2000)
+    local.grace_seconds = 1.0
+    with local:
+        tend_until(local, lambda: any(worker.item for worker in workers_seen(database, "tiny")))
+        freeze(local.pids[0], database)
+    assert local.pids == []
+    assert workers_seen(database, "tiny") == []
+    (given_back,) = [row for row in rows(database) if row.total_losses]
+    assert given_back.state == "free"
+    assert given_back.detail == "worker killed: did not leave in time"
 
 
 FAKE_SMI = """#!/bin/sh
