@@ -55,6 +55,13 @@ def load_evidence(spec: StudySpec, workspace: Workspace, url: str) -> Evidence:
         StorageError: the database cannot be opened.
     """
     database = open_database(url)
+    try:
+        return _evidence_in(database, spec, workspace)
+    finally:
+        database.engine.dispose()
+
+
+def _evidence_in(database: Database, spec: StudySpec, workspace: Workspace) -> Evidence:
     create_tables(database)
     stored = stored_comparison(database, spec.name)
     if stored is None:
