@@ -1,6 +1,6 @@
 """A comparison's progress as a person reads it: one line, or tables for a terminal."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from os.path import commonpath
 from pathlib import PurePosixPath
@@ -9,7 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from ecgopt.workers.custody import Custody, LeaseSeen, LossSeen, SetAside
+from ecgopt.workers.custody import Custody
 from ecgopt.workers.presence import WorkerSeen
 from ecgopt.workers.progress import Progress, StudyProgress
 
@@ -77,7 +77,7 @@ def rendered(progress: Progress, hands: Hands | None = None) -> RenderableType:
     hidden = len(progress.studies) - len(shown)
     note = [Text(f"... and {hidden} more studies")] if hidden > 0 else []
     summary = Text(plain_line(progress), overflow="fold")
-    return Group(table, *note, summary, *(_in_hands(hands) if hands is not None else ()))
+    return Group(table, *note, summary, *_in_hands(hands, shared))
 
 
 def _shared_folder(names: Sequence[str]) -> str:
@@ -100,37 +100,44 @@ def _table(*names: str, n_texts: int = 1) -> Table:
     return table
 
 
-def _in_hands(hands: Hands) -> Iterator[RenderableType]:
+def _in_hands(hands: Hands | None, shared: str) -> Iterator[RenderableType]:
+    if hands is None:
+        return
     custody = hands.custody
     for rows, view in (
-        (hands.workers, _workers(hands.workers)),
-        (custody.leases, _leases(custody.leases)),
-        (custody.losses, _losses(custody.losses)),
-        (custody.set_aside, _set_aside(custody.set_aside)),
+        (hands.workers, _workers),
+        (custody.leases, _leases),
+        (custody.losses, _losses),
+        (custody.set_aside, _set_aside),
     ):
         if rows:
             yield Text()
-            yield view
+            yield view(hands, lambda item: _shortened(item, shared))
 
 
-def _workers(workers: Sequence[WorkerSeen]) -> Table:
+def _shortened(item: str, shared: str) -> str:
+    """Return the item's name without what the head of the table of studies has said."""
+    return item.replace(f"/{shared}/", "/…/") if shared else item
+
+
+def _workers(hands: Hands, short: Callable[[str], str]) -> Table:
     table = _table("worker", "device", "doing", "epoch", "seen", n_texts=3)
-    for worker in workers:
+    for worker in hands.workers:
         table.add_row(
             worker.owner if worker.state == "running" else f"{worker.owner} ({worker.state})",
             worker.device,
-            worker.item or "waiting",
+            short(worker.item) if worker.item else "waiting",
             str(worker.epoch) if worker.item else "-",
             f"{worker.seen_seconds_ago:.0f} s ago",
         )
     return table
 
 
-def _leases(leases: Sequence[LeaseSeen]) -> Table:
+def _leases(hands: Hands, short: Callable[[str], str]) -> Table:
     table = _table("lease on", "held by", "for", "ends in", "losses", n_texts=2)
-    for lease in leases:
+    for lease in hands.custody.leases:
         table.add_row(
-            lease.item,
+            short(lease.item),
             lease.owner,
             f"{lease.seconds_held:.0f} s",
             f"{lease.seconds_left:.0f} s" if lease.seconds_left > 0 else "ended",
@@ -139,19 +146,20 @@ def _leases(leases: Sequence[LeaseSeen]) -> Table:
     return table
 
 
-def _losses(losses: Sequence[LossSeen]) -> Table:
+def _losses(hands: Hands, short: Callable[[str], str]) -> Table:
     table = _table("lost with", "cause", "seen", n_texts=2)
+    losses = hands.custody.losses
     for loss in losses[:_MAX_LOSSES]:
-        table.add_row(loss.item, _last_line(loss.cause), f"{loss.seconds_ago:.0f} s ago")
+        table.add_row(short(loss.item), _last_line(loss.cause), f"{loss.seconds_ago:.0f} s ago")
     if (hidden := len(losses) - _MAX_LOSSES) > 0:
         table.add_row(f"... and {hidden} earlier", "", "")
     return table
 
 
-def _set_aside(items: Sequence[SetAside]) -> Table:
+def _set_aside(hands: Hands, short: Callable[[str], str]) -> Table:
     table = _table("set aside", "cause", "why", n_texts=3)
-    for item in items:
-        table.add_row(item.item, item.cause, _last_line(item.detail))
+    for item in hands.custody.set_aside:
+        table.add_row(short(item.item), item.cause, _last_line(item.detail))
     return table
 
 

@@ -1,0 +1,114 @@
+"""What `ecgopt status` prints of workers, leases, losses and items set aside."""
+
+from io import StringIO
+
+from rich.console import Console
+
+from ecgopt.cli.views import Hands, rendered
+from ecgopt.workers.custody import Custody, LeaseSeen, LossSeen, SetAside
+from ecgopt.workers.presence import WorkerSeen
+from ecgopt.workers.progress import Progress, StageProgress, StudyProgress
+
+FOLDER = "clinic/resnet1d18-w8/n160/r0"
+
+
+def study(regime):
+    return StudyProgress(
+        study=f"{FOLDER}/{regime}",
+        regime=regime,
+        complete=1,
+        pruned=2,
+        failed=0,
+        running=1,
+        left=8,
+        best=0.75,
+    )
+
+
+PROGRESS = Progress(
+    stages=(
+        StageProgress(kind="trial", total=24, done=6, running=1, set_aside=1, mean_seconds=2.0),
+    ),
+    studies=(study("scratch"), study("fine_tune")),
+    total_losses=7,
+    seconds_running=60.0,
+)
+ITEM = f"trial/{FOLDER}/scratch/0003"
+
+
+def loss(number):
+    cause = f"Traceback (most recent call last):\n  ...\nRuntimeError: number {number}"
+    return LossSeen(item=ITEM, owner="vm:1", cause=cause, seconds_ago=5.0 + number)
+
+
+HANDS = Hands(
+    workers=[
+        WorkerSeen(
+            owner="vm:1",
+            host="vm",
+            pid=7,
+            device="cpu",
+            item=ITEM,
+            epoch=4,
+            seen_seconds_ago=2.0,
+            state="stopping",
+        )
+    ],
+    custody=Custody(
+        leases=[
+            LeaseSeen(
+                item=ITEM,
+                owner="vm:1",
+                epochs_done=4,
+                seconds_held=12.0,
+                seconds_left=-1.0,
+                losses=7,
+            )
+        ],
+        losses=[loss(number) for number in range(7)],
+        set_aside=[SetAside(item=ITEM, cause="out_of_memory", detail="3 workers\nwere too big")],
+    ),
+)
+
+
+def printed(hands=None):
+    """Return the lines at a terminal of 80 columns."""
+    console = Console(width=80, file=StringIO(), highlight=False)
+    console.print(rendered(PROGRESS, hands))
+    return console.file.getvalue().splitlines()
+
+
+def starting(lines, start):
+    return [line for line in lines if line.startswith(start)]
+
+
+def test_names_of_studies_and_items_are_not_broken_at_80_columns():
+    lines = printed(HANDS)
+    assert starting(lines, f"{FOLDER}/ ")
+    assert starting(lines, "scratch ")
+    assert starting(lines, "trial/…/scratch/0003 ")
+
+
+def test_a_worker_that_was_asked_to_stop_is_shown_as_stopping():
+    assert starting(printed(HANDS), "vm:1 (stopping)")
+
+
+def test_a_lease_that_nobody_renewed_is_shown_as_ended():
+    lease = next(line for line in printed(HANDS) if " 12 s " in line)
+    assert lease.split()[-2:] == ["ended", "7"]
+
+
+def test_the_newest_losses_are_shown_with_the_error_itself_and_the_others_counted():
+    lines = printed(HANDS)
+    shown = [line for line in lines if "RuntimeError" in line]
+    assert [line.split("number ")[1].split()[0] for line in shown] == list("01234")
+    assert starting(lines, "... and 2 earlier")
+
+
+def test_an_item_set_aside_is_shown_with_its_cause():
+    aside = next(line for line in printed(HANDS) if "out_of_memory" in line)
+    assert "were too big" in aside
+
+
+def test_a_run_shows_its_progress_alone():
+    assert not [line for line in printed() if "lease" in line or "lost" in line]
