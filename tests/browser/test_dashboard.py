@@ -64,6 +64,11 @@ def enter(page, served, path="/dashboard"):
     page.goto(served.origin + path)
 
 
+def plot(page, name):
+    """Return one of our own plots."""
+    return page.locator(f'[id="user-defined-plot:{name}"]')
+
+
 def test_without_the_token_there_is_nothing(page, served):
     answer = page.goto(served.origin)
     assert answer.status == 401
@@ -83,12 +88,12 @@ def test_the_link_lets_in_and_leaves_no_token_in_the_address_or_the_cookie(page,
 
 
 def test_a_study_page_draws_its_note_and_plots(page, served):
-    enter(page, served, f"/dashboard/studies/{served.id_of('/fine_tune')}")
-    page.locator("#learning-curves .js-plotly-plot .point, .js-plotly-plot .point").first.wait_for()
-    page.get_by_text("What a budget buys").first.wait_for()
+    enter(page, served, f"/dashboard/studies/{served.id_of('/fine_tune/from-up')}")
+    for name in ("learning-curves", "budget"):
+        plot(page, name).locator(".point").first.wait_for()
     page.get_by_text("winner_roc.svg").first.wait_for()
     assert page.errors == []
-    enter(page, served, f"/dashboard/studies/{served.id_of('/fine_tune')}/note")
+    enter(page, served, f"/dashboard/studies/{served.id_of('/fine_tune/from-up')}/note")
     page.get_by_text("budget used").wait_for()
     page.get_by_role("link", name="compare").wait_for()
     assert page.errors == []
@@ -96,15 +101,16 @@ def test_a_study_page_draws_its_note_and_plots(page, served):
 
 def test_the_trade_off_page_draws_both_regimes(page, served):
     enter(page, served, f"/dashboard/studies/{served.id_of('/trade-off')}")
-    page.get_by_text("Score against time, by regime").first.wait_for()
-    page.locator(".js-plotly-plot .point").first.wait_for()
-    page.locator(".js-plotly-plot .legendtext", has_text="fine-tune").first.wait_for()
-    page.locator(".js-plotly-plot .legendtext", has_text="scratch").first.wait_for()
+    page.locator("#graph-pareto-front .plotly").first.wait_for()
+    ours = plot(page, "score-against-time")
+    ours.locator(".point").first.wait_for()
+    for regime in ("fine-tune", "scratch"):
+        ours.locator(".legendtext", has_text=regime).first.wait_for()
     assert page.errors == []
 
 
 def test_the_compare_page_draws_both_arms(page, served):
-    ids = f"{served.id_of('/scratch')},{served.id_of('/fine_tune')}"
+    ids = f"{served.id_of('/scratch')},{served.id_of('/fine_tune/from-up')}"
     enter(page, served, f"/dashboard/compare-studies?ids={ids}")
     page.locator(".js-plotly-plot .point").first.wait_for()
     for regime in ("scratch", "fine_tune"):

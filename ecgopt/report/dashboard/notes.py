@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from ecgopt.analysis.arms import budget_trials, count_trials
 from ecgopt.analysis.evidence import FinalEvidence, TrialEvidence
 from ecgopt.report import words
-from ecgopt.tuning.cells import StudyKey, size_in_words, study_name
+from ecgopt.tuning.cells import StudyKey, size_in_words
 from ecgopt.tuning.spec import StudySpec
 
 OWN_NOTES = "## Your notes"
@@ -38,37 +38,45 @@ def study_note(
     return f"**{_cell_text(question)}**\n\n| | |\n|---|---|\n{rows}\n"
 
 
-def rival_links(study_id: int, rivals: Mapping[str, int], trade_offs: Mapping[str, int]) -> str:
+def rival_links(
+    study_id: int, rivals: Mapping[int, StudyKey], trade_offs: Mapping[int, str]
+) -> str:
     """Return links to the rivals, to each comparison with one, and to the trade-off studies.
 
     Args:
         study_id: Of the study whose note it is.
-        rivals: Name to id of the studies of the same cell and replicate.
-        trade_offs: Name to id of the trade-off studies that hold its trials.
+        rivals: The other arms of the same cell and replicate, by their ids.
+        trade_offs: The upstream of each trade-off study that holds its trials, by their ids.
     """
     lines = [
-        f"- rival: [{_link_text(name)}](/dashboard/studies/{rival}), "
+        f"- rival: {_study_link(_arm(key), rival)}, "
         f"[compare](/dashboard/compare-studies?ids={study_id},{rival})"
-        for name, rival in rivals.items()
+        for rival, key in rivals.items()
     ]
     lines += [
-        f"- score against time: [{_link_text(name)}](/dashboard/studies/{other})"
-        for name, other in trade_offs.items()
+        f"- score against time: {_study_link(f'all arms, upstream {upstream}', other)}"
+        for other, upstream in trade_offs.items()
     ]
     return "\n".join(lines) + "\n"
 
 
-def trade_off_note(spec: StudySpec, studies: Mapping[int, StudyKey]) -> str:
-    """Return the note of a trade-off study."""
-    links = "\n".join(
-        f"- [{_link_text(study_name(spec.name, key))}](/dashboard/studies/{study_id})"
-        for study_id, key in studies.items()
-    )
+def trade_off_note(studies: Mapping[int, StudyKey]) -> str:
+    """Return the note of a trade-off study that is filled from `studies`, given by their ids."""
+    links = "\n".join(f"- {_study_link(_arm(key), i)}" for i, key in studies.items())
     return (
-        "Every complete trial of the studies below, by validation macro AUROC and training "
-        "seconds. It is filled from them; no sampler ever asks this study for a trial. "
-        f"Pre-training is not in these seconds.\n\n{links}\n"
+        "Every complete trial of these studies, by validation macro AUROC and training seconds, "
+        f"pre-training left out:\n\n{links}\n\n"
+        "It is filled from them; no sampler ever asks it for a trial.\n"
     )
+
+
+def _study_link(text: str, study_id: int) -> str:
+    return f"[{_link_text(text)}](/dashboard/studies/{study_id})"
+
+
+def _arm(key: StudyKey) -> str:
+    regime = words.regime_name(key.regime)
+    return f"{regime} from {key.upstream}" if key.upstream is not None else regime
 
 
 def with_own_notes(written: str, stored: str) -> str:

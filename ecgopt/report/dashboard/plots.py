@@ -60,7 +60,11 @@ def budget_curves(studies: Mapping[str, Iterable[TrialEvidence]]) -> go.Figure:
     Args:
         studies: The trials of each regime, the reference first.
     """
-    figure = _figure("What a budget buys", "trials", "expected best validation macro AUROC")
+    figure = _figure(
+        f"What a budget buys<br><sub>band: {BAND:.0%} of all draws of that many trials</sub>",
+        "trials",
+        "expected best validation macro AUROC",
+    )
     for index, (regime, trials) in enumerate(studies.items()):
         if (curve := budget_curve(trials)) is None:
             continue
@@ -84,9 +88,6 @@ def budget_curves(studies: Mapping[str, Iterable[TrialEvidence]]) -> go.Figure:
             line={"color": colour, "width": 2},
             marker={"size": 4, "symbol": _SYMBOLS[index % len(_SYMBOLS)]},
         )
-    figure.update_layout(
-        title_text=f"What a budget buys; band: {BAND:.0%} of all draws of that many trials"
-    )
     return figure
 
 
@@ -117,7 +118,7 @@ def trade_off(points: Sequence[TradePoint], regimes: Sequence[str]) -> go.Figure
             },
             hovertemplate="trial %{customdata}: %{y:.3f} in %{x:.3g} s",
         )
-    figure.update_xaxes(type="log")
+    figure.update_xaxes(type="log", dtick="D2")
     return figure
 
 
@@ -133,7 +134,7 @@ def _figure(title: str, x: str, y: str) -> go.Figure:
             "plot_bgcolor": "white",
             "xaxis": {**axis, "title": {"text": x}},
             "yaxis": {**axis, "title": {"text": y}},
-            "margin": {"l": 60, "r": 20, "t": 50, "b": 50},
+            "margin": {"l": 60, "r": 20, "t": 60, "b": 50},
             "legend": {"orientation": "h", "y": -0.25},
             "hovermode": "closest",
         }

@@ -39,6 +39,7 @@ logger = logging.getLogger(__name__)
 @dataclass(frozen=True, slots=True)
 class _TradeOff:
     study_id: int
+    upstream: str
     sources: frozenset[int]
     """Ids of the studies that its trials come from."""
 
@@ -80,10 +81,10 @@ class Refresher:
             except TRANSIENT_ERRORS as error:
                 logger.warning("refresh: %s, trying again", type(error).__name__)
 
-    def _fill_trade_offs(self, scene: Scene) -> dict[str, _TradeOff]:
-        """Fill the trade-off studies and return them by name."""
+    def _fill_trade_offs(self, scene: Scene) -> list[_TradeOff]:
+        """Fill the trade-off studies and return them."""
         spec, ids = scene.spec, {key: study_id for study_id, key in scene.keys.items()}
-        filled: dict[str, _TradeOff] = {}
+        filled = []
         for cell in expand_cells(spec):
             for replicate in range(spec.budget.replicates):
                 keys = [k for k in studies_of_cell(spec, cell, replicate) if k in ids]
@@ -92,10 +93,11 @@ class Refresher:
                     continue  # an empty Pareto page would only be in the way
                 name = trade_off_name(spec.name, cell, replicate)
                 trade_off = open_trade_off(self._database, name)
-                filled[name] = _TradeOff(trade_off, frozenset(sources))
+                filled.append(_TradeOff(trade_off, cell.upstream, frozenset(sources)))
                 with self._database.transaction() as connection:
-                    n_new = fill_trade_off(connection, spec.name, trade_off, sources)
-                if n_new:
+                    fill_trade_off(connection, spec.name, trade_off, sources)
+                # Also where nothing was new: whoever copied the last trials may have died here.
+                if not sources.keys().isdisjoint(scene.stale):
                     self._write_trade_off(scene, trade_off, sources)
         return filled
 
@@ -111,7 +113,7 @@ class Refresher:
             if trial.state == "complete" and trial.value is not None
         ]
         figure = plots.trade_off(points, scene.spec.regimes)
-        note = notes.trade_off_note(scene.spec, sources)
+        note = notes.trade_off_note(sources)
         with self._database.transaction() as connection:
             page = StudyAttributes(connection, trade_off)
             page.note = notes.with_own_notes(note, page.note)
@@ -123,7 +125,7 @@ class Refresher:
         self,
         scene: Scene,
         study_id: int,
-        trade_offs: Mapping[str, _TradeOff],
+        trade_offs: Iterable[_TradeOff],
         finals: Sequence[FinalEvidence],
     ) -> None:
         # All is read and drawn before the transaction: under SQLite it holds the only write lock.
@@ -148,8 +150,8 @@ class Refresher:
         question = attributes.get(COORDINATES, {}).get("question", spec.question)
         note = notes.study_note(spec, key, question, trials, own_finals) + notes.rival_links(
             study_id,
-            {study_name(spec.name, other): i for i, other in rivals.items()},
-            {n: found.study_id for n, found in trade_offs.items() if study_id in found.sources},
+            rivals,
+            {found.study_id: found.upstream for found in trade_offs if study_id in found.sources},
         )
         with self._database.transaction() as connection:
             page = StudyAttributes(connection, study_id)

@@ -30,7 +30,7 @@ _STUDIES = optuna_tables.StudyModel.__table__
 _TRIALS = optuna_tables.TrialModel.__table__
 _SYSTEM = optuna_tables.StudySystemAttributeModel.__table__
 
-_LAYOUT: Final = 1
+_LAYOUT: Final = 2
 """Raise it when pages must be written anew although no trial has changed."""
 STAMP: Final = "ecgopt:page"
 """System attribute of a study: the stamp that its page was written with."""

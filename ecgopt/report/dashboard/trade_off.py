@@ -49,8 +49,8 @@ def open_trade_off(database: Database, name: str) -> int:
 
 def fill_trade_off(
     connection: Connection, comparison: str, trade_off: int, studies: Mapping[int, StudyKey]
-) -> int:
-    """Copy the complete trials that are not there yet; return how many.
+) -> None:
+    """Copy the complete trials that are not there yet.
 
     Each copy and the row that remembers its source are written together, and a source may be
     remembered once only: however many writers race, a trial is never copied twice.
@@ -79,7 +79,6 @@ def fill_trade_off(
                 number=number,
             )
         )
-    return len(new)
 
 
 def _complete(connection: Connection, study_ids: Sequence[int]) -> list[Row[Any]]:

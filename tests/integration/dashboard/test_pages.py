@@ -8,7 +8,15 @@ import time
 import urllib.error
 import urllib.request
 
+from optuna.storages._rdb import models as optuna_tables
+from sqlalchemy import delete
+
 from ecgopt.report.dashboard.artifacts import artifact_id
+from ecgopt.report.dashboard.refresh import Refresher
+from ecgopt.report.dashboard.scene import STAMP
+from ecgopt.tuning.workspace import Workspace
+
+SYSTEM = optuna_tables.StudySystemAttributeModel.__table__
 
 
 def test_pages_hold_the_note_the_plots_and_the_trade_off(served):
@@ -20,6 +28,18 @@ def test_pages_hold_the_note_the_plots_and_the_trade_off(served):
         assert plots == {"learning-curves", "budget"}
     copies = served.json(f"/api/studies/{served.id_of('/trade-off')}")["trials"]
     assert {regime_of(trial) for trial in copies} == {"scratch", "scratch_twin"}
+
+
+def test_a_trade_off_page_that_a_dead_writer_left_empty_is_written(finished, served):
+    folder, database = finished
+    trade_off, source = served.id_of("/trade-off"), served.id_of("/scratch")
+    with database.transaction() as connection:
+        connection.execute(delete(SYSTEM).where(SYSTEM.c.study_id == trade_off))
+    database.optuna.set_study_system_attr(source, STAMP, "of an earlier moment")
+    Refresher(database, Workspace(folder)).refresh("tiny")
+    page = served.json(f"/api/studies/{trade_off}")
+    assert "no sampler ever asks it" in page["note"]["body"]
+    assert [plot["id"] for plot in page["plotly_graph_objects"]] == ["score-against-time"]
 
 
 def regime_of(trial):
