@@ -13,7 +13,6 @@ import sqlalchemy
 from sqlalchemy import (
     ColumnElement,
     Connection,
-    Row,
     and_,
     case,
     func,
@@ -25,7 +24,8 @@ from sqlalchemy import (
 
 from ecgopt.errors import LeaseLost
 from ecgopt.tuning.storage import Database
-from ecgopt.tuning.tables import loss, pause, work_item
+from ecgopt.tuning.tables import pause, work_item
+from ecgopt.workers.losses import causes_of, note_losses
 
 Kind = Literal["pretrain_trial", "pretrain", "trial", "final", "rate", "check", "audit", "enqueued"]
 """The last four are beside the budget: diagnostics, and what users enqueued."""
@@ -117,9 +117,9 @@ def claim(database: Database, comparison: str, owner: str, *, lease_seconds: flo
             return None
         if was_lost:
             cause = f"worker {candidate.owner} was not heard of until its lease ended"
-            _note_loss(connection, database, [candidate], cause)
+            note_losses(connection, database, [candidate], cause)
         total_losses = candidate.total_losses + was_lost
-        causes = _causes(connection, candidate) if total_losses else ()
+        causes = causes_of(connection, candidate) if total_losses else ()
     return Claim(
         item_id=candidate.id,
         fence=candidate.fence + 1,
@@ -180,7 +180,7 @@ def release(database: Database, held: Claim, *, lost_by: str | None = None) -> N
             total_losses=work_item.c.total_losses + lost,
         )
         if lost_by is not None:
-            _note_loss(connection, database, [held], lost_by)
+            note_losses(connection, database, [held], lost_by)
 
 
 def release_all_of(database: Database, owners: Sequence[str], *, cause: str) -> int:
@@ -196,7 +196,7 @@ def release_all_of(database: Database, owners: Sequence[str], *, cause: str) -> 
             .where(work_item.c.owner.in_(list(owners)), work_item.c.state == "held")
             .with_for_update()
         ).all()
-        _note_loss(connection, database, lost, cause)
+        note_losses(connection, database, lost, cause)
         changed = connection.execute(
             update(work_item)
             .where(work_item.c.id.in_([row.id for row in lost]))
@@ -281,32 +281,6 @@ def _change(connection: Connection, held: Claim, **values: Any) -> None:  # noqa
     )
     if changed.rowcount != 1:
         raise LeaseLost(f"work item {held.key!r} is no longer held under fence {held.fence}")
-
-
-def _note_loss(connection: Connection, database: Database, held: Sequence[Any], cause: str) -> None:
-    """Write down how each of these items lost its worker."""
-    if held:
-        connection.execute(
-            insert(loss).values(lost_at=database.now),
-            [
-                {
-                    "comparison": item.comparison,
-                    "item_key": item.key,
-                    "owner": item.owner,
-                    "cause": cause,
-                }
-                for item in held
-            ],
-        )
-
-
-def _causes(connection: Connection, item: Row[Any]) -> tuple[str, ...]:
-    query = (
-        select(loss.c.cause)
-        .where(loss.c.comparison == item.comparison, loss.c.item_key == item.key)
-        .order_by(loss.c.id)
-    )
-    return tuple(connection.execute(query).scalars())
 
 
 def _finished_by(database: Database, held: Claim) -> bool:
