@@ -24,7 +24,7 @@ from sqlalchemy import (
 
 from ecgopt.errors import LeaseLost
 from ecgopt.tuning.storage import Database
-from ecgopt.tuning.tables import pause, work_item
+from ecgopt.tuning.tables import IS_OPEN, pause, work_item
 from ecgopt.workers.losses import causes_of, note_losses
 
 Kind = Literal["pretrain_trial", "pretrain", "trial", "final", "rate", "check", "audit", "enqueued"]
@@ -90,7 +90,11 @@ def claim(database: Database, comparison: str, owner: str, *, lease_seconds: flo
         candidate = connection.execute(
             select(work_item)
             .where(
-                work_item.c.comparison == comparison, free, _needs_are_met(), ~is_paused(comparison)
+                work_item.c.comparison == comparison,
+                IS_OPEN,
+                free,
+                _needs_are_met(),
+                ~is_paused(comparison),
             )
             .order_by(work_item.c.priority, work_item.c.id)
             .limit(1)
@@ -262,9 +266,7 @@ def assert_owned(connection: Connection, held: Claim) -> None:
 
 def unfinished(database: Database, comparison: str) -> int:
     """Return how many items are neither done nor set aside."""
-    query = select(func.count()).where(
-        work_item.c.comparison == comparison, work_item.c.state.in_(("free", "held"))
-    )
+    query = select(func.count()).where(work_item.c.comparison == comparison, IS_OPEN)
     with database.transaction() as connection:
         return int(connection.execute(query).scalar_one())
 
@@ -308,12 +310,18 @@ def is_paused(comparison: str) -> ColumnElement[bool]:
 
 def _needs_are_met() -> ColumnElement[bool]:
     needed = work_item.alias("needed")
-    pending = sqlalchemy.exists().where(
-        needed.c.comparison == work_item.c.comparison,
-        needed.c.item_group == work_item.c.needs,
-        needed.c.state.in_(("free", "held")),
+    # No EXISTS: PostgreSQL would hash the groups of all items to answer it for the first few.
+    pending = (
+        select(needed.c.id)
+        .where(
+            needed.c.comparison == work_item.c.comparison,
+            needed.c.item_group == work_item.c.needs,
+            needed.c.state.in_(("free", "held")),
+        )
+        .limit(1)
+        .scalar_subquery()
     )
-    return or_(work_item.c.needs.is_(None), ~pending)
+    return or_(work_item.c.needs.is_(None), pending.is_(None))
 
 
 def _row(comparison: str, item: NewItem) -> dict[str, Any]:

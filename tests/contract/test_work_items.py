@@ -6,7 +6,7 @@ import time
 from collections import Counter
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import event, select, text
 
 from ecgopt.errors import LeaseLost
 from ecgopt.tuning.storage import open_database
@@ -131,3 +131,25 @@ def test_racing_processes_do_every_item_exactly_once(database, url):
     with database.transaction() as connection:
         fences = connection.execute(select(work_item.c.fence)).scalars().all()
     assert set(fences) == {1}
+
+
+def test_a_claim_looks_at_no_finished_item(database):
+    if database.dialect == "mysql":
+        pytest.skip("MariaDB has no index of a part of the rows")
+    add(database, *(item(f"{number:04d}", priority=number) for number in range(2000)))
+    with database.transaction() as connection:
+        connection.execute(
+            work_item.update().where(work_item.c.priority < 1900).values(state="done")
+        )
+        connection.execute(text("ANALYZE"))
+    selects = []
+    event.listen(
+        database.engine,
+        "before_cursor_execute",
+        lambda _c, _u, sql, values, *_: selects.append((sql, values)) if "LIMIT" in sql else None,
+    )
+    assert take(database).key == "1900"
+    explain = "EXPLAIN QUERY PLAN" if database.dialect == "sqlite" else "EXPLAIN"
+    with database.engine.connect() as connection:
+        plan = str(connection.exec_driver_sql(f"{explain} {selects[0][0]}", selects[0][1]).all())
+    assert "ecgopt_work_item_open" in plan
