@@ -7,7 +7,7 @@ and a whole trial takes a third of the transactions. Hence Optuna's tables.
 
 import json
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import sqlalchemy
@@ -76,7 +76,7 @@ def begin_trial(
     begun = connection.execute(
         sqlalchemy.update(_trials)
         .where(_trials.c.trial_id == trial_id, _trials.c.state == TrialState.WAITING)
-        .values(state=TrialState.RUNNING, datetime_start=datetime.now())
+        .values(state=TrialState.RUNNING, datetime_start=_now())
     )
     if not begun.rowcount or not parameters:
         return
@@ -116,7 +116,7 @@ def close_trial(
     account: Mapping[str, Any],
 ) -> None:
     """End a trial with its value and account; one that has ended stays as it is."""
-    now = datetime.now()
+    now = _now()
     closed = connection.execute(
         sqlalchemy.update(_trials)
         .where(
@@ -151,6 +151,11 @@ def put_attribute(connection: Connection, trial_id: int, key: str, value: object
     connection.execute(
         sqlalchemy.insert(_user_attributes).values(**_attribute(trial_id, key, value))
     )
+
+
+def _now() -> datetime:
+    # Optuna's columns hold UTC and do not say so.
+    return datetime.now(UTC).replace(tzinfo=None)
 
 
 def _attribute(trial_id: int, key: str, value: object) -> dict[str, object]:

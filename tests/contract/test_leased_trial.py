@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 import optuna
 import pytest
@@ -81,6 +82,18 @@ def slots(url):
         connection.execute(work_item.delete())
         connection.execute(loss.delete())
     database.engine.dispose()
+
+
+def test_begin_and_end_are_on_the_clock_that_optuna_reads(slots, monkeypatch):
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setenv("TZ", "Asia/Tokyo")
+        time.tzset()
+        held = slots.take("me")
+        held.begin(SPACE)
+        held.close(TrialState.COMPLETE, 0.7, {})
+        trial, now = slots.read(), datetime.now()
+    time.tzset()
+    assert now - timedelta(minutes=5) < trial.datetime_start <= trial.datetime_complete <= now
 
 
 def test_a_trial_is_what_optuna_itself_would_have_stored(slots):
