@@ -11,10 +11,11 @@ from optuna.storages import RDBStorage
 from optuna.storages._cached_storage import _CachedStorage
 from optuna.storages._rdb import models as optuna_tables
 from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy import Engine
+
+from ecgopt.tuning.trial_history import read_trials
 
 _trials = optuna_tables.TrialModel.__table__
-_ABOVE_ALL_IDS = 2**31 - 1
-"""The largest value of the column on every back end; PostgreSQL refuses to compare with more."""
 LOOKS_ONLY = "ecgopt_looks_only"
 """Execution option of a connection whose next transaction takes no write lock under SQLite."""
 
@@ -41,22 +42,30 @@ class SlotStorage(_CachedStorage):
         found = self._begun_trials(study_id, states)
         return sorted(found, key=lambda trial: trial.number)
 
+    def slot(self, study_id: int, number: int) -> FrozenTrial:
+        """Return the study's trial of this number as it stands in the database."""
+        query = sqlalchemy.select(_trials.c.trial_id).where(
+            _trials.c.study_id == study_id, _trials.c.number == number
+        )
+        with self._looking().begin() as connection:
+            [trial] = read_trials(connection, [connection.execute(query).scalar_one()])
+        return trial
+
     def _begun_trials(self, study_id: int, states: Container[TrialState]) -> list[FrozenTrial]:
         wanted = [state for state in BEGUN if state in states]
         query = sqlalchemy.select(_trials.c.trial_id).where(
             _trials.c.study_id == study_id, _trials.c.state.in_(wanted)
         )
-        looking = self._backend.engine.execution_options(**{LOOKS_ONLY: True})
-        with looking.begin() as connection:
-            ids = connection.execute(query).scalars().all()
         with self._lock:
             finished = self._finished.setdefault(study_id, {})
-            missing = {trial_id for trial_id in ids if trial_id not in finished}
-        fetched = {}
-        if missing:
-            for trial in self._backend._get_trials(study_id, None, missing, _ABOVE_ALL_IDS):
-                fetched[trial._trial_id] = trial
+        with self._looking().begin() as connection:
+            ids = connection.execute(query).scalars().all()
+            missing = [trial_id for trial_id in ids if trial_id not in finished]
+            fetched = {trial._trial_id: trial for trial in read_trials(connection, missing)}
         with self._lock:
             finished.update({k: trial for k, trial in fetched.items() if trial.state.is_finished()})
             known = {**finished, **fetched}
             return [known[trial_id] for trial_id in ids if known[trial_id].state in states]
+
+    def _looking(self) -> Engine:
+        return self._backend.engine.execution_options(**{LOOKS_ONLY: True})

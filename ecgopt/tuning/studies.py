@@ -10,7 +10,7 @@ from ecgopt.regimes.space import SearchSpace, Value
 from ecgopt.seeds import seed_for
 from ecgopt.tuning.cells import StudyKey, study_name
 from ecgopt.tuning.pruning import build_pruner
-from ecgopt.tuning.slot_storage import BEGUN
+from ecgopt.tuning.slot_storage import BEGUN, SlotStorage
 from ecgopt.tuning.spec import StudySpec
 from ecgopt.tuning.storage import Database
 from ecgopt.tuning.trial_rows import FIXED_PARAMETERS
@@ -48,8 +48,8 @@ def open_study(database: Database, spec: StudySpec, key: StudyKey, slot: int) ->
 def slot_trial(study: optuna.Study, number: int) -> FrozenTrial:
     """Return the study's trial of this slot as it stands in the database."""
     storage = study._storage
-    trial_id = storage.get_trial_id_from_study_id_trial_number(study._study_id, number)
-    return storage.get_trial(trial_id)
+    assert isinstance(storage, SlotStorage)
+    return storage.slot(study._study_id, number)
 
 
 def propose(study: optuna.Study, trial: FrozenTrial, space: SearchSpace) -> dict[str, Value]:
