@@ -50,12 +50,18 @@ def scripted_study(folder, **replacements):
 
 def begin_scripted(study, url):
     """Create studies and work items, without any data, and return spec and database."""
+    quiet_optuna()
+    spec, database = load_spec(study), open_database(url)
+    begin_spec(spec, database)
+    return spec, database
+
+
+def begin_spec(spec, database):
+    """Create a comparison's studies and work items, without any data."""
     from sqlalchemy import insert
 
     from ecgopt.tuning.tables import comparison, create_tables
 
-    quiet_optuna()
-    spec, database = load_spec(study), open_database(url)
     create_tables(database)
     with database.transaction() as connection:
         connection.execute(
@@ -68,7 +74,6 @@ def begin_scripted(study, url):
             )
         )
     add_work(database, spec)
-    return spec, database
 
 
 @dataclass
@@ -88,13 +93,14 @@ class ScriptedRun:
             yield EpochResult(
                 epoch=self.n_done,
                 train_loss=1.0,
-                validation=MacroAuroc(
-                    value=scripted_score(self.seed, self.n_done), per_label=[0.5], left_out=()
-                ),
+                validation=MacroAuroc(value=self.score(self.n_done), per_label=[0.5], left_out=()),
                 validation_loss=1.0,
                 n_samples=1,
                 seconds=self.epoch_seconds,
             )
+
+    def score(self, epoch):
+        return scripted_score(self.seed, epoch)
 
     def state(self):
         return {"seed": torch.tensor([self.seed % 1000])}, {"n_done": self.n_done}

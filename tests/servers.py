@@ -179,20 +179,21 @@ class PostgresServer:
             "WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
         )
 
-    def _processes(self):
+    def processes(self):
+        """Return the process ids, the postmaster's first."""
         postmaster = int((self._data / "postmaster.pid").read_text().split()[0])
         children = Path(f"/proc/{postmaster}/task/{postmaster}/children").read_text().split()
         return [postmaster, *map(int, children)]
 
     def pause(self):
         """Let the whole server stand still: it answers nothing, and its kernel goes on."""
-        postmaster, *_ = self._processes()
+        postmaster, *_ = self.processes()
         os.kill(postmaster, signal.SIGSTOP)  # first, or it would start further backends
-        for pid in self._processes()[1:]:
+        for pid in self.processes()[1:]:
             os.kill(pid, signal.SIGSTOP)
 
     def resume(self):
-        for pid in reversed(self._processes()):
+        for pid in reversed(self.processes()):
             os.kill(pid, signal.SIGCONT)
 
 
