@@ -12,7 +12,7 @@ demo: $(STAMP)  ## one comparison on synthetic records, from WFDB files to a ver
 	$(BIN)/ecgopt run studies/demo.toml --workers $(WORKERS)
 
 test: $(STAMP)  ## the whole test suite
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(PYTEST_WORKERS) -q
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist worksteal -q
 
 check: $(STAMP)  ## style, types and the direction of imports
 	$(BIN)/ruff check .
