@@ -1,11 +1,13 @@
 """The dashboard in a real browser: locked without the token, drawn with it, and silent outside."""
 
+import threading
+
 import optuna
 import pytest
 from dashboards import TOKEN, serve_dashboard
-from processes import ecgopt
-from tiny_study import tiny_study
+from tiny_study import begin, tiny_study
 
+from ecgopt.cli.work import work
 from ecgopt.report.dashboard.attributes import StudyAttributes
 from ecgopt.tuning.storage import open_database
 
@@ -22,9 +24,8 @@ def served(browser, tmp_path_factory):
     folder = tmp_path_factory.mktemp("dashboard")
     study, workspace = folder / "study.toml", folder / "ws"
     study.write_text(tiny_study(trials=8, epochs_high=6, published_epochs=6))
-    run = ("run", study, "--workers", 1, "--workspace", workspace, "--out", folder / "out")
-    done = ecgopt(*run, timeout=500)
-    assert done.returncode == 0, done.stderr
+    begin(study, workspace)
+    work(study, workspace, stop=threading.Event())
     add_hostile_study(workspace)
     with serve_dashboard(workspace) as found:
         yield found
