@@ -2,10 +2,10 @@
 
 import optuna
 import pytest
-from dashboards import serve_dashboard
-from trials_alone import begin_trials
+from sqlalchemy import update
 
 from ecgopt.report.dashboard.refresh import Refresher
+from ecgopt.tuning.tables import work_item
 from ecgopt.tuning.workspace import Workspace
 from ecgopt.workers import items
 
@@ -57,12 +57,22 @@ def test_a_study_of_no_study_file_can_be_renamed_and_deleted(writable, finished)
     assert not {"old", "new"} & set(writable.studies())
 
 
-def test_a_held_lease_is_named_as_the_reason(tmp_path, sqlite_url):
-    _, spec, database = begin_trials(tmp_path, sqlite_url)
-    items.claim(database, spec.name, "test:1", lease_seconds=300)
-    with serve_dashboard(tmp_path, "--write") as found:
-        path = f"/api/studies/{found.id_of('/scratch')}"
-        for method, action in (("POST", "/rename"), ("DELETE", "")):
-            status, body = write(found, method, path + action, {"study_name": "x"})
-            assert status == 409
-            assert b"holds a lease" in body
+@pytest.fixture
+def held(finished):
+    """Have a worker hold one item of the finished study."""
+    _, database = finished
+    one = work_item.c.key.like("trial/%/scratch/0000")
+    with database.transaction() as connection:
+        connection.execute(update(work_item).where(one).values(state="free"))
+    claim = items.claim(database, "tiny", "test:1", lease_seconds=300)
+    yield claim
+    items.finish(database, claim, cause="done", result={})
+
+
+@pytest.mark.usefixtures("held")
+def test_a_held_lease_is_named_as_the_reason(writable):
+    path = f"/api/studies/{writable.id_of('/scratch')}"
+    for method, action in (("POST", "/rename"), ("DELETE", "")):
+        status, body = write(writable, method, path + action, {"study_name": "x"})
+        assert status == 409
+        assert b"holds a lease" in body
