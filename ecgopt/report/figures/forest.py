@@ -14,6 +14,7 @@ from ecgopt.report.figures.drawing import (
     FAINT,
     GRID,
     INK,
+    PAPER,
     Drawing,
     Layout,
     draw,
@@ -56,8 +57,9 @@ def draw_forest(conclusions: Conclusions) -> Drawing | None:
 def _paint(
     panel: Axes, found: Sequence[CellComparison], labels: Sequence[str], margin: float
 ) -> None:
-    panel.axvspan(-margin, margin, color=GRID, linewidth=0)
-    panel.axvline(0, color=FAINT, linewidth=0.8)
+    # From back to front: the scale, the labels on paper of their own, the intervals.
+    panel.axvspan(-margin, margin, color=GRID, linewidth=0, zorder=1)
+    panel.axvline(0, color=FAINT, linewidth=0.8, zorder=1.1)
     for row, (item, label) in enumerate(zip(found, labels, strict=True)):
         interval = item.interval
         assert interval is not None
@@ -70,6 +72,8 @@ def _paint(
             xycoords=("axes fraction", "data"),
             va="center",
             fontsize=9,
+            bbox={"facecolor": PAPER, "edgecolor": "none", "pad": 0.8},
+            zorder=1.2,
         )
     panel.set_ylim(len(found) - 0.5, -0.65)
     panel.set_yticks([])
