@@ -1,5 +1,6 @@
 """The note of a study: what it is, how far it is, and where its rivals are."""
 
+import re
 from collections.abc import Mapping, Sequence
 
 from ecgopt.analysis.arms import budget_trials, count_trials
@@ -87,7 +88,9 @@ def with_own_notes(written: str, stored: str) -> str:
 
 def _cell(key: StudyKey) -> str:
     source = f"{key.upstream} → " if key.upstream is not None else ""
-    return f"{source}{key.downstream}, {key.model.label}, {size_in_words(key.n_train)}"
+    # A number on the next line belongs to nothing.
+    size = size_in_words(key.n_train).replace(" ", "\u00a0")
+    return f"{source}{key.downstream}, {key.model.label}, {size}"
 
 
 def _space(spec: StudySpec, regime: str) -> str:
@@ -107,7 +110,7 @@ def _finals(finals: Sequence[FinalEvidence]) -> str:
 
 
 def _cell_text(text: str) -> str:
-    return " ".join(text.replace("|", "\\|").split())
+    return re.sub(r"[ \t\r\n]+", " ", text.replace("|", "\\|")).strip()
 
 
 def _link_text(text: str) -> str:
