@@ -17,6 +17,7 @@ from sqlalchemy import select
 from ecgopt.errors import StorageError, UserError
 from ecgopt.tuning.tables import work_item
 from ecgopt.tuning.trial_rows import LOSSES, RUN
+from ecgopt.workers.custody import read_custody
 from ecgopt.workers.gpus import chosen_gpus
 from ecgopt.workers.local import LocalWorkers, host_slots, wait_until_done
 from ecgopt.workers.presence import request_stop, workers_seen
@@ -145,9 +146,9 @@ def test_a_worker_that_does_not_leave_in_the_grace_time_is_killed_and_the_cause_
         freeze(local.pids[0], database)
     assert local.pids == []
     assert workers_seen(database, "tiny") == []
-    (given_back,) = [row for row in rows(database) if row.total_losses]
-    assert given_back.state == "free"
-    assert given_back.detail == "worker killed: did not leave in time"
+    custody = read_custody(database, "tiny")
+    assert custody.leases == []
+    assert [loss.cause for loss in custody.losses] == ["worker killed: did not leave in time"]
 
 
 FAKE_SMI = """#!/bin/sh
