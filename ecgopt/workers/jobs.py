@@ -18,10 +18,10 @@ from ecgopt.tuning.storage import Database
 from ecgopt.tuning.studies import open_study
 from ecgopt.tuning.study_tables import ModelSection
 from ecgopt.tuning.trial_rows import LOSSES, RECIPE, RUN
-from ecgopt.workers.items import Cause
+from ecgopt.workers.items import Cause, Claim
 from ecgopt.workers.lease import Lease
 from ecgopt.workers.leased_trial import LeasedTrial
-from ecgopt.workers.resume import ResumableEpochs
+from ecgopt.workers.resume import ResumableEpochs, discard_checkpoints
 from ecgopt.workers.worker import ItemEnd, StopRequested
 
 
@@ -69,6 +69,8 @@ class TrialJob:
         trial = LeasedTrial.open(study, slot, lease)
         attributes = trial.stored.user_attrs
         if trial.stored.state.is_finished():
+            # Its last owner died between closing it and tidying up.
+            self._discard_checkpoints(claim)
             return end_of(attributes[RUN])
         parameters = trial.begin(spec.search_space(key.regime, key.model))
         if claim.total_losses:
@@ -120,6 +122,10 @@ class TrialJob:
         )
         account = {"cause": cause, "detail": reason, "worker": claim.owner}
         LeasedTrial.open(study, slot, lease).close(TrialState.FAIL, None, account)
+        self._discard_checkpoints(claim)
+
+    def _discard_checkpoints(self, claim: Claim) -> None:
+        discard_checkpoints(self.arms.workspace.run_state(claim.comparison, claim.key))
 
 
 def _last_epoch(reports: Mapping[int, float], n_epochs: int) -> int:

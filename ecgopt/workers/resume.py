@@ -110,7 +110,7 @@ class ResumableEpochs:
 
     def discard(self) -> None:
         """Remove all checkpoints: the item has ended."""
-        shutil.rmtree(self._folder, ignore_errors=True)
+        discard_checkpoints(self._folder)
 
     def _checkpoints(self) -> list[Path]:
         return sorted(self._folder.glob("epoch-*.safetensors"), reverse=True)
@@ -146,3 +146,8 @@ class ResumableEpochs:
                 self.seconds, self.n_samples = float(seconds), n_samples
             case _:
                 raise CheckpointError(f"{path} is not the state of a work item")
+
+
+def discard_checkpoints(folder: Path) -> None:
+    """Remove what is left of an item that has ended; a folder that is not there is no error."""
+    shutil.rmtree(folder, ignore_errors=True)

@@ -3,7 +3,9 @@
 import pytest
 from work_bench import Bench
 
+from ecgopt.workers.lease import Lease
 from ecgopt.workers.resume import ResumableEpochs
+from ecgopt.workers.worker import StopRequested
 
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
 
@@ -48,4 +50,29 @@ def test_the_checkpoints_of_a_trial_are_gone_when_it_has_ended(bench, monkeypatc
     )
     begun.run(begun.first("worker", "trial/"))
     assert len(seen) == 2
+    assert checkpoints(begun) == []
+
+
+def test_a_worker_that_dies_before_it_tidies_up_leaves_that_to_the_next(bench, monkeypatch):
+    begun = bench()
+    claim = begun.first("dying", "trial/")
+    with monkeypatch.context() as dying:
+        dying.setattr(ResumableEpochs, "discard", lambda self: None)
+        first = begun.run(claim)
+    begun.lose("dying")
+    assert len(checkpoints(begun)) == 2
+    again = begun.claim("next")
+    assert again.key == claim.key
+    assert begun.run(again).result == first.result
+    assert checkpoints(begun) == []
+
+
+def test_nothing_is_left_of_a_trial_that_is_set_aside(bench):
+    begun = bench()
+    claim = begun.first("worker", "trial/")
+    with pytest.raises(StopRequested):
+        begun.run(claim, stop=lambda: True)
+    assert len(checkpoints(begun)) == 1
+    with Lease(begun.database, claim, lease_seconds=60) as lease:
+        begun.jobs["trial"].give_up(lease, "set_aside", "lost 3 workers without progress")
     assert checkpoints(begun) == []
