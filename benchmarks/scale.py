@@ -61,6 +61,7 @@ class ServerLoad:
 
     def __init__(self, server):
         self._server = server
+        self._seconds = 0.0
 
     def seconds(self):
         """Return the processor's seconds of all its processes, living and gone."""
@@ -68,7 +69,9 @@ class ServerLoad:
             return float("nan")
         postmaster, *children = self._server.processes()
         ticks = sum(_ticks(postmaster, 4)) + sum(sum(_ticks(pid, 2)) for pid in children)
-        return ticks / os.sysconf("SC_CLK_TCK")
+        # The kernel may leave out a child of its list while another one ends.
+        self._seconds = max(self._seconds, ticks / os.sysconf("SC_CLK_TCK"))
+        return self._seconds
 
 
 def _ticks(pid, n_fields):
