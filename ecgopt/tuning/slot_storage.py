@@ -7,6 +7,8 @@ those, and of a study's trials most are waiting; so they are left unread here un
 from collections.abc import Container
 
 import sqlalchemy
+from optuna._typing import JSONSerializable
+from optuna.samplers._tpe.sampler import _RELATIVE_PARAMS_KEY
 from optuna.storages import RDBStorage
 from optuna.storages._cached_storage import _CachedStorage
 from optuna.storages._rdb import models as optuna_tables
@@ -41,6 +43,15 @@ class SlotStorage(_CachedStorage):
             return super().get_all_trials(study_id, deepcopy=deepcopy, states=states)
         found = self._begun_trials(study_id, states)
         return sorted(found, key=lambda trial: trial.number)
+
+    def set_trial_system_attr(self, trial_id: int, key: str, value: JSONSerializable) -> None:
+        """Write the attribute, unless it is TPE's note of what it proposes.
+
+        Others learn of a proposal when its trial begins with it, in a fenced transaction; TPE's own
+        note is not fenced.
+        """
+        if not key.startswith(_RELATIVE_PARAMS_KEY):
+            super().set_trial_system_attr(trial_id, key, value)
 
     def slot(self, study_id: int, number: int) -> FrozenTrial:
         """Return the study's trial of this number as it stands in the database."""

@@ -228,3 +228,14 @@ def test_asking_the_pruner_waits_for_no_writer_of_sqlites_only_lock(slots):
     with slots.database.transaction() as writing:
         writing.execute(select(work_item))
         assert held.should_prune() is False
+
+
+def test_what_tpe_proposes_is_written_with_the_beginning_of_the_trial_alone(slots):
+    slots.study.sampler = optuna.samplers.TPESampler(seed=1, n_startup_trials=1, constant_liar=True)
+    first = slots.take("me")
+    first.begin(SPACE)
+    first.close(TrialState.COMPLETE, 0.7, {})
+    items.finish(slots.database, first.lease.claim, cause="done", result={})
+    parameters = slots.take("me").begin(SPACE)
+    assert slots.read(1).params == parameters
+    assert slots.read(1).system_attrs == {}
