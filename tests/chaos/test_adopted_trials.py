@@ -16,7 +16,7 @@ pytestmark = pytest.mark.chaos
 N_WORKERS = 4
 N_KILLS = 8
 SEED = 11
-EPOCHS = (10, 15)
+EPOCHS = (10, 12)
 LAST_EPOCH_TO_KILL_AT = 8
 
 
@@ -27,7 +27,7 @@ def training(folder, url=None):
     low, high = EPOCHS
     study.write_text(
         tiny_study(
-            sampler="random", pruning="false", trials=6, lease=2,
+            sampler="random", pruning="false", trials=5, lease=2,
             epochs_low=low, epochs_high=high, published_epochs=high,
         )
     )  # fmt: skip
@@ -104,3 +104,4 @@ def test_kills_in_mid_training_change_no_winner_no_value_and_no_prediction(
     evidence = load_evidence(opened.spec, opened.workspace, url)
     assert sum(study.workers_lost for study in evidence.studies) >= N_KILLS
     assert outcome(evidence) == undisturbed
+    assert list(opened.workspace.root.glob("running/**/*.safetensors")) == []
