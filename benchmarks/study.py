@@ -5,7 +5,7 @@ from scratch and one fine-tuned with 0 to 5 frozen stages, on records of other p
 has a seed of its own, the same on all sides. Time runs from the start of the first process to the
 last score, imports and loading included.
 
-    ECGOPT_DATA=... python benchmarks/study.py [--trials 16] [--rounds 3]
+    ECGOPT_DATA=... python benchmarks/study.py [--trials 16] [--rounds 3] [--sides plain ecgopt]
 
 plain:            one process, a thread per core, float32 Conv1d, DataLoader, scikit-learn's AUROC
 ecgopt, unpruned: a process of one thread per core, bf16, kept features, the shared database
@@ -255,6 +255,7 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=16, help="per arm")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--width", type=int, default=16)
+    parser.add_argument("--sides", nargs="+", choices=SIDES, default=list(SIDES))
     parser.add_argument("--seed", type=int, default=0, help="of the first round")
     parser.add_argument("--side", choices=SIDES, help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
@@ -267,8 +268,8 @@ def main() -> None:
         return
     print(f"width {arguments.width}, {2 * arguments.trials} trials a side", end=", ")
     print(f"{N_CORES} cores, load {os.getloadavg()[0]:.2f}")
-    seconds: dict[str, list[float]] = {side: [] for side in SIDES}
-    best: dict[str, list[dict[str, float]]] = {side: [] for side in SIDES}
+    seconds: dict[str, list[float]] = {side: [] for side in arguments.sides}
+    best: dict[str, list[dict[str, float]]] = {side: [] for side in arguments.sides}
     for seed in range(arguments.seed, arguments.seed + arguments.rounds):
         for side, values in seconds.items():
             # A folder of its own each time: features kept by an earlier round would be a gift.
