@@ -34,6 +34,7 @@ _trials = optuna_tables.TrialModel.__table__
 _parameters = optuna_tables.TrialParamModel.__table__
 _values = optuna_tables.TrialValueModel.__table__
 _reports = optuna_tables.TrialIntermediateValueModel.__table__
+_ADD_REPORT = sqlalchemy.insert(_reports)
 _user_attributes = optuna_tables.TrialUserAttributeModel.__table__
 _system_attributes = optuna_tables.TrialSystemAttributeModel.__table__
 
@@ -101,11 +102,8 @@ def add_report(connection: Connection, trial_id: int, step: int, value: float) -
     stored, kind = optuna_tables.TrialIntermediateValueModel.intermediate_value_to_stored_repr(
         value
     )
-    connection.execute(
-        sqlalchemy.insert(_reports).values(
-            trial_id=trial_id, step=step, intermediate_value=stored, intermediate_value_type=kind
-        )
-    )
+    report = {"step": step, "intermediate_value": stored, "intermediate_value_type": kind}
+    connection.execute(_ADD_REPORT, {"trial_id": trial_id, **report})
 
 
 def close_trial(

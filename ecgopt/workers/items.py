@@ -13,6 +13,7 @@ import sqlalchemy
 from sqlalchemy import (
     ColumnElement,
     Connection,
+    Update,
     and_,
     case,
     func,
@@ -86,20 +87,21 @@ def claim(database: Database, comparison: str, owner: str, *, lease_seconds: flo
     """
     # What this owner seems to hold already was claimed in an attempt whose answer was lost.
     free = or_(_free(database), and_(work_item.c.state == "held", work_item.c.owner == owner))
+    first = (
+        select(work_item)
+        .where(
+            work_item.c.comparison == comparison,
+            IS_OPEN,
+            free,
+            _needs_are_met(),
+            ~is_paused(comparison),
+        )
+        .order_by(work_item.c.priority, work_item.c.id)
+        .limit(1)
+        .with_for_update(skip_locked=True)
+    )
     with database.transaction() as connection:
-        candidate = connection.execute(
-            select(work_item)
-            .where(
-                work_item.c.comparison == comparison,
-                IS_OPEN,
-                free,
-                _needs_are_met(),
-                ~is_paused(comparison),
-            )
-            .order_by(work_item.c.priority, work_item.c.id)
-            .limit(1)
-            .with_for_update(skip_locked=True)
-        ).first()
+        candidate = connection.execute(first).first()
         if candidate is None:
             return None
         was_lost = candidate.state == "held" and candidate.owner != owner
@@ -153,15 +155,15 @@ def renew(
     Raises:
         LeaseLost: another worker owns the item now.
     """
+    change = _change_of(
+        held,
+        lease_until=database.now + lease_seconds,
+        # `losses` comes before `progress`: MySQL evaluates assignments from left to right.
+        losses=case((work_item.c.progress < progress, 0), else_=work_item.c.losses),
+        progress=case((work_item.c.progress < progress, progress), else_=work_item.c.progress),
+    )
     with database.transaction() as connection:
-        _change(
-            connection,
-            held,
-            lease_until=database.now + lease_seconds,
-            # `losses` comes before `progress`: MySQL evaluates assignments from left to right.
-            losses=case((work_item.c.progress < progress, 0), else_=work_item.c.losses),
-            progress=case((work_item.c.progress < progress, progress), else_=work_item.c.progress),
-        )
+        _apply(connection, held, change)
         if also is not None:
             also(connection)
 
@@ -173,16 +175,16 @@ def release(database: Database, held: Claim, *, lost_by: str | None = None) -> N
         LeaseLost: another worker owns the item now.
     """
     lost = int(lost_by is not None)
+    change = _change_of(
+        held,
+        state="free",
+        owner=None,
+        lease_until=None,
+        losses=work_item.c.losses + lost,
+        total_losses=work_item.c.total_losses + lost,
+    )
     with database.transaction() as connection:
-        _change(
-            connection,
-            held,
-            state="free",
-            owner=None,
-            lease_until=None,
-            losses=work_item.c.losses + lost,
-            total_losses=work_item.c.total_losses + lost,
-        )
+        _apply(connection, held, change)
         if lost_by is not None:
             note_losses(connection, database, [held], lost_by)
 
@@ -230,17 +232,18 @@ def finish(
         LeaseLost: another worker owns the item now.
     """
     state = "set_aside" if cause in ("lost", "error", "set_aside", "out_of_memory") else "done"
-    values = {
-        "state": state,
-        "lease_until": None,
-        "cause": cause,
-        "detail": detail or None,
-        "result": json.dumps(result) if result is not None else None,
-        "finished_at": database.now,
-    }
+    change = _change_of(
+        held,
+        state=state,
+        lease_until=None,
+        cause=cause,
+        detail=detail or None,
+        result=json.dumps(result) if result is not None else None,
+        finished_at=database.now,
+    )
     try:
         with database.transaction() as connection:
-            _change(connection, held, **values)
+            _apply(connection, held, change)
     except LeaseLost:
         # After a dropped connection the commit may have happened although its answer was lost.
         if not _finished_by(database, held):
@@ -271,8 +274,12 @@ def unfinished(database: Database, comparison: str) -> int:
         return int(connection.execute(query).scalar_one())
 
 
-def _change(connection: Connection, held: Claim, **values: Any) -> None:  # noqa: ANN401 - SQL
-    changed = connection.execute(
+def _change_of(held: Claim, **values: Any) -> Update:  # noqa: ANN401 - SQL
+    """Return the statement that its owner changes the item by.
+
+    It is made before the transaction: under SQLite all other writers wait for what is done inside.
+    """
+    return (
         update(work_item)
         .where(
             work_item.c.id == held.item_id,
@@ -281,7 +288,10 @@ def _change(connection: Connection, held: Claim, **values: Any) -> None:  # noqa
         )
         .values(**values)
     )
-    if changed.rowcount != 1:
+
+
+def _apply(connection: Connection, held: Claim, change: Update) -> None:
+    if connection.execute(change).rowcount != 1:
         raise LeaseLost(f"work item {held.key!r} is no longer held under fence {held.fence}")
 
 
