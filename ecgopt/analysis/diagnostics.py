@@ -26,8 +26,7 @@ from ecgopt.tuning.arm import ArmRuns, arm_recipe
 from ecgopt.tuning.cells import StudyKey
 from ecgopt.tuning.pruning import ladder
 from ecgopt.tuning.storage import Database
-from ecgopt.workers.items import Cause
-from ecgopt.workers.jobs import study_key, trial_seed
+from ecgopt.workers.jobs import OnItsOwn, study_key, trial_seed
 from ecgopt.workers.lease import Lease
 from ecgopt.workers.whole_run import WholeRun, train_whole
 from ecgopt.workers.worker import Handler, ItemEnd
@@ -36,14 +35,11 @@ Stop = Callable[[], bool]
 
 
 @dataclass(frozen=True, slots=True)
-class _Diagnostic:
+class _Diagnostic(OnItsOwn):
     """Trains one configuration of one study to its end."""
 
     database: Database
     arms: ArmRuns
-
-    def give_up(self, lease: Lease, cause: Cause, reason: str) -> None:
-        """Leave nothing open: a diagnostic exists in no other table."""
 
     def _train(
         self,

@@ -21,15 +21,15 @@ from ecgopt.training.run import Run
 from ecgopt.tuning.arm import ArmRuns
 from ecgopt.tuning.cells import StudyKey
 from ecgopt.tuning.storage import Database
-from ecgopt.workers.items import Cause, Claim
-from ecgopt.workers.jobs import study_key
+from ecgopt.workers.items import Claim
+from ecgopt.workers.jobs import OnItsOwn, study_key
 from ecgopt.workers.lease import Lease
 from ecgopt.workers.whole_run import train_whole
 from ecgopt.workers.worker import ItemEnd
 
 
 @dataclass(frozen=True, slots=True)
-class FinalJob:
+class FinalJob(OnItsOwn):
     """Trains the winner, or the published recipe, with a fresh seed and scores it once."""
 
     database: Database
@@ -82,9 +82,6 @@ class FinalJob:
         lease.retrying(partial(sealed.store, claim, winner, opened, result))
         whole.epochs.discard()
         return ItemEnd(cause="done", result=result)
-
-    def give_up(self, lease: Lease, cause: Cause, reason: str) -> None:
-        """Leave nothing open: a final fit exists in no other table."""
 
     def _scores(self, run: Run, key: StudyKey, claim: Claim, sealed: EcgDataset) -> dict[str, Any]:
         folds, _ = self.arms.split(key)

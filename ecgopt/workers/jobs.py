@@ -70,7 +70,7 @@ class TrialJob:
         attributes = trial.stored.user_attrs
         if trial.stored.state.is_finished():
             # Its last owner died between closing it and tidying up.
-            self._discard_checkpoints(claim)
+            tidy_up(self.arms, claim)
             return end_of(attributes[RUN])
         parameters = trial.begin(spec.search_space(key.regime, key.model))
         if claim.total_losses:
@@ -122,15 +122,28 @@ class TrialJob:
         )
         account = {"cause": cause, "detail": reason, "worker": claim.owner}
         LeasedTrial.open(study, slot, lease).close(TrialState.FAIL, None, account)
-        self._discard_checkpoints(claim)
-
-    def _discard_checkpoints(self, claim: Claim) -> None:
-        discard_checkpoints(self.arms.workspace.run_state(claim.comparison, claim.key))
+        tidy_up(self.arms, claim)
 
 
 def _last_epoch(reports: Mapping[int, float], n_epochs: int) -> int:
     """Return the epoch of the last report, which an earlier owner may have made; 0 without one."""
     return max((epoch for epoch, step in ladder(n_epochs).items() if step in reports), default=0)
+
+
+class OnItsOwn:
+    """How an item is given up that exists in no other table than that of the work items."""
+
+    __slots__ = ()
+    arms: ArmRuns
+
+    def give_up(self, lease: Lease, cause: Cause, reason: str) -> None:  # noqa: ARG002
+        """Remove the checkpoints: nothing else is left open."""
+        tidy_up(self.arms, lease.claim)
+
+
+def tidy_up(arms: ArmRuns, claim: Claim) -> None:
+    """Remove the checkpoints of an item that has ended."""
+    discard_checkpoints(arms.workspace.run_state(claim.comparison, claim.key))
 
 
 def end_of(account: Mapping[str, Any]) -> ItemEnd:

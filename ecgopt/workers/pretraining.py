@@ -20,8 +20,8 @@ from ecgopt.tuning.spec import StudySpec
 from ecgopt.tuning.storage import Database
 from ecgopt.tuning.study_tables import ModelSection
 from ecgopt.tuning.tables import work_item
-from ecgopt.workers.items import Cause, Claim, NewItem
-from ecgopt.workers.jobs import end_of, guarded
+from ecgopt.workers.items import Claim, NewItem
+from ecgopt.workers.jobs import OnItsOwn, end_of, guarded
 from ecgopt.workers.lease import Lease
 from ecgopt.workers.resume import ResumableEpochs
 from ecgopt.workers.worker import ItemEnd
@@ -69,7 +69,7 @@ def pretraining_parameters(spec: StudySpec, name: str, number: int) -> dict[str,
 
 
 @dataclass(frozen=True, slots=True)
-class PretrainTrialJob:
+class PretrainTrialJob(OnItsOwn):
     """Pre-trains one model on one upstream with one recipe of the search."""
 
     arms: ArmRuns
@@ -78,12 +78,9 @@ class PretrainTrialJob:
         """Train, and store the epoch best on upstream validation under the trial's own name."""
         return _trained(self.arms, lease, stop, number=int(lease.claim.payload["number"]))
 
-    def give_up(self, lease: Lease, cause: Cause, reason: str) -> None:
-        """Leave nothing open: a pre-training exists in no other table."""
-
 
 @dataclass(frozen=True, slots=True)
-class PretrainJob:
+class PretrainJob(OnItsOwn):
     """Puts the upstream checkpoint in its place; every fine-tuning from it waits for this item."""
 
     database: Database
@@ -107,9 +104,6 @@ class PretrainJob:
         if _n_trials(spec, upstream):
             return self._best_of_search(lease)
         return _trained(self.arms, lease, stop, number=None)
-
-    def give_up(self, lease: Lease, cause: Cause, reason: str) -> None:
-        """Leave nothing open: a pre-training exists in no other table."""
 
     def _best_of_search(self, lease: Lease) -> ItemEnd:
         """Copy the best trial's checkpoint, and put all trials on the bill."""

@@ -67,12 +67,13 @@ def test_a_worker_that_dies_before_it_tidies_up_leaves_that_to_the_next(bench, m
     assert checkpoints(begun) == []
 
 
-def test_nothing_is_left_of_a_trial_that_is_set_aside(bench):
+@pytest.mark.parametrize("kind", ["trial", "final"])
+def test_nothing_is_left_of_an_item_that_is_set_aside(bench, kind):
     begun = bench()
-    claim = begun.first("worker", "trial/")
+    claim = begun.first("worker", f"{kind}/")
     with pytest.raises(StopRequested):
         begun.run(claim, stop=lambda: True)
     assert len(checkpoints(begun)) == 1
     with Lease(begun.database, claim, lease_seconds=60) as lease:
-        begun.jobs["trial"].give_up(lease, "set_aside", "lost 3 workers without progress")
+        begun.jobs[kind].give_up(lease, "set_aside", "lost 3 workers without progress")
     assert checkpoints(begun) == []
