@@ -13,11 +13,18 @@ from optuna.storages import RDBStorage
 from optuna.storages._cached_storage import _CachedStorage
 from optuna.storages._rdb import models as optuna_tables
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy import Engine
+from sqlalchemy import Engine, bindparam
 
 from ecgopt.tuning.trial_history import read_trials
 
 _trials = optuna_tables.TrialModel.__table__
+_ID_OF_SLOT = sqlalchemy.select(_trials.c.trial_id).where(
+    _trials.c.study_id == bindparam("study"), _trials.c.number == bindparam("slot")
+)
+_IDS_IN_STATES = sqlalchemy.select(_trials.c.trial_id).where(
+    _trials.c.study_id == bindparam("study"),
+    _trials.c.state.in_(bindparam("states", expanding=True)),
+)
 LOOKS_ONLY = "ecgopt_looks_only"
 """Execution option of a connection whose next transaction takes no write lock under SQLite."""
 
@@ -55,22 +62,18 @@ class SlotStorage(_CachedStorage):
 
     def slot(self, study_id: int, number: int) -> FrozenTrial:
         """Return the study's trial of this number as it stands in the database."""
-        query = sqlalchemy.select(_trials.c.trial_id).where(
-            _trials.c.study_id == study_id, _trials.c.number == number
-        )
+        place = {"study": study_id, "slot": number}
         with self._looking().begin() as connection:
-            [trial] = read_trials(connection, [connection.execute(query).scalar_one()])
+            [trial] = read_trials(connection, [connection.execute(_ID_OF_SLOT, place).scalar_one()])
         return trial
 
     def _begun_trials(self, study_id: int, states: Container[TrialState]) -> list[FrozenTrial]:
         wanted = [state for state in BEGUN if state in states]
-        query = sqlalchemy.select(_trials.c.trial_id).where(
-            _trials.c.study_id == study_id, _trials.c.state.in_(wanted)
-        )
         with self._lock:
             finished = self._finished.setdefault(study_id, {})
         with self._looking().begin() as connection:
-            ids = connection.execute(query).scalars().all()
+            place = {"study": study_id, "states": wanted}
+            ids = connection.execute(_IDS_IN_STATES, place).scalars().all()
             missing = [trial_id for trial_id in ids if trial_id not in finished]
             fetched = {trial._trial_id: trial for trial in read_trials(connection, missing)}
         with self._lock:

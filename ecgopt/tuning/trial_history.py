@@ -16,7 +16,7 @@ import sqlalchemy
 from optuna.distributions import json_to_distribution
 from optuna.storages._rdb import models as optuna_tables
 from optuna.trial import FrozenTrial
-from sqlalchemy import Connection, Row, Table
+from sqlalchemy import Connection, Row, Select, Table, bindparam
 
 _trials = optuna_tables.TrialModel.__table__
 _number_of = optuna_tables.TrialValueModel.stored_repr_to_value
@@ -31,6 +31,17 @@ _PARTS: Final[Mapping[str, Table]] = {
     "user": optuna_tables.TrialUserAttributeModel.__table__,
     "system": optuna_tables.TrialSystemAttributeModel.__table__,
 }
+
+
+def _of_ids(table: Table) -> Select[Any]:
+    """Return the query for the rows of some trials, in the order they were written in."""
+    wanted = table.c.trial_id.in_(bindparam("ids", expanding=True))
+    return sqlalchemy.select(table).where(wanted).order_by(table.c[0])
+
+
+# Made once: a pruning question would spend more time on making its queries than on the answers.
+_TRIALS_OF_IDS = _of_ids(_trials)
+_PARTS_OF_IDS = {name: _of_ids(table) for name, table in _PARTS.items()}
 _AT_ONCE = 5_000
 """Ids in one statement; no back end takes more than some ten thousand."""
 
@@ -40,23 +51,20 @@ def read_trials(connection: Connection, trial_ids: Sequence[int]) -> list[Frozen
     found: list[FrozenTrial] = []
     for first in range(0, len(trial_ids), _AT_ONCE):
         ids = trial_ids[first : first + _AT_ONCE]
-        query = sqlalchemy.select(_trials).where(_trials.c.trial_id.in_(ids))
         # The states come first: what has ended by then changes no more.
-        rows = connection.execute(query.order_by(_trials.c.trial_id)).all()
-        parts = {name: _rows_by_trial(connection, table, ids) for name, table in _PARTS.items()}
+        rows = connection.execute(_TRIALS_OF_IDS, {"ids": ids}).all()
+        parts = {name: _by_trial(connection, query, ids) for name, query in _PARTS_OF_IDS.items()}
         found += [
             _trial(row, {name: part[row.trial_id] for name, part in parts.items()}) for row in rows
         ]
     return found
 
 
-def _rows_by_trial(
-    connection: Connection, table: Table, ids: Sequence[int]
+def _by_trial(
+    connection: Connection, query: Select[Any], ids: Sequence[int]
 ) -> Mapping[int, list[Row[Any]]]:
     rows = defaultdict(list)
-    # The first column is the row's own id: parameters stay in the order they were written in.
-    query = sqlalchemy.select(table).where(table.c.trial_id.in_(ids)).order_by(table.c[0])
-    for row in connection.execute(query):
+    for row in connection.execute(query, {"ids": ids}):
         rows[row.trial_id].append(row)
     return rows
 

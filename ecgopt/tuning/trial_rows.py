@@ -14,7 +14,7 @@ import sqlalchemy
 from optuna.distributions import distribution_to_json
 from optuna.storages._rdb import models as optuna_tables
 from optuna.trial import TrialState
-from sqlalchemy import Connection
+from sqlalchemy import Connection, bindparam
 
 from ecgopt.regimes.space import SearchSpace, Value
 
@@ -34,9 +34,33 @@ _trials = optuna_tables.TrialModel.__table__
 _parameters = optuna_tables.TrialParamModel.__table__
 _values = optuna_tables.TrialValueModel.__table__
 _reports = optuna_tables.TrialIntermediateValueModel.__table__
-_ADD_REPORT = sqlalchemy.insert(_reports)
 _user_attributes = optuna_tables.TrialUserAttributeModel.__table__
 _system_attributes = optuna_tables.TrialSystemAttributeModel.__table__
+
+# Made once: what is made inside a transaction keeps all other writers of SQLite waiting.
+_BEGIN = (
+    sqlalchemy.update(_trials)
+    .where(_trials.c.trial_id == bindparam("of"), _trials.c.state == TrialState.WAITING)
+    .values(state=TrialState.RUNNING, datetime_start=bindparam("now"))
+)
+_CLOSE = (
+    sqlalchemy.update(_trials)
+    .where(
+        _trials.c.trial_id == bindparam("of"),
+        _trials.c.state.in_((TrialState.WAITING, TrialState.RUNNING)),
+    )
+    .values(
+        state=bindparam("to"),
+        datetime_start=sqlalchemy.func.coalesce(_trials.c.datetime_start, bindparam("now")),
+        datetime_complete=bindparam("now"),
+    )
+)
+_ADD_REPORT = sqlalchemy.insert(_reports)
+_ADD_VALUE = sqlalchemy.insert(_values)
+_ADD_ATTRIBUTE = sqlalchemy.insert(_user_attributes)
+_REMOVE_ATTRIBUTE = sqlalchemy.delete(_user_attributes).where(
+    _user_attributes.c.trial_id == bindparam("of"), _user_attributes.c.key == bindparam("name")
+)
 
 
 def add_slots(
@@ -74,11 +98,7 @@ def begin_trial(
 
     State and parameters stand in one transaction: whoever adopts the trial finds all or none.
     """
-    begun = connection.execute(
-        sqlalchemy.update(_trials)
-        .where(_trials.c.trial_id == trial_id, _trials.c.state == TrialState.WAITING)
-        .values(state=TrialState.RUNNING, datetime_start=_now())
-    )
+    begun = connection.execute(_BEGIN, {"of": trial_id, "now": _now()})
     if not begun.rowcount or not parameters:
         return
     rows = [
@@ -114,41 +134,20 @@ def close_trial(
     account: Mapping[str, Any],
 ) -> None:
     """End a trial with its value and account; one that has ended stays as it is."""
-    now = _now()
-    closed = connection.execute(
-        sqlalchemy.update(_trials)
-        .where(
-            _trials.c.trial_id == trial_id,
-            _trials.c.state.in_((TrialState.WAITING, TrialState.RUNNING)),
-        )
-        .values(
-            state=state,
-            datetime_start=sqlalchemy.func.coalesce(_trials.c.datetime_start, now),
-            datetime_complete=now,
-        )
-    )
+    closed = connection.execute(_CLOSE, {"of": trial_id, "to": state, "now": _now()})
     if not closed.rowcount:
         return
     put_attribute(connection, trial_id, RUN, dict(account))
     if value is not None:
         stored, kind = optuna_tables.TrialValueModel.value_to_stored_repr(value)
-        connection.execute(
-            sqlalchemy.insert(_values).values(
-                trial_id=trial_id, objective=0, value=stored, value_type=kind
-            )
-        )
+        row = {"trial_id": trial_id, "objective": 0, "value": stored, "value_type": kind}
+        connection.execute(_ADD_VALUE, row)
 
 
 def put_attribute(connection: Connection, trial_id: int, key: str, value: object) -> None:
     """Write a user attribute of the trial in place of what stood there."""
-    connection.execute(
-        sqlalchemy.delete(_user_attributes).where(
-            _user_attributes.c.trial_id == trial_id, _user_attributes.c.key == key
-        )
-    )
-    connection.execute(
-        sqlalchemy.insert(_user_attributes).values(**_attribute(trial_id, key, value))
-    )
+    connection.execute(_REMOVE_ATTRIBUTE, {"of": trial_id, "name": key})
+    connection.execute(_ADD_ATTRIBUTE, _attribute(trial_id, key, value))
 
 
 def _now() -> datetime:
