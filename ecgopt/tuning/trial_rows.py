@@ -1,8 +1,8 @@
 """What is written about a trial, each piece inside the caller's transaction.
 
 Optuna's own calls open a transaction each and know no fence. Here a trial begins, reports and ends
-in the transaction that renews the lease of its work item, so a former owner writes nothing at all;
-and a whole trial takes a third of the transactions. Hence Optuna's tables.
+in the transaction that renews the lease of its work item, so a former owner writes nothing at all.
+Hence Optuna's tables.
 """
 
 import json
