@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-import sqlalchemy
 from sqlalchemy import (
     ColumnElement,
     Connection,
@@ -25,8 +24,9 @@ from sqlalchemy import (
 
 from ecgopt.errors import LeaseLost
 from ecgopt.tuning.storage import Database
-from ecgopt.tuning.tables import IS_OPEN, pause, work_item
+from ecgopt.tuning.tables import IS_OPEN, work_item
 from ecgopt.workers.losses import causes_of, note_losses
+from ecgopt.workers.pausing import is_paused
 
 Kind = Literal["pretrain_trial", "pretrain", "trial", "final", "rate", "check", "audit", "enqueued"]
 """The last four are beside the budget: diagnostics, and what users enqueued."""
@@ -311,11 +311,6 @@ def _free(database: Database) -> ColumnElement[bool]:
         work_item.c.state == "free",
         and_(work_item.c.state == "held", work_item.c.lease_until < database.now),
     )
-
-
-def is_paused(comparison: str) -> ColumnElement[bool]:
-    """Return SQL for whether claims of the comparison's items wait for `ecgopt study resume`."""
-    return sqlalchemy.exists().where(pause.c.comparison == comparison)
 
 
 def _needs_are_met() -> ColumnElement[bool]:

@@ -1,6 +1,6 @@
 """Pausing a comparison: what is held is finished, and nothing new is claimed."""
 
-from sqlalchemy import delete, insert
+from sqlalchemy import ColumnElement, delete, exists, insert
 from sqlalchemy.exc import IntegrityError
 
 from ecgopt.tuning.storage import Database
@@ -29,3 +29,8 @@ def resume(database: Database, comparison: str) -> bool:
             delete(pause_table).where(pause_table.c.comparison == comparison)
         )
     return removed.rowcount > 0
+
+
+def is_paused(comparison: str) -> ColumnElement[bool]:
+    """Return SQL for whether claims of the comparison's items wait for `ecgopt study resume`."""
+    return exists().where(pause_table.c.comparison == comparison)

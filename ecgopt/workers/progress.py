@@ -11,7 +11,8 @@ from ecgopt.tuning.cells import expand_studies, study_name
 from ecgopt.tuning.spec import StudySpec
 from ecgopt.tuning.storage import Database
 from ecgopt.tuning.tables import work_item
-from ecgopt.workers.items import Kind, is_paused
+from ecgopt.workers.items import Kind
+from ecgopt.workers.pausing import is_paused
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
