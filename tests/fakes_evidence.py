@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ecgopt.analysis.audit_choice import choose_for_audit
 from ecgopt.analysis.evidence import (
     Budget,
     CellKey,
@@ -18,7 +19,6 @@ from ecgopt.analysis.evidence import (
     TrialEvidence,
 )
 from ecgopt.analysis.predictions import Predictions, read_predictions, write_predictions
-from ecgopt.analysis.pruning_audit import choose_for_audit
 from ecgopt.analysis.rescore import scores_of
 from ecgopt.analysis.winner import choose_learning_rate, choose_winner
 from ecgopt.seeds import generator_for

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ecgopt.analysis.audit_choice import choose_for_audit
 from ecgopt.analysis.configuration import (
     Configuration,
     configuration_of,
@@ -16,7 +17,6 @@ from ecgopt.analysis.configuration import (
 )
 from ecgopt.analysis.evidence import TrialEvidence
 from ecgopt.analysis.evidence_store import trials_of
-from ecgopt.analysis.pruning_audit import choose_for_audit
 from ecgopt.analysis.shuffled import permutation_error, with_shuffled_labels
 from ecgopt.analysis.winner import choose_winner
 from ecgopt.data.folds import Folds, held_out

@@ -8,6 +8,7 @@ import numpy as np
 from scipy import stats
 
 from ecgopt.analysis.arms import Arm, budget_trials
+from ecgopt.analysis.audit_choice import is_pruned
 from ecgopt.analysis.evidence import StudyEvidence, TrialEvidence
 
 LAST_STEP = 10
@@ -53,7 +54,7 @@ def audit_pruning(arm: Arm) -> PruningAudit:
     """Return what pruning did in `arm`."""
     winners = arm.winners()
     trials = arm.budget_trials()
-    pruned = [trial for trial in trials if _is_pruned(trial)]
+    pruned = [trial for trial in trials if is_pruned(trial)]
     audited = [
         found
         for study in arm.studies
@@ -66,24 +67,6 @@ def audit_pruning(arm: Arm) -> PruningAudit:
         epochs_trained=sum(trial.n_epochs for trial in trials),
         audited=tuple(audited),
         rank_agreement=_rank_agreement(arm.studies),
-    )
-
-
-def choose_for_audit(trials: Iterable[TrialEvidence], n_audited: int | None) -> list[TrialEvidence]:
-    """Return the pruned trials that scored highest when they were stopped, best first; None: all.
-
-    These are the likeliest mistakes, so the false-prune rate among them is an upper bound of the
-    rate among all.
-    """
-    pruned = [trial for trial in trials if _is_pruned(trial) and trial.value is not None]
-    return sorted(pruned, key=lambda trial: (-(trial.value or 0.0), trial.number))[:n_audited]
-
-
-def _is_pruned(trial: TrialEvidence) -> bool:
-    return (
-        trial.state == "pruned"
-        and trial.cause in ("pruned", "")
-        and trial.recipe in ("tuned", "published")
     )
 
 

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 
 from ecgopt.analysis.arms import sort_into_arms
+from ecgopt.analysis.audit_choice import choose_for_audit
 from ecgopt.analysis.bootstrap import bootstrap_macro_auroc, draw_patient_counts
 from ecgopt.analysis.bundle import Bundle, altered_files
 from ecgopt.analysis.conclude import conclude
 from ecgopt.analysis.evidence import Evidence, FinalEvidence
 from ecgopt.analysis.influence import align_influences, influence_of_patients
 from ecgopt.analysis.predictions import Predictions, read_predictions
-from ecgopt.analysis.pruning_audit import choose_for_audit
 from ecgopt.analysis.rescore import rescore
 from ecgopt.analysis.winner import choose_learning_rate, choose_winner
 from ecgopt.errors import UserError

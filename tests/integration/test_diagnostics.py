@@ -7,8 +7,8 @@ import pytest
 from processes import ecgopt
 from tiny_study import tiny_study
 
+from ecgopt.analysis.audit_choice import choose_for_audit
 from ecgopt.analysis.evidence import from_json
-from ecgopt.analysis.pruning_audit import choose_for_audit
 
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
 
