@@ -1,15 +1,16 @@
 """Trials per hour of a whole small study, against a plain script that runs the same trials.
 
-The study: pre-train on one part of the real PTB-XL records, then the same drawn settings for an arm
-from scratch and one fine-tuned with 0 to 5 frozen stages, on records of other patients. Each round
-has a seed of its own, the same on all sides. Time runs from the start of the first process to the
-last score, imports and loading included.
+The study below: pre-training on one half of the patients of the real PTB-XL records, then an arm
+from scratch and one fine-tuned with 0 to 5 frozen stages on the other half. Each round has a seed
+of its own. ecgopt runs first, as the command that users type; the plain script then pre-trains and
+trains with the values which that run drew, on the same records. Time runs from the start of the
+first process to the end of the last trial, imports, database and leases included; the records are
+prepared before.
 
-    ECGOPT_DATA=... python benchmarks/study.py [--trials 16] [--rounds 3] [--sides plain ecgopt]
+    ECGOPT_DATA=... python benchmarks/study.py [--trials 20] [--rounds 2] [--unpruned]
 
-plain:            one process, a thread per core, float32 Conv1d, DataLoader, scikit-learn's AUROC
-ecgopt, unpruned: a process of one thread per core, bf16, kept features, the shared database
-ecgopt:           the same with its pruning on the ladder of tenths of each trial's schedule
+plain:   one process, a thread per core, float32 Conv1d, DataLoader, scikit-learn's AUROC
+ecgopt:  `ecgopt run` with a worker of one thread per core
 """
 
 import argparse
@@ -20,272 +21,243 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import asdict, dataclass
-from functools import partial
-from multiprocessing import Queue, get_context
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from string import Template
 
 import numpy as np
 import optuna
 import torch
 from contest import ratio
-from optuna.pruners import NopPruner
 from plain_script import PlainResNet, preloaded, scores, train_epochs
-from real_records import LABELS, prepared_records
+from real_records import LABELS, SOURCE, folders
 from sklearn.metrics import roc_auc_score
+from sqlalchemy import func, select
 
-from ecgopt.data.labels import label_set
-from ecgopt.data.prepared import PreparedSet, open_prepared
-from ecgopt.data.splits import EcgDataset, TuningData, dataset, labelled_rows
-from ecgopt.models.checkpoint import load_checkpoint, save_checkpoint, transfer
-from ecgopt.models.registry import ModelSpec, build_model
-from ecgopt.training.fit import TrainingRun
-from ecgopt.training.prefix_cache import PrefixCache
-from ecgopt.training.pretrain import pretrain
+from ecgopt.data.splits import EcgDataset, TuningData
 from ecgopt.training.recipe import Recipe
-from ecgopt.tuning.storage import open_database
+from ecgopt.tuning.arm import RecipeKind, arm_recipe
+from ecgopt.tuning.cells import StudyKey, expand_studies, study_name
+from ecgopt.tuning.datasets import PreparedData, prepare_data
+from ecgopt.tuning.spec import StudySpec
+from ecgopt.tuning.storage import Database, open_database, quiet_optuna
+from ecgopt.tuning.study_file import load_spec
+from ecgopt.tuning.tables import work_item
+from ecgopt.tuning.trial_rows import RECIPE
+from ecgopt.tuning.workspace import Workspace
+from ecgopt.workers.setup import stored_comparison
 
-CPU = torch.device("cpu")
-UPSTREAM_EPOCHS = 10
 N_CORES = os.cpu_count() or 1
-ARMS = ("scratch", "fine_tune")
+WIDTH = 16
+
+# Random proposals, so that neither pruning nor the order of trials changes what is drawn.
+STUDY = Template("""\
+name = "small"
+question = "How many trials per hour?"
+seed = $seed
+upstreams = ["upstream"]
+downstreams = ["downstream"]
+train_sizes = [800]
+validation_share = 0.25
+
+[data.upstream]
+source = "$source"
+labels = "$labels"
+unlabelled = "drop"
+broken = "drop"
+folders = $folders
+patients = [0.0, 0.5]
+
+[data.downstream]
+source = "$source"
+labels = "$labels"
+unlabelled = "drop"
+broken = "drop"
+folders = $folders
+patients = [0.5, 1.0]
+test_share = 0.1
+
+[[models]]
+name = "resnet1d18"
+width = $width
+
+[space.shared]
+learning_rate = { low = 3e-4, high = 1e-2, log = true }
+epochs = { low = 5, high = 20 }
+
+[space.fine_tune]
+frozen_stages = { low = 0, high = 5 }
+
+[recipe]
+precision = "bf16"
+
+[published]
+epochs = 20
+final_fits = false
+
+[pretrain]
+epochs = 10
+learning_rate = 3e-3
+precision = "bf16"
+
+[budget]
+trials = $trials
+final_seeds = 1
+
+[sampler]
+name = "random"
+
+[pruning]
+enabled = $prunes
+""")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Setting:
-    """One trial."""
-
-    arm: str
-    learning_rate: float
-    n_epochs: int
-    n_frozen_stages: int
-
-
-def settings(n_per_arm: int, seed: int) -> list[Setting]:
-    """Return the trials of both arms: equal rates and epochs, own frozen stages."""
-    generator = np.random.default_rng(seed)
-    drawn = [
-        (10 ** generator.uniform(-3.5, -2), int(generator.integers(5, 21)), k % 6)
-        for k in range(n_per_arm)
-    ]
-    return [
-        Setting(
-            arm=arm,
-            learning_rate=rate,
-            n_epochs=n_epochs,
-            n_frozen_stages=frozen if arm == "fine_tune" else 0,
-        )
-        for arm in ARMS
-        for rate, n_epochs, frozen in drawn
-    ]
-
-
-def parts(prepared: PreparedSet) -> tuple[TuningData, TuningData]:
-    """Return upstream records (folds 1 to 5) and downstream ones (6 to 8, validated on 9, 10)."""
-    labels = label_set(LABELS)
-    rows = labelled_rows(prepared, labels)
-    folds = prepared.records["fold"].to_numpy()[rows]
-
-    def of(low: int, high: int) -> EcgDataset:
-        return dataset(prepared, rows[(folds >= low) & (folds <= high)], labels)
-
-    return TuningData(of(1, 4), of(5, 5)), TuningData(of(6, 8), of(9, 10))
-
-
-def run_ours(
-    folder: Path, spec: ModelSpec, n_per_arm: int, seed: int, *, prunes: bool
-) -> dict[str, float]:
-    """Return the best validation score of each arm, by worker processes that stay warm."""
-    storage = open_database(url(folder)).optuna
-    for arm in ARMS:
-        optuna.create_study(study_name=arm, storage=storage, direction="maximize")
-    for setting in settings(n_per_arm, seed):
-        study = optuna.load_study(study_name=setting.arm, storage=storage)
-        study.enqueue_trial({}, user_attrs=asdict(setting))
-    context = get_context("spawn")
-    tasks, done = context.Queue(), context.Queue()
-    workers = [
-        context.Process(target=work, args=(folder, spec, seed, prunes, tasks, done))
-        for _ in range(N_CORES)
-    ]
-    for worker in workers:
-        worker.start()
-    # Scratch needs no upstream, so it keeps the other workers busy during pre-training.
-    for task in ("pretrain", *["scratch"] * n_per_arm):
-        tasks.put(task)
-    while done.get() != "pretrain":
-        pass
-    for task in (*["fine_tune"] * n_per_arm, *[None] * N_CORES):
-        tasks.put(task)
-    for worker in workers:
-        worker.join()
-    return {arm: optuna.load_study(study_name=arm, storage=storage).best_value for arm in ARMS}
-
-
-def url(folder: Path) -> str:
-    """Return the address of the study's database."""
-    return f"sqlite:///{folder / 'study.db'}"
-
-
-def work(folder: Path, spec: ModelSpec, seed: int, prunes: bool, tasks: Queue, done: Queue) -> None:
-    """Do tasks until there is none left."""
-    torch.set_num_threads(1)
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    upstream, downstream = parts(open_prepared(folder))
-    pruner = optuna.pruners.MedianPruner(4, 3, n_min_trials=4) if prunes else NopPruner()
-    storage = open_database(url(folder)).optuna
-    while (task := tasks.get()) is not None:
-        if task == "pretrain":
-            model = build_model(spec, n_labels=upstream.train.labels.shape[1], seed=seed)
-            recipe = Recipe(learning_rate=3e-3, n_epochs=UPSTREAM_EPOCHS, precision="bf16")
-            pretrained = pretrain(TrainingRun(model, upstream, recipe, seed=seed, device=CPU))
-            save_checkpoint(folder / "upstream", pretrained.tensors, pretrained.metadata)
-        else:
-            study = optuna.load_study(study_name=task, storage=storage, pruner=pruner)
-            study.optimize(
-                lambda trial: our_trial(folder, spec, seed, downstream, trial), n_trials=1
-            )
-        done.put(task)
-
-
-def our_trial(
-    folder: Path, spec: ModelSpec, seed: int, data: TuningData, trial: optuna.Trial
-) -> float:
-    """Return the last validation score of a trial whose setting was enqueued."""
-    setting = Setting(**trial.user_attrs)
-    model = build_model(spec, n_labels=data.train.labels.shape[1], seed=seed)
-    if setting.arm == "fine_tune":
-        transfer(model, load_checkpoint(folder / "upstream"))
-    recipe = Recipe(
-        learning_rate=setting.learning_rate,
-        n_epochs=setting.n_epochs,
-        n_frozen_stages=setting.n_frozen_stages,
-        precision="bf16",
-    )
-    ladder = {-(-tenth * setting.n_epochs // 10): tenth for tenth in range(1, 11)}
-    run = TrainingRun(
-        model,
-        data,
-        recipe,
+def written_study(folder: Path, *, seed: int, n_trials: int, prunes: bool) -> Path:
+    """Return the study file of a round, written into `folder`."""
+    file = folder / "small.toml"
+    content = STUDY.substitute(
         seed=seed,
-        device=CPU,
-        evaluate_after=ladder,
-        prefix_cache=PrefixCache(folder / "features"),
+        width=WIDTH,
+        trials=n_trials,
+        prunes=json.dumps(prunes),
+        source=SOURCE,
+        labels=LABELS,
+        folders=json.dumps([str(path) for path in folders()]),
     )
-    score = 0.0
-    for result in run.epochs():
-        if result.epoch in ladder:
-            score = result.validation_macro_auroc
-            trial.report(score, ladder[result.epoch])
-            if trial.should_prune():
-                raise optuna.TrialPruned
-    return score
+    file.write_text(content)
+    return file
 
 
-def run_plain(folder: Path, spec: ModelSpec, n_per_arm: int, seed: int) -> dict[str, float]:
-    """Return the best validation score of each arm, as a plain script gets it."""
-    torch.manual_seed(seed)
-    upstream, downstream = parts(open_prepared(folder))
-    pretrained = PlainResNet(upstream.train.labels.shape[1], spec.width)
-    plain_epochs(pretrained, upstream, UPSTREAM_EPOCHS, 3e-3, 0)
-    best = dict.fromkeys(ARMS, 0.0)
-    for trial in settings(n_per_arm, seed):
-        model = PlainResNet(downstream.train.labels.shape[1], spec.width)
-        if trial.arm == "fine_tune":
-            model.stages.load_state_dict(pretrained.stages.state_dict())
-        score = plain_epochs(
-            model, downstream, trial.n_epochs, trial.learning_rate, trial.n_frozen_stages
-        )
-        best[trial.arm] = max(best[trial.arm], score)
-    return best
+def run_ecgopt(study: Path, workspace: Workspace) -> float:
+    """Return the seconds from the start of `ecgopt run` to the end of its last trial."""
+    command = [sys.executable, "-m", "ecgopt", "run", str(study), "--workers", str(N_CORES)]
+    command += ["--workspace", str(workspace.root), "--out", str(workspace.root / "out")]
+    started = time.time()
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    # The command goes on with what the plain script lacks: tests, checks and a report.
+    last = select(func.max(work_item.c.finished_at)).where(work_item.c.kind == "trial")
+    with _database(workspace).transaction() as connection:
+        return float(connection.execute(last).scalar_one()) - started
 
 
-def plain_epochs(
-    model: PlainResNet, data: TuningData, n_epochs: int, rate: float, n_frozen: int
-) -> float:
-    """Train, score after every epoch, and return the last score."""
+def run_plain(study: Path, workspace: Workspace) -> tuple[float, dict[str, float]]:
+    """Return the seconds of the plain script in a process of its own, and its winners' scores."""
+    command = [sys.executable, __file__, "--plain", str(study), str(workspace.root)]
+    started = time.time()
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    return time.time() - started, json.loads(done.stdout)
+
+
+def plain_script(study: Path, workspace: Workspace) -> None:
+    """Train what `ecgopt run` trained, and print the best validation score of each arm."""
+    spec, database = load_spec(study), _database(workspace)
+    stored = stored_comparison(database, spec.name)
+    assert stored is not None
+    data = PreparedData(spec=spec, workspace=workspace, folders=stored["prepared"])
+    torch.manual_seed(spec.seed)
+    upstream = data.upstream("upstream")
+    pretrained = PlainResNet(len(upstream.train.classes), WIDTH)
+    _last_score(pretrained, upstream, spec.pretrain.recipe())
+    best = {}
+    for key in expand_studies(spec):
+        (downstream,), _ = data.downstream(key)
+        values = []
+        for recipe in _recipes(spec, key, database):
+            model = PlainResNet(len(downstream.train.classes), WIDTH)
+            if key.upstream:
+                model.stages.load_state_dict(pretrained.stages.state_dict())
+            values.append(_last_score(model, downstream, recipe))
+        best[key.regime] = max(values)
+    print(json.dumps(best))
+
+
+def _recipes(spec: StudySpec, key: StudyKey, database: Database) -> Iterator[Recipe]:
+    """Yield what the trials of a finished study were to train, in their order."""
+    for trial in _study(spec, key, database).trials:
+        kind: RecipeKind = "published" if trial.user_attrs[RECIPE] == "published" else "tuned"
+        yield arm_recipe(spec, key, kind, trial.params)
+
+
+def _last_score(model: PlainResNet, data: TuningData, recipe: Recipe) -> float:
+    """Train, score after every epoch as plain scripts do, and return the last score."""
 
     def signals(part: EcgDataset) -> np.ndarray:
-        return part.signals[part.rows] / 1000
+        return np.asarray(part.signals[part.rows] / 1000)
 
     records = preloaded(signals(data.train), data.train.labels, torch.float32)
     held_out = torch.tensor(signals(data.validation), dtype=torch.float32)
     epochs = train_epochs(
-        model, records, batch_size=64, learning_rate=rate, n_frozen_stages=n_frozen
+        model,
+        records,
+        batch_size=recipe.batch_size,
+        learning_rate=recipe.learning_rate,
+        n_frozen_stages=recipe.n_frozen_stages,
     )
     score = 0.0
-    for _ in range(n_epochs):
+    for _ in range(recipe.n_epochs):
         next(epochs)
         score = float(roc_auc_score(data.validation.labels, scores(model, held_out)))
     return score
 
 
-def measure(
-    side: str, folder: Path, arguments: argparse.Namespace, seed: int
-) -> tuple[float, dict[str, float]]:
-    """Return the seconds that a side takes in processes of its own, and its winners' scores."""
-    command = [sys.executable, __file__, "--side", side, "--folder", str(folder)]
-    command += ["--trials", str(arguments.trials), "--seed", str(seed)]
-    started = time.monotonic()
-    done = subprocess.run(
-        [*command, "--width", str(arguments.width)],
-        check=True,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    return time.monotonic() - started, json.loads(done.stdout)
+def winners(study: Path, workspace: Workspace) -> dict[str, float]:
+    """Return the validation score of each arm's winner in ecgopt's database."""
+    spec, database = load_spec(study), _database(workspace)
+    return {key.regime: _study(spec, key, database).best_value for key in expand_studies(spec)}
 
 
-def shown(rounds: list[dict[str, float]]) -> str:
-    """Return the mean score of each arm's winner over the rounds."""
-    means = {arm: statistics.mean(scores[arm] for scores in rounds) for arm in ARMS}
-    return ", ".join(f"{arm} {score:.4f}" for arm, score in means.items())
+def _study(spec: StudySpec, key: StudyKey, database: Database) -> optuna.Study:
+    return optuna.load_study(study_name=study_name(spec.name, key), storage=database.optuna)
 
 
-SIDES = {
-    "plain": run_plain,
-    "ecgopt, unpruned": partial(run_ours, prunes=False),
-    "ecgopt": partial(run_ours, prunes=True),
-}
+def _database(workspace: Workspace) -> Database:
+    return open_database(f"sqlite:///{workspace.sqlite_file}")
+
+
+def shown(scores_of_winners: Mapping[str, float]) -> str:
+    """Return the arms' scores in words."""
+    return ", ".join(f"{arm} {score:.4f}" for arm, score in scores_of_winners.items())
 
 
 def main() -> None:
-    """Run all sides in turns and print their trials per hour."""
+    """Run both sides in turns and print their trials per hour."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--trials", type=int, default=16, help="per arm")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--width", type=int, default=16)
-    parser.add_argument("--sides", nargs="+", choices=SIDES, default=list(SIDES))
-    parser.add_argument("--seed", type=int, default=0, help="of the first round")
-    parser.add_argument("--side", choices=SIDES, help=argparse.SUPPRESS)
-    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--trials", type=int, default=20, help="per arm")
+    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--seed", type=int, default=1, help="of the first round")
+    parser.add_argument("--unpruned", action="store_true", help="train all trials to their end")
+    parser.add_argument("--skip-plain", action="store_true", help="only ecgopt's side")
+    parser.add_argument("--plain", nargs=2, type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    spec = ModelSpec(width=arguments.width)
-    if arguments.side:
-        run = SIDES[arguments.side]
-        print(json.dumps(run(arguments.folder, spec, arguments.trials, arguments.seed)))
+    quiet_optuna()
+    if arguments.plain:
+        study, root = arguments.plain
+        plain_script(study, Workspace(root))
         return
-    print(f"width {arguments.width}, {2 * arguments.trials} trials a side", end=", ")
-    print(f"{N_CORES} cores, load {os.getloadavg()[0]:.2f}")
-    seconds: dict[str, list[float]] = {side: [] for side in arguments.sides}
-    best: dict[str, list[dict[str, float]]] = {side: [] for side in arguments.sides}
+    n_trials = 2 * arguments.trials
+    print(f"{n_trials} trials a side, {N_CORES} cores, load {os.getloadavg()[0]:.2f}")
+    seconds: dict[str, list[float]] = {}
+
+    def note(side: str, taken: float, scores_of_winners: Mapping[str, float]) -> None:
+        seconds.setdefault(side, []).append(taken)
+        print(f"  {side:6s} {taken:6.1f} s, winners: {shown(scores_of_winners)}", flush=True)
+
     for seed in range(arguments.seed, arguments.seed + arguments.rounds):
-        for side, values in seconds.items():
-            # A folder of its own each time: features kept by an earlier round would be a gift.
-            with tempfile.TemporaryDirectory() as folder:
-                prepared = prepared_records(Path(folder))
-                taken, scores_of_winners = measure(side, prepared.folder, arguments, seed)
-            values.append(taken)
-            best[side].append(scores_of_winners)
-            print(f"  {side:16s} {taken:6.1f} s, winners: {shown(best[side][-1:])}", flush=True)
+        # A workspace of its own each time: features kept by an earlier round would be a gift.
+        with tempfile.TemporaryDirectory() as folder:
+            workspace = Workspace(Path(folder))
+            study = written_study(
+                workspace.root, seed=seed, n_trials=arguments.trials, prunes=not arguments.unpruned
+            )
+            prepare_data(load_spec(study), workspace, n_processes=N_CORES)
+            note("ecgopt", run_ecgopt(study, workspace), winners(study, workspace))
+            if not arguments.skip_plain:
+                note("plain", *run_plain(study, workspace))
     for side, values in seconds.items():
-        per_hour = 3600 * 2 * arguments.trials / statistics.median(values)
-        middle, low, high = ratio(seconds, "plain", side)
-        print(
-            f"{side:16s} {per_hour:6,.0f} trials per hour, {middle:.2f}x ({low:.2f}-{high:.2f}), "
-            f"winners: {shown(best[side])}"
-        )
+        print(f"{side:6s} {3600 * n_trials / statistics.median(values):6,.0f} trials per hour")
+    if not arguments.skip_plain:
+        middle, low, high = ratio(seconds, "plain", "ecgopt")
+        print(f"ratio {middle:.2f} (rounds {low:.2f} to {high:.2f}), target 3")
 
 
 if __name__ == "__main__":
