@@ -5,7 +5,7 @@ import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import delete, func, insert, select, update
 
 from ecgopt.tuning.storage import Database
 from ecgopt.tuning.tables import worker
@@ -72,6 +72,21 @@ def last_seen(database: Database, owners: Sequence[str]) -> dict[str, float]:
     query = select(worker.c.owner, worker.c.seen_at).where(worker.c.owner.in_(list(owners)))
     with database.transaction() as connection:
         return {row.owner: float(row.seen_at) for row in connection.execute(query)}
+
+
+def count_at_work(database: Database, comparison: str, *, within_seconds: float) -> int:
+    """Return how many workers gave a sign of life so lately, and hold an item or just closed one.
+
+    A worker's row names its last item until it looks for another in vain.
+    """
+    query = select(func.count()).where(
+        worker.c.comparison == comparison,
+        worker.c.state != "gone",
+        worker.c.item.is_not(None),
+        worker.c.seen_at > database.now - within_seconds,
+    )
+    with database.transaction() as connection:
+        return int(connection.execute(query).scalar_one())
 
 
 def request_stop(database: Database, comparison: str | None, host: str | None) -> int:

@@ -11,8 +11,12 @@ from ecgopt.tuning.cells import expand_studies, study_name
 from ecgopt.tuning.spec import StudySpec
 from ecgopt.tuning.storage import Database
 from ecgopt.tuning.tables import work_item
+from ecgopt.workers import presence
 from ecgopt.workers.items import Kind
 from ecgopt.workers.pausing import is_paused
+
+_SILENT_LEASES = 2.0
+"""A worker that gave no sign of life for so many leases does not count as being at work."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +59,8 @@ class Progress:
     stages: tuple[StageProgress, ...]
     studies: tuple[StudyProgress, ...]
     total_losses: int
+    n_workers: int
+    """Workers at work, those between two items among them."""
     seconds_running: float
     """Since the first claim, on the database's clock."""
     is_paused: bool = False
@@ -72,17 +78,16 @@ class Progress:
 
     @property
     def seconds_left(self) -> float | None:
-        """At the pace of the items done so far, with as many workers as are at work now.
+        """At the pace of the items done so far, with as many workers as are at work.
 
         None while nothing is done or nobody works. A kind of which none is done counts as the
         kinds that are: pauses and nights without workers do not enter.
         """
         known = [(s.mean_seconds, s.done) for s in self.stages if s.mean_seconds is not None]
-        running = sum(stage.running for stage in self.stages)
-        if not known or not running:
+        if not known or not self.n_workers:
             return None
         usual = sum(mean * done for mean, done in known) / sum(done for _, done in known)
-        return sum(s.left * (s.mean_seconds or usual) for s in self.stages) / running
+        return sum(s.left * (s.mean_seconds or usual) for s in self.stages) / self.n_workers
 
     @property
     def is_finished(self) -> bool:
@@ -99,6 +104,9 @@ def read_progress(database: Database, spec: StudySpec) -> Progress:
         stages=stages,
         studies=_studies(database, spec),
         total_losses=losses,
+        n_workers=presence.count_at_work(
+            database, spec.name, within_seconds=_SILENT_LEASES * spec.workers.lease_seconds
+        ),
         seconds_running=seconds,
         is_paused=paused,
     )

@@ -1,5 +1,6 @@
 """What `ecgopt status` prints of workers, leases, losses and items set aside."""
 
+from dataclasses import replace
 from io import StringIO
 
 from rich.console import Console
@@ -31,6 +32,7 @@ PROGRESS = Progress(
     ),
     studies=(study("scratch"), study("fine_tune")),
     total_losses=7,
+    n_workers=2,
     seconds_running=60.0,
 )
 ITEM = f"trial/{FOLDER}/scratch/0003"
@@ -112,3 +114,11 @@ def test_an_item_set_aside_is_shown_with_its_cause():
 
 def test_a_run_shows_its_progress_alone():
     assert not [line for line in printed() if "lease" in line or "lost" in line]
+
+
+def test_the_time_left_is_shared_by_all_workers_also_while_one_is_between_two_items():
+    assert "about 17 s left" in " ".join(printed())
+
+
+def test_no_time_left_is_promised_while_nobody_works():
+    assert replace(PROGRESS, n_workers=0).seconds_left is None
