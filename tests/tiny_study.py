@@ -26,6 +26,7 @@ def begin(study, folder, url=None):
 TINY_DEFAULTS = {
     "regimes": '["scratch", "fine_tune"]',
     "trials": 4,
+    "replicates": 1,
     "final_seeds": 1,
     "lease": 20,
     "epochs_low": 2,
@@ -78,6 +79,7 @@ epochs = 2
 
 [budget]
 trials = {trials}
+replicates = {replicates}
 final_seeds = {final_seeds}
 
 [sampler]

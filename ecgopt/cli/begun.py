@@ -20,7 +20,7 @@ class Begun:
 
 
 def open_begun(study: Path, storage: str | None, workspace: Path | None) -> Begun:
-    """Return the comparison of a study file; nothing is prepared or created.
+    """Return the comparison of a study file, with what it was extended by; nothing is created.
 
     Raises:
         UserError: it has not begun in this database.
@@ -29,6 +29,7 @@ def open_begun(study: Path, storage: str | None, workspace: Path | None) -> Begu
     """
     from ecgopt.errors import UserError
     from ecgopt.tuning.address import storage_url
+    from ecgopt.tuning.extensions import extended, extensions_of
     from ecgopt.tuning.storage import open_database, quiet_optuna
     from ecgopt.tuning.study_file import load_spec
     from ecgopt.tuning.tables import create_tables
@@ -44,4 +45,4 @@ def open_begun(study: Path, storage: str | None, workspace: Path | None) -> Begu
         raise UserError(
             f"study {spec.name!r} has not begun in {database.describe()}: run `ecgopt run {study}`"
         )
-    return Begun(spec, database, place)
+    return Begun(extended(spec, extensions_of(database, spec.name)), database, place)

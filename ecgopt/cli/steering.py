@@ -99,19 +99,25 @@ def _name_and_value(text: str) -> tuple[str, str]:
 
 
 def extend(
-    study: Path, *, trials: int, storage: str | None = None, workspace: Path | None = None
+    study: Path,
+    *,
+    trials: int | None = None,
+    replicates: int | None = None,
+    storage: str | None = None,
+    workspace: Path | None = None,
 ) -> None:
-    """Raise the number of trials of every study of the file, all arms alike.
+    """Raise the number of trials of every study, or of replicates of every cell, all arms alike.
 
     The study file may stay as it is. The extension is recorded and stands in the report, with the
-    number of sealed-test openings that came before it; winners are chosen anew when the new trials
-    are done, and a final fit whose winner stays keeps its scores.
+    number of sealed-test openings that came before it. After more trials winners are chosen anew,
+    and a final fit whose winner stays keeps its scores; more replicates leave the others alone.
 
-    Example: `ecgopt study extend studies/demo.toml --trials 20`
+    Example: `ecgopt study extend studies/demo.toml --replicates 5`
 
     Args:
         study: Study file.
         trials: Trials of each study in all, the present ones included.
+        replicates: Replicates of each cell in all, the present ones included.
         storage: Database URL; by default $ECGOPT_STORAGE or SQLite in the workspace.
         workspace: Folder of the embedded database; by default $ECGOPT_WORKSPACE or storage.
     """
@@ -119,9 +125,9 @@ def extend(
     from ecgopt.workers.extension import extend as extend_comparison
 
     begun = open_begun(study, storage, workspace)
-    found = extend_comparison(begun.database, begun.spec, trials)
+    found = extend_comparison(begun.database, begun.spec, trials=trials, replicates=replicates)
     _say(f"{begun.spec.name}: {found}")
-    _say(f"start workers for the new trials: ecgopt run {study}")
+    _say(f"start workers for what was added: ecgopt run {study}")
 
 
 def delete(

@@ -12,11 +12,19 @@ from ecgopt.tuning.tables import extension
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Extension:
-    """One raise of the number of trials, the same for every study of the comparison."""
+class Spend:
+    """What can be added to: the same for every study, and for every cell."""
 
-    trials_before: int
-    trials_after: int
+    trials: int
+    replicates: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Extension:
+    """One raise of the budget of a comparison that had begun."""
+
+    before: Spend
+    after: Spend
     openings: int
     """How often the sealed test had been opened by then: a larger search after a look at the test
     is not blind to it."""
@@ -25,11 +33,16 @@ class Extension:
 
     def __str__(self) -> str:
         moment = datetime.datetime.fromtimestamp(self.extended_at, tz=datetime.UTC)
+        raised = [
+            f"{old} → {new} {what}"
+            for old, new, what in (
+                (self.before.trials, self.after.trials, "trials of every study"),
+                (self.before.replicates, self.after.replicates, "replicates of every cell"),
+            )
+            if new > old
+        ]
         after = f", after {self.openings} openings of the sealed test" if self.openings else ""
-        return (
-            f"{self.trials_before} → {self.trials_after} trials of every study, "
-            f"{moment.isoformat(timespec='seconds')}{after}"
-        )
+        return f"{', '.join(raised)}, {moment.isoformat(timespec='seconds')}{after}"
 
 
 def read_extensions(connection: Connection, comparison: str) -> tuple[Extension, ...]:
@@ -37,12 +50,12 @@ def read_extensions(connection: Connection, comparison: str) -> tuple[Extension,
     query = (
         select(extension)
         .where(extension.c.comparison == comparison)
-        .order_by(extension.c.trials_before)
+        .order_by(extension.c.trials_before, extension.c.replicates_before)
     )
     return tuple(
         Extension(
-            trials_before=row.trials_before,
-            trials_after=row.trials_after,
+            before=Spend(trials=row.trials_before, replicates=row.replicates_before),
+            after=Spend(trials=row.trials_after, replicates=row.replicates_after),
             openings=row.openings,
             extended_at=row.extended_at,
         )
@@ -56,9 +69,14 @@ def extensions_of(database: Database, comparison: str) -> tuple[Extension, ...]:
         return read_extensions(connection, comparison)
 
 
+def spend_of(spec: StudySpec) -> Spend:
+    """Return the part of the budget that can be added to."""
+    return Spend(trials=spec.budget.trials, replicates=spec.budget.replicates)
+
+
 def extended(spec: StudySpec, extensions: Sequence[Extension]) -> StudySpec:
     """Return `spec` with the budget that its studies have now."""
-    return with_trials(spec, extensions[-1].trials_after) if extensions else spec
+    return with_spend(spec, extensions[-1].after) if extensions else spec
 
 
 def as_begun(spec: StudySpec, extensions: Sequence[Extension]) -> StudySpec:
@@ -66,11 +84,12 @@ def as_begun(spec: StudySpec, extensions: Sequence[Extension]) -> StudySpec:
 
     So a study file may stay as it was, or be brought up to date, and any other number is noticed.
     """
-    if extensions and spec.budget.trials == extensions[-1].trials_after:
-        return with_trials(spec, extensions[0].trials_before)
+    if extensions and spend_of(spec) == extensions[-1].after:
+        return with_spend(spec, extensions[0].before)
     return spec
 
 
-def with_trials(spec: StudySpec, trials: int) -> StudySpec:
-    """Return `spec` with another number of trials."""
-    return spec.model_copy(update={"budget": spec.budget.model_copy(update={"trials": trials})})
+def with_spend(spec: StudySpec, spend: Spend) -> StudySpec:
+    """Return `spec` with other numbers of trials and replicates."""
+    raised = {"trials": spend.trials, "replicates": spend.replicates}
+    return spec.model_copy(update={"budget": spec.budget.model_copy(update=raised)})

@@ -144,9 +144,11 @@ extension = Table(
     Column("comparison", String(80), nullable=False),
     Column("trials_before", Integer, nullable=False),
     Column("trials_after", Integer, nullable=False),
+    Column("replicates_before", Integer, nullable=False),
+    Column("replicates_after", Integer, nullable=False),
     Column("openings", Integer, nullable=False, doc="openings of the sealed test until then"),
     Column("extended_at", _Seconds, nullable=False),
-    UniqueConstraint("comparison", "trials_before"),
+    UniqueConstraint("comparison", "trials_before", "replicates_before"),
 )
 
 

@@ -1,12 +1,21 @@
 """A larger budget for a comparison that has begun: the same for every study, and on the record."""
 
 import json
+from collections.abc import Sequence
 
 from sqlalchemy import Connection, bindparam, func, insert, select, update
 
 from ecgopt.errors import UserError
 from ecgopt.tuning.cells import expand_studies
-from ecgopt.tuning.extensions import Extension, extended, read_extensions, with_trials
+from ecgopt.tuning.extensions import (
+    Extension,
+    Spend,
+    extended,
+    extensions_of,
+    read_extensions,
+    spend_of,
+    with_spend,
+)
 from ecgopt.tuning.spec import StudySpec
 from ecgopt.tuning.storage import Database
 from ecgopt.tuning.studies import create_studies
@@ -14,42 +23,75 @@ from ecgopt.tuning.tables import extension, sealed_opening, work_item
 from ecgopt.workers.setup import insert_work, lock_comparison
 
 
-def extend(database: Database, spec: StudySpec, trials: int) -> Extension:
-    """Give every study of the comparison `trials` trials in all, and have winners chosen anew.
+def extend(
+    database: Database,
+    spec: StudySpec,
+    *,
+    trials: int | None = None,
+    replicates: int | None = None,
+) -> Extension:
+    """Give the comparison more trials of every study, more replicates of every cell, or both.
 
-    Slots, items and the record are one transaction: no worker meets half an extension. The final
-    fits of tuned recipes wait for the new trials; where the winner stays, its scores stand.
+    Slots, items and the record are one transaction: no worker meets half an extension. With more
+    trials, winners are chosen anew, and the final fits of tuned recipes wait for the new trials;
+    where the winner stays, its scores stand. More replicates leave the present ones as they are.
 
     Args:
         database: Of the comparison.
         spec: Of the study file.
-        trials: Of each study after this; more than before.
+        trials: Of each study after this, more than before; None leaves the number.
+        replicates: Of each cell after this, more than before; None leaves the number.
 
     Raises:
-        UserError: `trials` is not more than the studies have.
+        UserError: a number is not more than there are, or neither is given.
     """
-    keys = list(expand_studies(spec))
+    after = _raised(spec, extensions_of(database, spec.name), trials, replicates)
+    keys = list(expand_studies(with_spend(spec, after)))
     study_ids = create_studies(database, spec, keys)
     with database.transaction() as connection:
         lock_comparison(connection, spec.name)
-        before = extended(spec, read_extensions(connection, spec.name)).budget.trials
-        if trials <= before:
-            raise UserError(
-                f"`trials > {before}` must hold, because every study of {spec.name!r} has {before} "
-                f"already, but got {trials}"
-            )
+        extensions = read_extensions(connection, spec.name)
+        before = spend_of(extended(spec, extensions))
+        # Asked again under the lock: another extension may have been made since.
+        after = _raised(spec, extensions, trials, replicates)
         connection.execute(
             insert(extension).values(
                 comparison=spec.name,
-                trials_before=before,
-                trials_after=trials,
+                trials_before=before.trials,
+                trials_after=after.trials,
+                replicates_before=before.replicates,
+                replicates_after=after.replicates,
                 openings=_openings(connection, spec.name),
                 extended_at=database.now,
             )
         )
-        insert_work(connection, with_trials(spec, trials), keys, study_ids)
-        _reopen_finals(connection, spec.name)
+        insert_work(connection, with_spend(spec, after), keys, study_ids)
+        if after.trials > before.trials:
+            _reopen_finals(connection, spec.name)
         return read_extensions(connection, spec.name)[-1]
+
+
+def _raised(
+    spec: StudySpec, extensions: Sequence[Extension], trials: int | None, replicates: int | None
+) -> Spend:
+    """Return the budget after the extension that is asked for."""
+    now = spend_of(extended(spec, extensions))
+    if trials is None and replicates is None:
+        raise UserError(
+            "an extension must raise trials or replicates, but neither is given: add --trials or "
+            "--replicates"
+        )
+    if trials is not None and trials <= now.trials:
+        raise UserError(
+            f"`trials > {now.trials}` must hold, because every study of {spec.name!r} has "
+            f"{now.trials} already, but got {trials}"
+        )
+    if replicates is not None and replicates <= now.replicates:
+        raise UserError(
+            f"`replicates > {now.replicates}` must hold, because every cell of {spec.name!r} has "
+            f"{now.replicates} already, but got {replicates}"
+        )
+    return Spend(trials=trials or now.trials, replicates=replicates or now.replicates)
 
 
 def _openings(connection: Connection, comparison: str) -> int:

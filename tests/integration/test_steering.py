@@ -4,10 +4,11 @@ import io
 import json
 import re
 import shutil
+from collections import Counter
 
 import pytest
 from processes import ecgopt
-from sqlalchemy import select
+from sqlalchemy import select, update
 from tiny_study import begin, tiny_study
 
 from ecgopt.analysis.arms import budget_trials
@@ -106,7 +107,7 @@ def extended(prepared, tmp_path_factory):
     own = ("learning_rate=2e-3", "epochs=3", "frozen_stages=5")
     steer(steering.enqueue, study, opened, regime="fine_tune", values=own, label="mine")
     run(study, workspace, workers=1)
-    steer(steering.extend, study, opened, trials=6)
+    steer(steering.extend, study, opened, trials=6, replicates=2)
     run(study, workspace, workers=2)
     url = f"sqlite:///{workspace}/ecgopt.sqlite3"
     return folder, load_evidence(load_spec(study), Workspace(workspace), url)
@@ -122,7 +123,7 @@ def test_an_extension_is_spent_exactly_and_by_all_arms(extended):
     _, evidence = extended
     assert evidence.comparison.budget.trials == 6
     paid = [budget_trials(study.trials) for study in evidence.studies]
-    assert [[trial.number for trial in trials] for trials in paid] == [[*range(6)]] * 2
+    assert [[trial.number for trial in trials] for trials in paid] == [[*range(6)]] * 4
     assert {trial.state for trials in paid for trial in trials} <= {"complete", "pruned"}
 
 
@@ -159,33 +160,64 @@ def test_an_enqueued_configuration_without_a_meaning_is_refused(begun, regime, s
 def test_the_report_says_that_the_budget_was_extended_after_the_test_was_opened(extended):
     folder, evidence = extended
     (said,) = evidence.comparison.extensions
-    assert said.startswith("4 → 6 trials of every study")
+    assert said.startswith("4 → 6 trials of every study, 1 → 2 replicates of every cell, 2")
     assert said.endswith("after 4 openings of the sealed test")
     assert said in (folder / "out" / "report.html").read_text()
 
 
 def test_a_winner_that_stays_keeps_its_scores_and_a_new_one_is_scored_once(extended):
     _, evidence = extended
-    scored = [opening for opening in evidence.openings if not opening.reused]
-    stored = [opening for opening in evidence.openings if opening.reused]
-    new_winners = sum(f.role == "tuned" and f.trial_number >= 4 for f in evidence.finals)
-    assert len(evidence.finals) == 4
+    finals = [final for final in evidence.finals if final.replicate == 0]
+    openings = [opening for opening in evidence.openings if "/r0/" in opening.study]
+    scored = [opening for opening in openings if not opening.reused]
+    stored = [opening for opening in openings if opening.reused]
+    new_winners = sum(final.role == "tuned" and final.trial_number >= 4 for final in finals)
+    assert len(finals) == 4
     assert len(scored) == 4 + new_winners
     assert len(stored) == 2 - new_winners
 
 
-def test_a_smaller_budget_is_refused(extended):
+def test_an_added_replicate_is_searched_and_tested_as_the_first_one_was(extended):
+    _, evidence = extended
+    assert Counter(study.replicate for study in evidence.studies) == {0: 2, 1: 2}
+    tested = Counter((final.replicate, final.role) for final in evidence.finals)
+    assert tested == {(n, role): 2 for n in (0, 1) for role in ("tuned", "published")}
+    assert all(not o.reused for o in evidence.openings if "/r1/" in o.study)
+
+
+@pytest.mark.parametrize(
+    ("raised", "rule"),
+    [
+        ({"trials": 5}, "`trials > 6` must hold"),
+        ({"replicates": 2}, "`replicates > 2` must hold"),
+        ({"trials": 7, "replicates": 1}, "`replicates > 2` must hold"),
+        ({}, "must raise trials or replicates"),
+    ],
+)
+def test_an_extension_that_adds_nothing_is_refused(extended, raised, rule):
     folder, _ = extended
-    with pytest.raises(UserError, match="`trials > 6` must hold"):
-        steering.extend(folder / "study.toml", trials=5, workspace=folder / "ws")
+    with pytest.raises(UserError, match=rule):
+        steering.extend(folder / "study.toml", **raised, workspace=folder / "ws")
+
+
+def test_more_replicates_leave_the_present_final_fits_alone(begun):
+    study, opened = begun
+    closed = update(work_item).where(work_item.c.kind == "final").values(state="done")
+    with opened.database.transaction() as connection:
+        n_closed = connection.execute(closed).rowcount
+    steer(steering.extend, study, opened, replicates=3)
+    with opened.database.transaction() as connection:
+        found = connection.execute(select(work_item.c.state).where(work_item.c.kind == "final"))
+        states = Counter(found.scalars())
+    assert states == {"done": n_closed, "free": 2 * n_closed}
 
 
 def test_a_file_brought_up_to_date_joins_and_another_number_does_not(extended):
     folder, _ = extended
     study = folder / "changed.toml"
-    study.write_text(tiny_study(trials=6))
+    study.write_text(tiny_study(trials=6, replicates=2))
     assert begin(study, folder / "ws").spec.budget.trials == 6
-    study.write_text(tiny_study(trials=5))
+    study.write_text(tiny_study(trials=5, replicates=2))
     with pytest.raises(StudyMismatch, match=r"budget\.trials was"):
         begin(study, folder / "ws")
 
