@@ -1,11 +1,11 @@
 """Trials per hour of a whole small study, against a plain script that runs the same trials.
 
 The study below: pre-training on one half of the patients of the real PTB-XL records, then an arm
-from scratch and one fine-tuned with 0 to 5 frozen stages on the other half. Each round has a seed
-of its own. ecgopt runs first, as the command that users type; the plain script then pre-trains and
-trains with the values which that run drew, on the same records. Time runs from the start of the
-first process to the end of the last trial, imports, database and leases included; the records are
-prepared before.
+from scratch and one fine-tuned with 0 to 5 frozen stages on the other half; learning rates are
+those of studies/size_ladder.toml. Each round has a seed of its own. ecgopt runs first, as the
+command that users type; the plain script then pre-trains, and trains with the values which that
+run drew, on the same records. Time runs from the start of the first process to the end of the last
+trial, imports, database and leases included; the records are prepared before.
 
     ECGOPT_DATA=... python benchmarks/study.py [--trials 20] [--rounds 2] [--unpruned]
 
@@ -82,7 +82,7 @@ name = "resnet1d18"
 width = $width
 
 [space.shared]
-learning_rate = { low = 3e-4, high = 1e-2, log = true }
+learning_rate = { low = 1e-4, high = 1e-1, log = true }
 epochs = { low = 5, high = 20 }
 
 [space.fine_tune]
