@@ -47,11 +47,11 @@ def check(*, storage: str | None = None, workspace: Path | None = None) -> None:
     from ecgopt.errors import UserError
     from ecgopt.tuning.health import examine
     from ecgopt.tuning.storage import open_database, quiet_optuna
-    from ecgopt.tuning.tables import create_tables
+    from ecgopt.tuning.tables import add_tables
 
     quiet_optuna()
     database = open_database(_url(storage, workspace))
-    create_tables(database)
+    add_tables(database)
     findings = list(examine(database))
     table = Table(box=None, pad_edge=False, show_header=False)
     for column in ("property", "value", "verdict", "advice"):

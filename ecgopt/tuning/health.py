@@ -15,7 +15,7 @@ from sqlalchemy import Connection, text
 from ecgopt.tuning.address import is_local
 from ecgopt.tuning.schema import optuna_revisions
 from ecgopt.tuning.storage import Database
-from ecgopt.tuning.tables import metadata
+from ecgopt.tuning.tables import OTHER_VERSION, missing_columns
 
 CONNECTIONS_PER_WORKER = 4
 
@@ -119,22 +119,12 @@ def _schema(connection: Connection) -> Iterator[Finding]:
         if found == needed
         else "back up, then run `optuna storage upgrade`, or install the Optuna that made it",
     )
-    inspector = sqlalchemy.inspect(connection)
-    present = set(inspector.get_table_names())
-    lacking = [
-        f"{table.name}.{column.name}"
-        for table in metadata.sorted_tables
-        if table.name in present
-        for column in table.columns
-        if column.name not in {found["name"] for found in inspector.get_columns(table.name)}
-    ]
+    lacking = missing_columns(connection)
     yield Finding(
         name="ecgopt's schema",
         value=f"lacks {', '.join(lacking)}" if lacking else "complete",
         verdict="mend" if lacking else "ok",
-        advice="another version of ecgopt made it: use that one, or begin in a new database"
-        if lacking
-        else "",
+        advice=OTHER_VERSION if lacking else "",
     )
 
 

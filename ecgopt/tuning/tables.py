@@ -2,6 +2,7 @@
 
 from sqlalchemy import (
     Column,
+    Connection,
     Float,
     Index,
     Integer,
@@ -10,12 +11,16 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    inspect,
     literal_column,
 )
 from sqlalchemy.dialects.mysql import LONGTEXT
 
+from ecgopt.errors import StorageError
 from ecgopt.tuning.schema import create_missing_tables
 from ecgopt.tuning.storage import Database
+
+OTHER_VERSION = "another version of ecgopt made it: use that one, or begin in a new database"
 
 _LongText = Text().with_variant(LONGTEXT(), "mysql", "mariadb")
 _Seconds = Float(53)
@@ -173,5 +178,35 @@ page_refresh = Table(
 
 
 def create_tables(database: Database) -> None:
-    """Create our tables where they are missing; safe when several processes do it at once."""
+    """Create our tables where they are missing; safe when several processes do it at once.
+
+    Raises:
+        StorageError: a table that is there lacks a column.
+    """
+    add_tables(database)
+    with database.transaction() as connection:
+        lacking = missing_columns(connection)
+    if lacking:
+        raise StorageError(
+            f"the tables must be those of this version, but {database.describe()} lacks "
+            f"{', '.join(lacking)}: {OTHER_VERSION}"
+        )
+
+
+def add_tables(database: Database) -> None:
+    """Create our tables where they are missing, whichever version made the others."""
     create_missing_tables(database.engine, metadata)
+
+
+def missing_columns(connection: Connection) -> list[str]:
+    """Return the columns that our tables lack where they are there, each as `table.column`."""
+    names = [table.name for table in metadata.sorted_tables]
+    found = inspect(connection).get_multi_columns(filter_names=names)
+    present = {name: {column["name"] for column in columns} for (_, name), columns in found.items()}
+    return [
+        f"{table.name}.{column.name}"
+        for table in metadata.sorted_tables
+        if table.name in present
+        for column in table.columns
+        if column.name not in present[table.name]
+    ]
