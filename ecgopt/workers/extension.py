@@ -1,7 +1,6 @@
 """A larger budget for a comparison that has begun: the same for every study, and on the record."""
 
 import json
-from collections.abc import Sequence
 
 from sqlalchemy import Connection, bindparam, func, insert, select, update
 
@@ -43,17 +42,21 @@ def extend(
         replicates: Of each cell after this, more than before; None leaves the number.
 
     Raises:
-        UserError: a number is not more than there are, or neither is given.
+        UserError: a number is not more than there are, neither is given, or somebody else extended
+            the comparison at the same moment.
     """
-    after = _raised(spec, extensions_of(database, spec.name), trials, replicates)
+    extensions = extensions_of(database, spec.name)
+    before = spend_of(extended(spec, extensions))
+    after = _raised(spec.name, before, trials, replicates)
     keys = list(expand_studies(with_spend(spec, after)))
     study_ids = create_studies(database, spec, keys)
     with database.transaction() as connection:
         lock_comparison(connection, spec.name)
-        extensions = read_extensions(connection, spec.name)
-        before = spend_of(extended(spec, extensions))
-        # Asked again under the lock: another extension may have been made since.
-        after = _raised(spec, extensions, trials, replicates)
+        if read_extensions(connection, spec.name) != extensions:
+            raise UserError(
+                f"one extension at a time must be made, but study {spec.name!r} got another just "
+                "now: extend it again if that was not the same"
+            )
         connection.execute(
             insert(extension).values(
                 comparison=spec.name,
@@ -71,11 +74,8 @@ def extend(
         return read_extensions(connection, spec.name)[-1]
 
 
-def _raised(
-    spec: StudySpec, extensions: Sequence[Extension], trials: int | None, replicates: int | None
-) -> Spend:
+def _raised(name: str, now: Spend, trials: int | None, replicates: int | None) -> Spend:
     """Return the budget after the extension that is asked for."""
-    now = spend_of(extended(spec, extensions))
     if trials is None and replicates is None:
         raise UserError(
             "an extension must raise trials or replicates, but neither is given: add --trials or "
@@ -83,12 +83,12 @@ def _raised(
         )
     if trials is not None and trials <= now.trials:
         raise UserError(
-            f"`trials > {now.trials}` must hold, because every study of {spec.name!r} has "
+            f"`trials > {now.trials}` must hold, because every study of {name!r} has "
             f"{now.trials} already, but got {trials}"
         )
     if replicates is not None and replicates <= now.replicates:
         raise UserError(
-            f"`replicates > {now.replicates}` must hold, because every cell of {spec.name!r} has "
+            f"`replicates > {now.replicates}` must hold, because every cell of {name!r} has "
             f"{now.replicates} already, but got {replicates}"
         )
     return Spend(trials=trials or now.trials, replicates=replicates or now.replicates)

@@ -16,10 +16,11 @@ from ecgopt.analysis.evidence_store import load_evidence
 from ecgopt.cli import steering
 from ecgopt.cli.status import status
 from ecgopt.errors import StudyMismatch, UserError
+from ecgopt.tuning.extensions import extensions_of
 from ecgopt.tuning.study_file import load_spec
 from ecgopt.tuning.tables import work_item
 from ecgopt.tuning.workspace import Workspace
-from ecgopt.workers import items
+from ecgopt.workers import extension, items
 
 
 @pytest.fixture(scope="module")
@@ -198,6 +199,22 @@ def test_an_extension_that_adds_nothing_is_refused(extended, raised, rule):
     folder, _ = extended
     with pytest.raises(UserError, match=rule):
         steering.extend(folder / "study.toml", **raised, workspace=folder / "ws")
+
+
+def test_of_two_extensions_at_the_same_moment_one_is_refused(begun, monkeypatch):
+    study, opened = begun
+    create_studies = extension.create_studies
+
+    def overtaken(*arguments):
+        monkeypatch.undo()
+        steer(steering.extend, study, opened, replicates=2)
+        return create_studies(*arguments)
+
+    monkeypatch.setattr(extension, "create_studies", overtaken)
+    with pytest.raises(UserError, match="one extension at a time"):
+        steer(steering.extend, study, opened, trials=6)
+    (made,) = extensions_of(opened.database, opened.spec.name)
+    assert (made.after.trials, made.after.replicates) == (4, 2)
 
 
 def test_more_replicates_leave_the_present_final_fits_alone(begun):
