@@ -14,18 +14,14 @@ from typing import get_args
 
 import numpy as np
 import torch
+from equivalence import mean_difference
 from real_records import parts_by_fold, prepared_records
-from scipy import stats
 
 from ecgopt.data.splits import TuningData
 from ecgopt.models.registry import ModelSpec, build_model
 from ecgopt.training.fit import TrainingRun
 from ecgopt.training.recipe import Precision, Recipe
 from ecgopt.training.run import EpochResult
-
-LEVEL = 0.95
-MARGIN = 0.01
-"""The difference in macro AUROC that comparisons count as one, by default."""
 
 
 def final_epoch(
@@ -70,15 +66,10 @@ def main() -> None:
 def report(scores: np.ndarray) -> None:
     """Print the paired difference bf16 - fp32 with its t interval."""
     fp32, bf16 = scores.T
-    difference = bf16 - fp32
-    low, high = stats.t.interval(
-        LEVEL, difference.size - 1, difference.mean(), stats.sem(difference)
-    )
+    difference = mean_difference(bf16 - fp32)
     print(f"fp32 {fp32.mean():.4f} (sd {fp32.std(ddof=1):.4f})", end=", ")
     print(f"bf16 {bf16.mean():.4f} (sd {bf16.std(ddof=1):.4f})")
-    print(f"bf16 - fp32: {difference.mean():+.4f}, {LEVEL:.0%} interval {low:+.4f} to {high:+.4f}")
-    verdict = "within" if low > -MARGIN and high < MARGIN else "NOT shown to be within"
-    print(f"{verdict} the margin of {MARGIN} ({difference.size} pairs)")
+    print(f"bf16 - fp32: {difference}: {difference.verdict}")
 
 
 if __name__ == "__main__":
