@@ -83,7 +83,7 @@ unlabelled = "drop"
 broken = "drop"
 folders = $folders
 patients = [0.4, 1.0]
-test_share = 0.3
+test_share = 0.25
 
 [[models]]
 name = "resnet1d18"
