@@ -1,11 +1,11 @@
 """Trials per hour of a whole small study, against a plain script that runs the same trials.
 
 The study below: pre-training on two fifths of the patients of the real PTB-XL records, then an arm
-from scratch and one fine-tuned with 0 to 5 frozen stages on the others; learning rates are those of
-studies/size_ladder.toml. Each round has a seed of its own. ecgopt runs first, as the command that
-users type; the plain script then pre-trains, and trains with the values which that run drew, on the
-same records. Time runs from the start of the first process to the end of the last trial, imports,
-database and leases included; the records are prepared before.
+from scratch and one fine-tuned with 0 to 5 frozen stages on the others; learning rates and
+pre-training are those of studies/size_ladder.toml. Each round has a seed of its own. ecgopt runs
+first, as the command that users type; the plain script then pre-trains, and trains with the values
+which that run drew, on the same records. Time runs from the start of the first process to the end
+of the last trial, imports, database and leases included; the records are prepared before.
 
 The best of many scores on the records that chose it is too good, the more so the more a side's
 scores spread. So each side then trains its winners again, with fresh seeds, and scores them on
@@ -104,7 +104,7 @@ epochs = 20
 final_fits = false
 
 [pretrain]
-epochs = 10
+epochs = 25
 learning_rate = 3e-3
 precision = "bf16"
 
