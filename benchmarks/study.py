@@ -1,11 +1,9 @@
 """Trials per hour of a whole small study, against a plain script that runs the same trials.
 
-The study below: pre-training on two fifths of the patients of the real PTB-XL records, then an arm
-from scratch and one fine-tuned with 0 to 5 frozen stages on the others; learning rates and
-pre-training are those of studies/size_ladder.toml. Each round has a seed of its own. ecgopt runs
-first, as the command that users type; the plain script then pre-trains, and trains with the values
-which that run drew, on the same records. Time runs from the start of the first process to the end
-of the last trial, imports, database and leases included; the records are prepared before.
+The study is that of small_study.py. Each round has a seed of its own. ecgopt runs first, as the
+command that users type; the plain script then pre-trains, and trains with the values which that run
+drew, on the same records. Time runs from the start of the first process to the end of the last
+trial, imports, database and leases included; the records are prepared before.
 
 The best of many scores on the records that chose it is too good, the more so the more a side's
 scores spread. So each side then trains its winners again, with fresh seeds, and scores them on
@@ -29,19 +27,22 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from operator import itemgetter
 from pathlib import Path
-from string import Template
 
-import numpy as np
 import optuna
 import torch
 from contest import ratio
 from equivalence import mean_difference
-from plain_script import PlainResNet, preloaded, scores, train_epochs
-from real_records import LABELS, SOURCE, folders
-from sklearn.metrics import roc_auc_score
+from plain_script import PlainResNet
+from small_study import (
+    FINAL_SEEDS,
+    WIDTH,
+    plain_test_score,
+    sealed_records,
+    train_plainly,
+    written_study,
+)
 from sqlalchemy import func, select
 
-from ecgopt.data.splits import EcgDataset, TuningData, dataset
 from ecgopt.training.recipe import Recipe
 from ecgopt.tuning.arm import RecipeKind, arm_recipe
 from ecgopt.tuning.cells import StudyKey, expand_studies, study_name
@@ -55,69 +56,6 @@ from ecgopt.tuning.workspace import Workspace
 from ecgopt.workers.setup import stored_comparison
 
 N_CORES = os.cpu_count() or 1
-WIDTH = 16
-FINAL_SEEDS = 3
-
-# Random proposals, so that neither pruning nor the order of trials changes what is drawn.
-STUDY = Template("""\
-name = "small"
-question = "How many trials per hour?"
-seed = $seed
-upstreams = ["upstream"]
-downstreams = ["downstream"]
-train_sizes = [800]
-validation_share = 0.25
-
-[data.upstream]
-source = "$source"
-labels = "$labels"
-unlabelled = "drop"
-broken = "drop"
-folders = $folders
-patients = [0.0, 0.4]
-
-[data.downstream]
-source = "$source"
-labels = "$labels"
-unlabelled = "drop"
-broken = "drop"
-folders = $folders
-patients = [0.4, 1.0]
-test_share = 0.25
-
-[[models]]
-name = "resnet1d18"
-width = $width
-
-[space.shared]
-learning_rate = { low = 1e-4, high = 1e-1, log = true }
-epochs = { low = 5, high = 20 }
-
-[space.fine_tune]
-frozen_stages = { low = 0, high = 5 }
-
-[recipe]
-precision = "bf16"
-
-[published]
-epochs = 20
-final_fits = false
-
-[pretrain]
-epochs = 25
-learning_rate = 3e-3
-precision = "bf16"
-
-[budget]
-trials = $trials
-final_seeds = $final_seeds
-
-[sampler]
-name = "random"
-
-[pruning]
-enabled = $prunes
-""")
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,23 +70,6 @@ class WinnerScores:
 
 Winners = dict[str, WinnerScores]
 """By regime."""
-
-
-def written_study(folder: Path, *, seed: int, n_trials: int, prunes: bool) -> Path:
-    """Return the study file of a round, written into `folder`."""
-    file = folder / "small.toml"
-    content = STUDY.substitute(
-        seed=seed,
-        width=WIDTH,
-        trials=n_trials,
-        final_seeds=FINAL_SEEDS,
-        prunes=json.dumps(prunes),
-        source=SOURCE,
-        labels=LABELS,
-        folders=json.dumps([str(path) for path in folders()]),
-    )
-    file.write_text(content)
-    return file
 
 
 def run_ecgopt(study: Path, workspace: Workspace) -> tuple[float, Winners]:
@@ -194,14 +115,14 @@ def plain_script(study: Path, workspace: Workspace) -> None:
     torch.manual_seed(spec.seed)
     upstream = data.upstream("upstream")
     pretrained = PlainResNet(len(upstream.train.classes), WIDTH)
-    _last_score(pretrained, upstream, spec.pretrain.recipe())
+    train_plainly(pretrained, upstream, spec.pretrain.recipe())
 
     def trained(key: StudyKey, recipe: Recipe) -> tuple[PlainResNet, float]:
         (downstream,), _ = data.downstream(key)
         model = PlainResNet(len(downstream.train.classes), WIDTH)
         if key.upstream:
             model.stages.load_state_dict(pretrained.stages.state_dict())
-        return model, _last_score(model, downstream, recipe)
+        return model, train_plainly(model, downstream, recipe)
 
     best: dict[StudyKey, tuple[float, Recipe]] = {}
     for key in expand_studies(spec):
@@ -210,20 +131,10 @@ def plain_script(study: Path, workspace: Workspace) -> None:
     last_trial_ended = time.time()
     winners = {}
     for key, (validation, recipe) in best.items():
-        sealed = _sealed(data, key.downstream)
-        held_out = torch.tensor(_millivolts(sealed), dtype=torch.float32)
-        tests = [
-            roc_auc_score(sealed.labels, scores(trained(key, recipe)[0], held_out))
-            for _ in range(FINAL_SEEDS)
-        ]
+        sealed = sealed_records(data, key.downstream)
+        tests = [plain_test_score(trained(key, recipe)[0], sealed) for _ in range(FINAL_SEEDS)]
         winners[key.regime] = asdict(WinnerScores(validation, statistics.mean(tests)))
     print(json.dumps({"last_trial_ended": last_trial_ended, "winners": winners}))
-
-
-def _sealed(data: PreparedData, name: str) -> EcgDataset:
-    """Return the test records: those that nothing may be trained or chosen on."""
-    rows = np.setdiff1d(data.rows(name), data.pool(name))
-    return dataset(data.prepared(name), rows, data.labels(name))
 
 
 def _recipes(spec: StudySpec, key: StudyKey, database: Database) -> Iterator[Recipe]:
@@ -231,28 +142,6 @@ def _recipes(spec: StudySpec, key: StudyKey, database: Database) -> Iterator[Rec
     for trial in _study(spec, key, database).trials:
         kind: RecipeKind = "published" if trial.user_attrs[RECIPE] == "published" else "tuned"
         yield arm_recipe(spec, key, kind, trial.params)
-
-
-def _last_score(model: PlainResNet, data: TuningData, recipe: Recipe) -> float:
-    """Train, score after every epoch as plain scripts do, and return the last score."""
-    records = preloaded(_millivolts(data.train), data.train.labels, torch.float32)
-    held_out = torch.tensor(_millivolts(data.validation), dtype=torch.float32)
-    epochs = train_epochs(
-        model,
-        records,
-        batch_size=recipe.batch_size,
-        learning_rate=recipe.learning_rate,
-        n_frozen_stages=recipe.n_frozen_stages,
-    )
-    score = 0.0
-    for _ in range(recipe.n_epochs):
-        next(epochs)
-        score = float(roc_auc_score(data.validation.labels, scores(model, held_out)))
-    return score
-
-
-def _millivolts(part: EcgDataset) -> np.ndarray:
-    return np.asarray(part.signals[part.rows] / 1000)
 
 
 def _study(spec: StudySpec, key: StudyKey, database: Database) -> optuna.Study:
