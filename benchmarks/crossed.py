@@ -31,10 +31,9 @@ from small_study import (
 from torch import Tensor, nn
 
 from ecgopt.data.splits import EcgDataset, TuningData
-from ecgopt.models.checkpoint import MODEL_PREFIX
 from ecgopt.models.registry import ModelSpec, build_model
 from ecgopt.training.fit import TrainingRun
-from ecgopt.training.pretrain import build_pretraining
+from ecgopt.training.pretrain import pretrain
 from ecgopt.training.recipe import Recipe
 from ecgopt.tuning.cells import expand_studies
 from ecgopt.tuning.datasets import PreparedData, prepare_data
@@ -65,17 +64,15 @@ def drawn_recipes(base: Recipe, seed: int) -> Iterator[Recipe]:
 
 def pretrained(data: TuningData, recipe: Recipe, seed: int) -> dict[Side, tuple[float, Weights]]:
     """Return each side's upstream validation score and network."""
-    ours = build_pretraining("multi_label", SPEC, data, recipe, seed=seed, device=CPU)
-    for _ in ours.epochs():
-        pass
-    finished = ours.finish()
-    score = finished.metadata["best_score"]
+    n_labels = len(data.train.classes)
+    model = build_model(SPEC, n_labels=n_labels, seed=seed)
+    ours = pretrain(TrainingRun(model, data, recipe, seed=seed, device=CPU))
+    score = ours.metadata["best_score"]
     assert isinstance(score, float)
-    names = build_model(SPEC, n_labels=len(data.train.classes), seed=0).state_dict()
-    plain = PlainResNet(len(data.train.classes), WIDTH)
+    plain = PlainResNet(n_labels, WIDTH)
     last_score = train_plainly(plain, data, recipe)
     return {
-        "ecgopt": (score, [finished.tensors[MODEL_PREFIX + name] for name in names]),
+        "ecgopt": (score, list(ours.tensors.values())),
         "plain": (last_score, list(plain.state_dict().values())),
     }
 

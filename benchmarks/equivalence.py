@@ -1,14 +1,15 @@
 """Whether paired scores of two sides are equal, by the margin that comparisons use."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
 
-LEVEL = 0.95
-MARGIN = 0.01
+from ecgopt.analysis.mean_error import MeanError
+from ecgopt.tuning.study_tables import VerdictSection
+
+LEVEL = VerdictSection().confidence
+MARGIN = VerdictSection().margin
 """The difference in macro AUROC that comparisons count as one, by default."""
 
 
@@ -35,7 +36,11 @@ class MeanDifference:
 def mean_difference(differences: Sequence[float]) -> MeanDifference:
     """Return the mean of paired differences; one pair alone leaves the interval open."""
     values = np.asarray(differences)
-    mean, half = float(values.mean()), math.inf
-    if len(values) > 1:
-        half = float(stats.t.ppf((1 + LEVEL) / 2, len(values) - 1) * stats.sem(values))
+    error = MeanError(
+        run_variance=float(values.var(ddof=1)) if len(values) > 1 else 0.0,
+        patient_variance=0.0,
+        n_units=len(values),
+        n_patients=0,
+    )
+    mean, half = float(values.mean()), error.reach(LEVEL)
     return MeanDifference(mean=mean, low=mean - half, high=mean + half, n_pairs=len(values))
