@@ -9,7 +9,7 @@ from ecgopt.data.catalog import source
 from ecgopt.data.labels import label_set
 from ecgopt.data.prepare import PrepareSettings, prepare
 from ecgopt.data.prepared import PreparedSet
-from ecgopt.data.splits import TuningData, dataset, labelled_rows
+from ecgopt.data.splits import EcgDataset, TuningData, dataset, labelled_rows
 
 LABELS = "ptbxl_superclass"
 SOURCE = "ptbxl"
@@ -52,3 +52,8 @@ def record_paths(prepared: PreparedSet, rows: np.ndarray) -> list[str]:
     headers = {entry.record: entry.files[0] for entry in source(SOURCE).entries(folders())}
     names = prepared.records["record"].to_numpy()[rows]
     return [str(headers[name].with_suffix("")) for name in names]
+
+
+def millivolts(part: EcgDataset) -> np.ndarray:
+    """Return the signals as plain scripts hold them."""
+    return np.asarray(part.signals[part.rows] / 1000)

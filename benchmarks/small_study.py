@@ -12,7 +12,7 @@ from string import Template
 import numpy as np
 import torch
 from plain_script import PlainResNet, preloaded, scores, train_epochs
-from real_records import LABELS, SOURCE, folders
+from real_records import LABELS, SOURCE, folders, millivolts
 from sklearn.metrics import roc_auc_score
 
 from ecgopt.data.splits import EcgDataset, TuningData, dataset
@@ -129,8 +129,3 @@ def plain_test_score(model: PlainResNet, sealed: EcgDataset) -> float:
     """Return the macro AUROC of the test records."""
     held_out = torch.tensor(millivolts(sealed), dtype=torch.float32)
     return float(roc_auc_score(sealed.labels, scores(model, held_out)))
-
-
-def millivolts(part: EcgDataset) -> np.ndarray:
-    """Return the signals as plain scripts hold them."""
-    return np.asarray(part.signals[part.rows] / 1000)

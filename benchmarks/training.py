@@ -27,7 +27,7 @@ from typing import Any
 import torch
 from contest import Contestant, print_ratios, ratio, seconds_per_turn
 from plain_script import LazyRecords, PlainResNet, preloaded, scores, train_epochs
-from real_records import first_records, prepared_records, record_paths
+from real_records import first_records, millivolts, prepared_records, record_paths
 
 from ecgopt.data.prepared import open_prepared
 from ecgopt.models.registry import ModelSpec, build_model
@@ -71,7 +71,7 @@ def ours_evaluating(folder: Path, width: int, n: int) -> Iterator[Any]:
 def plain(folder: Path, width: int, n: int, n_frozen_stages: int = 0) -> Iterator[Any]:
     """Return epochs of (a)."""
     data = first_records(open_prepared(folder), n).train
-    records = preloaded(data.signals[data.rows] / 1000, data.labels, torch.float32)
+    records = preloaded(millivolts(data), data.labels, torch.float32)
     return train_epochs(
         PlainResNet(data.labels.shape[1], width),
         records,
@@ -85,7 +85,7 @@ def plain_evaluating(folder: Path, width: int, n: int) -> Iterator[Any]:
     """Yield predictions of all records by (a)."""
     data = first_records(open_prepared(folder), n).train
     model = PlainResNet(data.labels.shape[1], width)
-    signals = torch.tensor(data.signals[data.rows] / 1000, dtype=torch.float32)
+    signals = torch.tensor(millivolts(data), dtype=torch.float32)
     while True:
         yield scores(model, signals)
 
@@ -102,7 +102,7 @@ def lazy(folder: Path, width: int, n: int) -> Iterator[Any]:
 def published(folder: Path, width: int, n: int) -> Iterator[Any]:
     """Return epochs of (c)."""
     data = first_records(open_prepared(folder), n).train
-    records = preloaded(data.signals[data.rows] / 1000, data.labels, torch.float64)
+    records = preloaded(millivolts(data), data.labels, torch.float64)
     model = PlainResNet(data.labels.shape[1], width).double()
     return train_epochs(model, records, batch_size=256, learning_rate=1e-2)
 
