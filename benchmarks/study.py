@@ -43,6 +43,7 @@ from small_study import (
 )
 from sqlalchemy import func, select
 
+from ecgopt.data.splits import TuningData
 from ecgopt.training.recipe import Recipe
 from ecgopt.tuning.arm import RecipeKind, arm_recipe
 from ecgopt.tuning.cells import StudyKey, expand_studies, study_name
@@ -117,22 +118,28 @@ def plain_script(study: Path, workspace: Workspace) -> None:
     pretrained = PlainResNet(len(upstream.train.classes), WIDTH)
     train_plainly(pretrained, upstream, spec.pretrain.recipe())
 
-    def trained(key: StudyKey, recipe: Recipe) -> tuple[PlainResNet, float]:
-        (downstream,), _ = data.downstream(key)
+    def trained(key: StudyKey, downstream: TuningData, recipe: Recipe) -> tuple[PlainResNet, float]:
         model = PlainResNet(len(downstream.train.classes), WIDTH)
         if key.upstream:
             model.stages.load_state_dict(pretrained.stages.state_dict())
         return model, train_plainly(model, downstream, recipe)
 
-    best: dict[StudyKey, tuple[float, Recipe]] = {}
+    best = []
     for key in expand_studies(spec):
-        tried = [(trained(key, recipe)[1], recipe) for recipe in _recipes(spec, key, database)]
-        best[key] = max(tried, key=itemgetter(0))
+        (downstream,), _ = data.downstream(key)
+        tried = [
+            (trained(key, downstream, recipe)[1], recipe)
+            for recipe in _recipes(spec, key, database)
+        ]
+        best.append((key, downstream, *max(tried, key=itemgetter(0))))
     last_trial_ended = time.time()
     winners = {}
-    for key, (validation, recipe) in best.items():
-        sealed = sealed_records(data, key.downstream)
-        tests = [plain_test_score(trained(key, recipe)[0], sealed) for _ in range(FINAL_SEEDS)]
+    sealed = sealed_records(data, "downstream")
+    for key, downstream, validation, recipe in best:
+        tests = [
+            plain_test_score(trained(key, downstream, recipe)[0], sealed)
+            for _ in range(FINAL_SEEDS)
+        ]
         winners[key.regime] = asdict(WinnerScores(validation, statistics.mean(tests)))
     print(json.dumps({"last_trial_ended": last_trial_ended, "winners": winners}))
 
