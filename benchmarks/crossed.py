@@ -31,14 +31,14 @@ from small_study import (
 from torch import Tensor, nn
 
 from ecgopt.data.splits import EcgDataset, TuningData
+from ecgopt.jobs.datasets import PreparedData, prepare_data
 from ecgopt.models.registry import ModelSpec, build_model
+from ecgopt.study_file.cells import expand_studies
+from ecgopt.study_file.reading import load_spec
 from ecgopt.training.fit import TrainingRun
 from ecgopt.training.pretrain import pretrain
 from ecgopt.training.recipe import Recipe
-from ecgopt.tuning.cells import expand_studies
-from ecgopt.tuning.datasets import PreparedData, prepare_data
-from ecgopt.tuning.study_file import load_spec
-from ecgopt.tuning.workspace import Workspace
+from ecgopt.workspace import Workspace
 
 Side = Literal["ecgopt", "plain"]
 Weights = Sequence[Tensor]

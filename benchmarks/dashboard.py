@@ -20,11 +20,11 @@ from sqlalchemy import insert, literal, select
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 from dashboards import serve_dashboard
 
-from ecgopt.analysis.evidence import TrialEvidence
-from ecgopt.report.dashboard import plots
-from ecgopt.report.dashboard.attributes import StudyAttributes
+from ecgopt.dashboard import plots
+from ecgopt.dashboard.attributes import StudyAttributes
+from ecgopt.database.engine import open_database, quiet_optuna
+from ecgopt.evidence.records import TrialEvidence
 from ecgopt.seeds import generator_for
-from ecgopt.tuning.storage import open_database, quiet_optuna
 
 _PARTS = (
     optuna_tables.TrialValueModel,

@@ -25,7 +25,7 @@ from ecgopt.data.prepare import PrepareSettings, prepare
 from ecgopt.data.prepared import open_prepared
 from ecgopt.data.prepared_writer import PreparedWriter
 from ecgopt.data.records import RecordFacts
-from ecgopt.data.synthetic import SyntheticSettings, write_synthetic
+from ecgopt.data.sources.synthetic import SyntheticSettings, write_synthetic
 from ecgopt.data.wfdb_files import read_wfdb
 from ecgopt.data.wfdb_header import read_header
 

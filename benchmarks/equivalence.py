@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ecgopt.analysis.mean_error import MeanError
-from ecgopt.tuning.study_tables import VerdictSection
+from ecgopt.study_file.tables import VerdictSection
 
 LEVEL = VerdictSection().confidence
 MARGIN = VerdictSection().margin

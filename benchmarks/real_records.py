@@ -5,10 +5,10 @@ from pathlib import Path
 
 import numpy as np
 
-from ecgopt.data.catalog import source
 from ecgopt.data.labels import label_set
 from ecgopt.data.prepare import PrepareSettings, prepare
 from ecgopt.data.prepared import PreparedSet
+from ecgopt.data.sources.catalog import source
 from ecgopt.data.splits import EcgDataset, TuningData, dataset, labelled_rows
 
 LABELS = "ptbxl_superclass"

@@ -18,13 +18,13 @@ import torch
 from scripted_worker import NothingToDo, ScriptedArms, ScriptedRun
 from sqlalchemy import event
 
-from ecgopt.tuning.pruning import LADDER_STEPS
-from ecgopt.tuning.storage import open_database, quiet_optuna
-from ecgopt.tuning.workspace import Workspace
-from ecgopt.workers import items
-from ecgopt.workers.jobs import TrialJob
-from ecgopt.workers.leased_trial import LeasedTrial
-from ecgopt.workers.worker import Worker, WorkerSettings
+from ecgopt.database.engine import open_database, quiet_optuna
+from ecgopt.jobs.leased_trial import LeasedTrial
+from ecgopt.jobs.pruning import LADDER_STEPS
+from ecgopt.jobs.trial import TrialJob
+from ecgopt.jobs.worker import Worker, WorkerSettings
+from ecgopt.queue import items
+from ecgopt.workspace import Workspace
 
 STAGES = ("claim", "open", "propose", "report", "prune", "close", "finish")
 COLUMNS = (

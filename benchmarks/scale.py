@@ -35,9 +35,9 @@ from recorded_worker import COLUMNS, work_recorded
 from scripted_worker import begin_spec
 from servers import PostgresServer
 
-from ecgopt.tuning.storage import open_database, quiet_optuna
-from ecgopt.tuning.study_file import load_spec
-from ecgopt.tuning.tables import work_item
+from ecgopt.database.engine import open_database, quiet_optuna
+from ecgopt.database.tables import work_item
+from ecgopt.study_file.reading import load_spec
 
 LADDER = Path(__file__).parent.parent / "studies" / "size_ladder.toml"
 CONNECTIONS_EACH = 4

@@ -16,8 +16,8 @@ from real_records import LABELS, SOURCE, folders, millivolts
 from sklearn.metrics import roc_auc_score
 
 from ecgopt.data.splits import EcgDataset, TuningData, dataset
+from ecgopt.jobs.datasets import PreparedData
 from ecgopt.training.recipe import Recipe
-from ecgopt.tuning.datasets import PreparedData
 
 WIDTH = 16
 FINAL_SEEDS = 3

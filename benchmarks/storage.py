@@ -25,14 +25,14 @@ from optuna.storages import RDBStorage
 from optuna.trial import TrialState
 from sqlalchemy import event
 
+from ecgopt.database.engine import open_database, quiet_optuna
+from ecgopt.database.optuna.trial_rows import add_slots
+from ecgopt.database.tables import create_tables
+from ecgopt.jobs.leased_trial import LeasedTrial
+from ecgopt.queue import items
+from ecgopt.queue.items import NewItem
+from ecgopt.queue.lease import Lease
 from ecgopt.regimes.space import Range, SearchSpace
-from ecgopt.tuning.storage import open_database, quiet_optuna
-from ecgopt.tuning.tables import create_tables
-from ecgopt.tuning.trial_rows import add_slots
-from ecgopt.workers import items
-from ecgopt.workers.items import NewItem
-from ecgopt.workers.lease import Lease
-from ecgopt.workers.leased_trial import LeasedTrial
 
 N_REPORTS = 10
 NAME = "benchmark"

@@ -43,18 +43,18 @@ from small_study import (
 )
 from sqlalchemy import func, select
 
+from ecgopt.comparison.opening import stored_comparison
 from ecgopt.data.splits import TuningData
+from ecgopt.database.engine import Database, open_database, quiet_optuna
+from ecgopt.database.optuna.trial_rows import RECIPE
+from ecgopt.database.tables import work_item
+from ecgopt.jobs.datasets import PreparedData, prepare_data
+from ecgopt.jobs.runs import RecipeKind, arm_recipe
+from ecgopt.study_file.cells import StudyKey, expand_studies, study_name
+from ecgopt.study_file.reading import load_spec
+from ecgopt.study_file.spec import StudySpec
 from ecgopt.training.recipe import Recipe
-from ecgopt.tuning.arm import RecipeKind, arm_recipe
-from ecgopt.tuning.cells import StudyKey, expand_studies, study_name
-from ecgopt.tuning.datasets import PreparedData, prepare_data
-from ecgopt.tuning.spec import StudySpec
-from ecgopt.tuning.storage import Database, open_database, quiet_optuna
-from ecgopt.tuning.study_file import load_spec
-from ecgopt.tuning.tables import work_item
-from ecgopt.tuning.trial_rows import RECIPE
-from ecgopt.tuning.workspace import Workspace
-from ecgopt.workers.setup import stored_comparison
+from ecgopt.workspace import Workspace
 
 N_CORES = os.cpu_count() or 1
 

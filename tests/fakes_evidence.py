@@ -5,8 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ecgopt.analysis.audit_choice import choose_for_audit
-from ecgopt.analysis.evidence import (
+from ecgopt.evidence.audit_choice import choose_for_audit
+from ecgopt.evidence.predictions import Predictions, read_predictions, write_predictions
+from ecgopt.evidence.records import (
     Budget,
     CellKey,
     Comparison,
@@ -18,9 +19,8 @@ from ecgopt.analysis.evidence import (
     StudyEvidence,
     TrialEvidence,
 )
-from ecgopt.analysis.predictions import Predictions, read_predictions, write_predictions
-from ecgopt.analysis.rescore import scores_of
-from ecgopt.analysis.winner import choose_learning_rate, choose_winner
+from ecgopt.evidence.rescore import scores_of
+from ecgopt.evidence.selection import choose_learning_rate, choose_winner
 from ecgopt.seeds import generator_for
 from ecgopt.training.metrics import best_thresholds, macro_auroc
 

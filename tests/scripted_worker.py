@@ -18,18 +18,18 @@ import torch
 from tiny_study import tiny_study
 
 from ecgopt.cli.work import stop_on_signals
+from ecgopt.comparison.opening import add_work
+from ecgopt.dashboard.upkeep import Upkeep
+from ecgopt.database.engine import open_database, quiet_optuna
+from ecgopt.jobs.trial import TrialJob
+from ecgopt.jobs.worker import ItemEnd, Worker, WorkerSettings, new_owner
 from ecgopt.models.registry import ModelSpec, freezable_stages
-from ecgopt.report.dashboard.upkeep import Upkeep
+from ecgopt.queue.items import Kind
+from ecgopt.study_file.reading import load_spec
+from ecgopt.study_file.spec import StudySpec
 from ecgopt.training.metrics import MacroAuroc
 from ecgopt.training.run import EpochResult
-from ecgopt.tuning.spec import StudySpec
-from ecgopt.tuning.storage import open_database, quiet_optuna
-from ecgopt.tuning.study_file import load_spec
-from ecgopt.tuning.workspace import Workspace
-from ecgopt.workers.items import Kind
-from ecgopt.workers.jobs import TrialJob
-from ecgopt.workers.setup import add_work
-from ecgopt.workers.worker import ItemEnd, Worker, WorkerSettings, new_owner
+from ecgopt.workspace import Workspace
 
 # Looking at a network imports much of torch once a process: here, before workers are forked.
 freezable_stages(ModelSpec(name="resnet1d18", width=2))
@@ -60,7 +60,7 @@ def begin_spec(spec, database):
     """Create a comparison's studies and work items, without any data."""
     from sqlalchemy import insert
 
-    from ecgopt.tuning.tables import comparison, create_tables
+    from ecgopt.database.tables import comparison, create_tables
 
     create_tables(database)
     with database.transaction() as connection:

@@ -14,8 +14,8 @@ from scipy import stats
 
 from ecgopt.analysis.influence import PatientInfluence, influence_of_patients
 from ecgopt.analysis.interval import Interval, PairedDifference, paired_interval
-from ecgopt.analysis.predictions import Predictions
 from ecgopt.analysis.verdict import decide, run_tests
+from ecgopt.evidence.predictions import Predictions
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,9 +1,9 @@
 """The smallest comparison that still does everything: seconds on one core."""
 
-from ecgopt.tuning.storage import open_database
-from ecgopt.tuning.study_file import load_spec
-from ecgopt.tuning.workspace import Workspace
-from ecgopt.workers.setup import open_comparison
+from ecgopt.comparison.opening import open_comparison
+from ecgopt.database.engine import open_database
+from ecgopt.study_file.reading import load_spec
+from ecgopt.workspace import Workspace
 
 
 def tiny_study(**replacements):

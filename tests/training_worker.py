@@ -7,12 +7,8 @@ from pathlib import Path
 
 # Not used here: `work` imports them when it is called, which takes seconds in a process that is
 # not warm.
-import ecgopt.analysis.diagnostics
-import ecgopt.analysis.final
-import ecgopt.cli.opening
-import ecgopt.report.dashboard.refresh  # noqa: F401 - see above
 from ecgopt.cli.work import stop_on_signals, work
-from ecgopt.tuning.address import STORAGE_VARIABLE
+from ecgopt.database.url import STORAGE_VARIABLE
 
 
 def main(study, url, workspace, log, options):

@@ -5,7 +5,7 @@ import threading
 from scripted_worker import begin_scripted, scripted_study, work_scripted
 from sqlalchemy import delete
 
-from ecgopt.tuning.tables import work_item
+from ecgopt.database.tables import work_item
 
 N_TRIALS = 10
 

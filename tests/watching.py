@@ -3,10 +3,10 @@
 import time
 from contextlib import contextmanager
 
-from ecgopt.tuning.storage import open_database
-from ecgopt.tuning.tables import create_tables
-from ecgopt.workers import items
-from ecgopt.workers.presence import workers_seen
+from ecgopt.database.engine import open_database
+from ecgopt.database.tables import create_tables
+from ecgopt.queue import items
+from ecgopt.queue.heartbeats import workers_seen
 
 
 class Watched:

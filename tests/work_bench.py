@@ -3,19 +3,19 @@
 import torch
 from sqlalchemy import select
 
-from ecgopt.analysis.diagnostics import diagnostic_handlers
-from ecgopt.analysis.evidence_store import load_evidence
-from ecgopt.analysis.final import FinalJob
-from ecgopt.tuning.arm import ArmRuns
-from ecgopt.tuning.storage import open_database
-from ecgopt.tuning.study_file import load_spec
-from ecgopt.tuning.tables import sealed_opening
-from ecgopt.tuning.workspace import Workspace
-from ecgopt.workers import items
-from ecgopt.workers.jobs import TrialJob
-from ecgopt.workers.lease import Lease
-from ecgopt.workers.pretraining import PretrainJob
-from ecgopt.workers.setup import open_comparison
+from ecgopt.comparison.evidence import load_evidence
+from ecgopt.comparison.opening import open_comparison
+from ecgopt.database.engine import open_database
+from ecgopt.database.tables import sealed_opening
+from ecgopt.jobs.diagnostics import diagnostic_handlers
+from ecgopt.jobs.final import FinalJob
+from ecgopt.jobs.pretrain import PretrainJob
+from ecgopt.jobs.runs import ArmRuns
+from ecgopt.jobs.trial import TrialJob
+from ecgopt.queue import items
+from ecgopt.queue.lease import Lease
+from ecgopt.study_file.reading import load_spec
+from ecgopt.workspace import Workspace
 
 
 class Bench:

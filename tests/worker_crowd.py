@@ -9,8 +9,8 @@ from pathlib import Path
 import scripted_worker
 from sqlalchemy import func, select
 
-from ecgopt.tuning.tables import work_item
-from ecgopt.tuning.tables import worker as worker_row
+from ecgopt.database.tables import work_item
+from ecgopt.database.tables import worker as worker_row
 
 # Importing torch takes seconds; a fork server does it once for all workers.
 _FORKS = multiprocessing.get_context("forkserver")

@@ -7,8 +7,8 @@ import api
 import command_line
 import toml_reference
 
-from ecgopt.data.own_files import OwnFile
-from ecgopt.tuning.spec import StudySpec
+from ecgopt.data.sources.own_files import OwnFile
+from ecgopt.study_file.spec import StudySpec
 
 if TYPE_CHECKING:
     from sphinx.application import Sphinx

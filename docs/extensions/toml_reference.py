@@ -10,9 +10,9 @@ from pydantic import BaseModel, TypeAdapter
 from sphinx.pycode import ModuleAnalyzer
 
 from ecgopt.regimes.space import PARAMETERS
+from ecgopt.study_file.section import Name
+from ecgopt.study_file.tables import Reference
 from ecgopt.training.recipe import Recipe
-from ecgopt.tuning.section import Name
-from ecgopt.tuning.study_tables import Reference
 
 _PLACEHOLDERS = {"space": ("GROUP", "PARAMETER"), "pretrain.tuning.space": ("PARAMETER",)}
 """What stands for a key that the writer of the file chooses; elsewhere it is NAME."""

@@ -4,7 +4,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from ecgopt.analysis.evidence import (
+from ecgopt.errors import UserError
+from ecgopt.evidence.records import (
     CellKey,
     Evidence,
     FinalEvidence,
@@ -12,8 +13,7 @@ from ecgopt.analysis.evidence import (
     StudyEvidence,
     TrialEvidence,
 )
-from ecgopt.analysis.winner import ELIGIBLE_RECIPES, choose_winner
-from ecgopt.errors import UserError
+from ecgopt.evidence.selection import ELIGIBLE_RECIPES, choose_winner
 
 Pair = tuple[int, int]
 """Replicate and seed index: two arms are compared where both have the same."""

@@ -6,10 +6,10 @@ from typing import Literal
 
 from ecgopt.analysis.compare import CellComparison
 from ecgopt.analysis.contrast import contrast
-from ecgopt.analysis.evidence import CellKey
 from ecgopt.analysis.interval import Interval
 from ecgopt.analysis.power import Rules
 from ecgopt.analysis.verdict import Verdict, correct_for_cells, decide, run_tests
+from ecgopt.evidence.records import CellKey
 
 Outcome = Literal["supported", "refuted", "mixed", "undecided", "no cell for it"]
 Judgement = tuple[Outcome, str]

@@ -19,11 +19,11 @@ from ecgopt.analysis.claim_contrasts import (
 from ecgopt.analysis.compare import CellComparison
 from ecgopt.analysis.convergence import common_target, converge
 from ecgopt.analysis.cost import arm_cost
-from ecgopt.analysis.evidence import CellKey, Evidence
 from ecgopt.analysis.mean_error import MeanError
 from ecgopt.analysis.power import Rules
 from ecgopt.analysis.sizes import SizeLadder
 from ecgopt.analysis.verdict import Verdict
+from ecgopt.evidence.records import CellKey, Evidence
 
 SMALL = 1_000
 """Training sizes up to this count as small."""

@@ -5,13 +5,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ecgopt.analysis.arms import Arm, Pair, sort_into_arms
-from ecgopt.analysis.evidence import (
-    CellKey,
-    Comparison,
-    Evidence,
-    FinalEvidence,
-    FinalRole,
-)
 from ecgopt.analysis.influence import PatientInfluence, align_influences
 from ecgopt.analysis.interval import Interval, PairedDifference, paired_interval
 from ecgopt.analysis.mean_error import FEW
@@ -22,6 +15,13 @@ from ecgopt.analysis.verdict import (
     correct_for_cells,
     decide,
     run_tests,
+)
+from ecgopt.evidence.records import (
+    CellKey,
+    Comparison,
+    Evidence,
+    FinalEvidence,
+    FinalRole,
 )
 
 InfluenceOf = Callable[[FinalEvidence], PatientInfluence | None]

@@ -13,7 +13,6 @@ from ecgopt.analysis.convergence import Convergence, common_target, converge
 from ecgopt.analysis.cost import ArmCost, BreakEven, arm_cost, break_even
 from ecgopt.analysis.curves import BudgetCrossover, BudgetCurve, arm_curve, budget_crossover
 from ecgopt.analysis.equal_spend import EqualSpend, equal_spend
-from ecgopt.analysis.evidence import CellKey, Evidence, FinalEvidence, FinalRole, TrialEvidence
 from ecgopt.analysis.gates import Gate, check_gates
 from ecgopt.analysis.importance import parameter_importance
 from ecgopt.analysis.influence import PatientInfluence
@@ -24,6 +23,7 @@ from ecgopt.analysis.response import LearningRateResponse, learning_rate_respons
 from ecgopt.analysis.scores import ArmScores, arm_scores
 from ecgopt.analysis.sizes import SizeLadder, size_ladders
 from ecgopt.analysis.waterfall import Step, waterfall
+from ecgopt.evidence.records import CellKey, Evidence, FinalEvidence, FinalRole, TrialEvidence
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

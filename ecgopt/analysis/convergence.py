@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ecgopt.analysis.arms import Arm
-from ecgopt.analysis.evidence import FinalEvidence
+from ecgopt.evidence.records import FinalEvidence
 
 CHANCE = 0.5
 SHARE_OF_BEST = 0.95

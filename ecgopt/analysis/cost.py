@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from ecgopt.analysis.arms import Arm, budget_trials
-from ecgopt.analysis.evidence import (
+from ecgopt.evidence.records import (
     Evidence,
     FinalEvidence,
     PretrainEvidence,

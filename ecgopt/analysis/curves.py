@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ecgopt.analysis.arms import Arm, budget_trials
-from ecgopt.analysis.evidence import TrialEvidence
+from ecgopt.evidence.records import TrialEvidence
 from ecgopt.shapes import Float
 
 BAND = 0.8

@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 
 from ecgopt.analysis.arms import Arm, budget_trials
-from ecgopt.analysis.evidence import StudyEvidence, TrialEvidence
+from ecgopt.evidence.records import StudyEvidence, TrialEvidence
 
 Unit = Literal["epochs", "seconds"]
 

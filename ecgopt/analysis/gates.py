@@ -8,9 +8,9 @@ from typing import Any, Literal
 
 from ecgopt.analysis.arms import Arm
 from ecgopt.analysis.compare import InfluenceOf, pair_finals
-from ecgopt.analysis.evidence import Evidence, FinalEvidence, SanityCheck
 from ecgopt.analysis.interval import PairedDifference, paired_interval
 from ecgopt.analysis.verdict import decide, run_tests
+from ecgopt.evidence.records import Evidence, FinalEvidence, SanityCheck
 
 State = Literal["passed", "failed", "not run"]
 

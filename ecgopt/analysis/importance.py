@@ -13,7 +13,7 @@ from optuna.distributions import (
 )
 
 from ecgopt.analysis.arms import Arm, budget_trials
-from ecgopt.analysis.evidence import ParameterValue, TrialEvidence
+from ecgopt.evidence.records import ParameterValue, TrialEvidence
 
 FEWEST_TRIALS = 8
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ecgopt.analysis.evidence import Predictions
+from ecgopt.evidence.records import Predictions
 from ecgopt.shapes import Bool, Float
 
 

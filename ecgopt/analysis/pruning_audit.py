@@ -8,8 +8,8 @@ import numpy as np
 from scipy import stats
 
 from ecgopt.analysis.arms import Arm, budget_trials
-from ecgopt.analysis.audit_choice import is_pruned
-from ecgopt.analysis.evidence import StudyEvidence, TrialEvidence
+from ecgopt.evidence.audit_choice import is_pruned
+from ecgopt.evidence.records import StudyEvidence, TrialEvidence
 
 LAST_STEP = 10
 

@@ -7,9 +7,9 @@ import numpy as np
 
 from ecgopt.analysis.challenge import challenge_score, weights_for
 from ecgopt.analysis.classification import TrivialScores, trivial_scores
-from ecgopt.analysis.evidence import FinalEvidence
 from ecgopt.analysis.influence import PatientInfluence, influence_of_patients
-from ecgopt.analysis.predictions import Predictions, read_predictions
+from ecgopt.evidence.predictions import Predictions, read_predictions
+from ecgopt.evidence.records import FinalEvidence
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ecgopt.analysis.arms import Arm
-from ecgopt.analysis.evidence import FinalEvidence, FinalRole
+from ecgopt.evidence.records import FinalEvidence, FinalRole
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

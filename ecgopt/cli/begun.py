@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ecgopt.tuning.spec import StudySpec
-    from ecgopt.tuning.storage import Database
-    from ecgopt.tuning.workspace import Workspace
+    from ecgopt.database.engine import Database
+    from ecgopt.study_file.spec import StudySpec
+    from ecgopt.workspace import Workspace
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,14 +27,14 @@ def open_begun(study: Path, storage: str | None, workspace: Path | None) -> Begu
         StudyFileError: the study file breaks a rule.
         StorageError: the database cannot be opened.
     """
+    from ecgopt.comparison.extensions import extended, extensions_of
+    from ecgopt.comparison.opening import stored_comparison
+    from ecgopt.database.engine import open_database, quiet_optuna
+    from ecgopt.database.tables import create_tables
+    from ecgopt.database.url import storage_url
     from ecgopt.errors import UserError
-    from ecgopt.tuning.address import storage_url
-    from ecgopt.tuning.extensions import extended, extensions_of
-    from ecgopt.tuning.storage import open_database, quiet_optuna
-    from ecgopt.tuning.study_file import load_spec
-    from ecgopt.tuning.tables import create_tables
-    from ecgopt.tuning.workspace import Workspace, default_workspace
-    from ecgopt.workers.setup import stored_comparison
+    from ecgopt.study_file.reading import load_spec
+    from ecgopt.workspace import Workspace, default_workspace
 
     spec = load_spec(study)
     place = default_workspace() if workspace is None else Workspace(workspace)

@@ -9,7 +9,7 @@ from cyclopts import Parameter
 if TYPE_CHECKING:
     from socket import socket
 
-    from ecgopt.report.dashboard.access import Door
+    from ecgopt.dashboard.access import Door
 
 TOKEN_VARIABLE = "ECGOPT_DASHBOARD_TOKEN"
 _LEAST_TOKEN = 16
@@ -56,11 +56,11 @@ def dashboard(
             or storage.
     """
     from ecgopt.cli.opening import chosen_workspace
-    from ecgopt.report.dashboard.refresh import Refresher
-    from ecgopt.report.dashboard.server import dashboard_app, serve
-    from ecgopt.tuning.address import storage_url
-    from ecgopt.tuning.storage import open_database, open_for_reading, quiet_optuna
-    from ecgopt.tuning.tables import create_tables
+    from ecgopt.dashboard.refresh import Refresher
+    from ecgopt.dashboard.server import dashboard_app, serve
+    from ecgopt.database.engine import open_database, open_for_reading, quiet_optuna
+    from ecgopt.database.tables import create_tables
+    from ecgopt.database.url import storage_url
 
     place = chosen_workspace(workspace)
     listening = _listen(address)
@@ -83,8 +83,8 @@ def dashboard(
 def _listen(address: Address) -> "socket":
     import socket
 
+    from ecgopt.dashboard.access import is_loopback
     from ecgopt.errors import UserError
-    from ecgopt.report.dashboard.access import is_loopback
 
     if address.behind_proxy is None and not is_loopback(address.host):
         raise UserError(
@@ -106,8 +106,8 @@ def _door(address: Address, port: int, *, may_write: bool) -> "Door":
     import os
     import secrets
 
+    from ecgopt.dashboard.access import Door, loopback_origins, public_origin
     from ecgopt.errors import UserError
-    from ecgopt.report.dashboard.access import Door, loopback_origins, public_origin
 
     token = os.environ.get(TOKEN_VARIABLE) or secrets.token_urlsafe(_TOKEN_BYTES)
     if len(token) < _LEAST_TOKEN:

@@ -33,7 +33,7 @@ def list_(name: str | None = None, *, json: bool = False) -> None:
         name: Show this data set alone, with citation and address.
         json: Print JSON instead of a table.
     """
-    from ecgopt.data.catalog import dataset_info, source_names
+    from ecgopt.data.sources.catalog import dataset_info, source_names
 
     console = open_console()
     names = source_names() if name is None else (name,)
@@ -80,9 +80,9 @@ def fetch(
         archive: Fetch the publisher's one zip file, where there is one.
         connections: Files fetched at once.
     """
-    from ecgopt.data.catalog import dataset_info
     from ecgopt.data.download import FetchSettings
     from ecgopt.data.download import fetch as fetch_files
+    from ecgopt.data.sources.catalog import dataset_info
 
     folder = to or raw_folder(name)
     settings = FetchSettings(mirror=mirror, archive=archive, connections=connections)
@@ -155,10 +155,10 @@ def check(name: str, *, labels: str | None = None, to: Path | None = None) -> No
         labels: Label set; by default the first that fits the data set.
         to: Folder of prepared sets; by default `prepared` in the workspace.
     """
-    from ecgopt.data.catalog import dataset_info, source
     from ecgopt.data.check import check as check_set
     from ecgopt.data.labels import label_set
     from ecgopt.data.prepared import find_prepared, open_prepared
+    from ecgopt.data.sources.catalog import dataset_info, source
 
     own = name if name.endswith(".toml") else None
     folder = find_prepared(to or prepared_folder(), source(name).name, description=own)
@@ -212,10 +212,10 @@ def show(
         to: Folder of prepared sets; by default `prepared` in the workspace.
         out: Picture to write, .svg, .png or .pdf; by default NAME-RECORD.svg.
     """
-    from ecgopt.data.catalog import source
-    from ecgopt.data.ecg_paper import save_ecg_page
     from ecgopt.data.prepared import find_prepared, open_prepared
-    from ecgopt.data.record_pages import prepared_page, raw_page
+    from ecgopt.data.sources.catalog import source
+    from ecgopt.report.ecg_paper import save_ecg_page
+    from ecgopt.report.record_pages import prepared_page, raw_page
 
     reader = source(name)
     if from_:

@@ -9,8 +9,8 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from ecgopt.data.catalog import DatasetInfo
     from ecgopt.data.download import FetchProgress
+    from ecgopt.data.sources.catalog import DatasetInfo
 
 
 def described(info: "DatasetInfo") -> dict[str, Any]:
@@ -64,14 +64,14 @@ def cell(value: object) -> str:
 
 def raw_folder(name: str) -> Path:
     """Return where `fetch` puts the data set `name` by default."""
-    from ecgopt.tuning.workspace import default_workspace
+    from ecgopt.workspace import default_workspace
 
     return default_workspace().raw_data / name
 
 
 def prepared_folder() -> Path:
     """Return the folder of prepared sets in the workspace."""
-    from ecgopt.tuning.workspace import default_workspace
+    from ecgopt.workspace import default_workspace
 
     return default_workspace().prepared_data
 

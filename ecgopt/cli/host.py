@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ecgopt.workers.local import LocalWorkers
-    from ecgopt.workers.setup import OpenComparison
-    from ecgopt.workers.slots import Slot
+    from ecgopt.comparison.opening import OpenComparison
+    from ecgopt.launchers.local import LocalWorkers
+    from ecgopt.launchers.worker_process import Slot
 
 
 GPU_MEMORY_MIB = 2000
@@ -21,8 +21,8 @@ def choose_slots(gpus: str | None, per_gpu: int, workers: int | None) -> "list[S
         UserError: a number is below 1, or a GPU is asked for that is not there.
     """
     from ecgopt.errors import UserError
-    from ecgopt.workers.gpus import chosen_gpus
-    from ecgopt.workers.local import host_slots
+    from ecgopt.launchers.gpus import chosen_gpus
+    from ecgopt.launchers.local import host_slots
 
     for name, count in (("workers", workers), ("per_gpu", per_gpu)):
         if count is not None and count < 1:
@@ -42,9 +42,9 @@ def host_workers(
 ) -> "LocalWorkers":
     """Return the supervisor of these slots, to be used as a context."""
     from ecgopt.cli.slot import slot_command
-    from ecgopt.tuning.address import storage_url
-    from ecgopt.workers.local import LocalWorkers
-    from ecgopt.workers.slots import Start
+    from ecgopt.database.url import storage_url
+    from ecgopt.launchers.local import LocalWorkers
+    from ecgopt.launchers.worker_process import Start
 
     place, spec = opened.workspace, opened.spec
     return LocalWorkers(

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
 
-from ecgopt.workers.placement import RayPlacement, SlurmPlacement
+from ecgopt.launchers.resources import RayPlacement, SlurmPlacement
 
 if TYPE_CHECKING:
-    from ecgopt.tuning.workspace import Workspace
-    from ecgopt.workers.posting import Posting
+    from ecgopt.launchers.remote_worker import Posting
+    from ecgopt.workspace import Workspace
 
 app = App(name="launch", help="Start workers on a cluster: Slurm or Ray.")
 
@@ -49,12 +49,12 @@ def slurm(
     import sys
 
     from ecgopt.cli.opening import chosen_workspace, open_study
-    from ecgopt.tuning.address import STORAGE_VARIABLE, storage_url
-    from ecgopt.tuning.study_file import load_spec
-    from ecgopt.workers.posting import refuse_shared_sqlite
+    from ecgopt.database.url import STORAGE_VARIABLE, storage_url
+    from ecgopt.launchers.remote_worker import refuse_shared_sqlite
+    from ecgopt.study_file.reading import load_spec
 
     with _extra("slurm", "submitit"):
-        from ecgopt.workers import slurm as cluster
+        from ecgopt.launchers import slurm as cluster
 
     _check_workers(workers)
     place = chosen_workspace(workspace)
@@ -110,13 +110,13 @@ def ray(
 
     from ecgopt.cli.live import LiveProgress
     from ecgopt.cli.opening import chosen_workspace, open_study
-    from ecgopt.tuning.address import storage_url
-    from ecgopt.tuning.storage import TRANSIENT_ERRORS
-    from ecgopt.workers.local import wait_until_done
-    from ecgopt.workers.progress import read_progress
+    from ecgopt.comparison.progress import read_progress
+    from ecgopt.database.engine import TRANSIENT_ERRORS
+    from ecgopt.database.url import storage_url
+    from ecgopt.launchers.local import wait_until_done
 
     with _extra("ray", "ray"):
-        from ecgopt.workers.ray import RayWorkers
+        from ecgopt.launchers.ray import RayWorkers
 
     _check_workers(workers)
     place = chosen_workspace(workspace)
@@ -152,8 +152,8 @@ def _posting(study: Path, place: "Workspace", url: str, *, needs_gpu: bool) -> "
     import os
 
     from ecgopt.cli.work import work
-    from ecgopt.tuning.address import INSECURE_VARIABLE, STORAGE_FILE_VARIABLE
-    from ecgopt.workers.posting import Posting, shown_database
+    from ecgopt.database.url import INSECURE_VARIABLE, STORAGE_FILE_VARIABLE
+    from ecgopt.launchers.remote_worker import Posting, shown_database
 
     file_name = os.environ.get(STORAGE_FILE_VARIABLE)
     return Posting(

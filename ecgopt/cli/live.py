@@ -9,7 +9,7 @@ from rich.live import Live
 from rich.text import Text
 
 from ecgopt.cli.views import Hands, plain_line, rendered
-from ecgopt.workers.progress import Progress
+from ecgopt.comparison.progress import Progress
 
 _PLAIN_LINE_SECONDS = 10.0
 

@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ecgopt.tuning.workspace import Workspace
-    from ecgopt.workers.setup import OpenComparison
+    from ecgopt.comparison.opening import OpenComparison
+    from ecgopt.workspace import Workspace
 
 
 def chosen_workspace(option: Path | None) -> "Workspace":
     """Return the workspace of the option, of $ECGOPT_WORKSPACE, or `storage`."""
-    from ecgopt.tuning.workspace import Workspace, default_workspace
+    from ecgopt.workspace import Workspace, default_workspace
 
     return default_workspace() if option is None else Workspace(option)
 
@@ -32,11 +32,11 @@ def open_study(
     Raises:
         UserError: the study file, the data, the workspace or the database cannot be used.
     """
+    from ecgopt.comparison.opening import open_comparison
+    from ecgopt.database.engine import open_database, quiet_optuna
+    from ecgopt.database.url import storage_url
     from ecgopt.errors import StorageError
-    from ecgopt.tuning.address import storage_url
-    from ecgopt.tuning.storage import open_database, quiet_optuna
-    from ecgopt.tuning.study_file import load_spec
-    from ecgopt.workers.setup import open_comparison
+    from ecgopt.study_file.reading import load_spec
 
     spec = load_spec(study)
     quiet_optuna()

@@ -12,7 +12,7 @@ from cyclopts import App
 
 if TYPE_CHECKING:
     from ecgopt.analysis.conclude import Conclusions
-    from ecgopt.analysis.evidence import Evidence
+    from ecgopt.evidence.records import Evidence
 
 ReportFormat = Literal["html", "md", "latex"]
 
@@ -93,7 +93,7 @@ def export(
         storage: Database URL; by default $ECGOPT_STORAGE or the embedded database.
         workspace: Folder of predictions and checkpoints; by default $ECGOPT_WORKSPACE or storage.
     """
-    from ecgopt.analysis.bundle import write_bundle
+    from ecgopt.evidence.bundle import write_bundle
     from ecgopt.report.results import results
 
     with _concluded(source, storage, workspace) as (conclusions, root):
@@ -112,8 +112,8 @@ def verify(bundle: Path) -> None:
     Args:
         bundle: Written by `ecgopt export` or `ecgopt merge`.
     """
-    from ecgopt.analysis.bundle import open_bundle
     from ecgopt.errors import UserError
+    from ecgopt.evidence.bundle import open_bundle
     from ecgopt.report.verify import verify_bundle
 
     with open_bundle(bundle) as opened:
@@ -147,9 +147,9 @@ def merge(target: Path, *bundles: Path) -> None:
     import tempfile
     from contextlib import ExitStack
 
-    from ecgopt.analysis.bundle import open_bundle, write_bundle
     from ecgopt.analysis.conclude import conclude
-    from ecgopt.analysis.merge import gather
+    from ecgopt.evidence.bundle import open_bundle, write_bundle
+    from ecgopt.evidence.merge import gather
     from ecgopt.report.results import results
 
     with ExitStack() as stack, tempfile.TemporaryDirectory(prefix="ecgopt-merge-") as name:
@@ -188,10 +188,10 @@ def plan(
     """
     from rich.console import Console
 
-    from ecgopt.analysis.plan import ASSUMED_PATIENTS, measured_seconds, measured_variances
-    from ecgopt.analysis.plan import plan as plan_comparison
+    from ecgopt.planning.plan import ASSUMED_PATIENTS, measured_seconds, measured_variances
+    from ecgopt.planning.plan import plan as plan_comparison
     from ecgopt.report.plan_table import plan_lines, power_table
-    from ecgopt.tuning.study_file import load_spec
+    from ecgopt.study_file.reading import load_spec
 
     spec = load_spec(study)
     seconds: dict[str, float] = {}
@@ -203,7 +203,7 @@ def plan(
     if missing := [model for model in spec.models if model.label not in seconds]:
         import torch
 
-        from ecgopt.analysis.training_speed import measure_seconds_per_sample
+        from ecgopt.planning.training_speed import measure_seconds_per_sample
 
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         for model in missing:
@@ -244,16 +244,16 @@ def _evidence(
     source: Path, storage: str | None, workspace: Path | None
 ) -> Iterator[tuple["Evidence", Path]]:
     """Give the evidence of a study file or bundle, and the folder its paths are relative to."""
-    from ecgopt.analysis.bundle import is_bundle, open_bundle
+    from ecgopt.evidence.bundle import is_bundle, open_bundle
 
     if is_bundle(source):
         with open_bundle(source) as bundle:
             yield bundle.evidence, bundle.root
         return
-    from ecgopt.analysis.evidence_store import load_evidence
-    from ecgopt.tuning.address import storage_url
-    from ecgopt.tuning.study_file import load_spec
-    from ecgopt.tuning.workspace import Workspace, default_workspace
+    from ecgopt.comparison.evidence import load_evidence
+    from ecgopt.database.url import storage_url
+    from ecgopt.study_file.reading import load_spec
+    from ecgopt.workspace import Workspace, default_workspace
 
     place = default_workspace() if workspace is None else Workspace(workspace)
     spec = load_spec(source)

@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ecgopt.tuning.workspace import Workspace
-    from ecgopt.workers.setup import OpenComparison
+    from ecgopt.comparison.opening import OpenComparison
+    from ecgopt.workspace import Workspace
 
 
 def run(  # noqa: PLR0913 - one argument per option
@@ -43,10 +43,10 @@ def run(  # noqa: PLR0913 - one argument per option
     from ecgopt.cli.host import choose_slots, host_workers
     from ecgopt.cli.live import LiveProgress
     from ecgopt.cli.opening import chosen_workspace, open_study
+    from ecgopt.comparison.opening import add_work
+    from ecgopt.comparison.progress import read_progress
     from ecgopt.errors import UserError
-    from ecgopt.workers.local import wait_until_done
-    from ecgopt.workers.progress import read_progress
-    from ecgopt.workers.setup import add_work
+    from ecgopt.launchers.local import wait_until_done
 
     slots = choose_slots(gpus, per_gpu, workers)
     place = chosen_workspace(workspace)
@@ -80,11 +80,11 @@ def _conclude(opened: "OpenComparison", place: "Workspace", storage: str | None,
     from rich.console import Console
 
     from ecgopt.analysis.conclude import conclude
-    from ecgopt.analysis.evidence_store import load_evidence
+    from ecgopt.comparison.evidence import load_evidence
+    from ecgopt.database.url import storage_url
     from ecgopt.errors import UserError
     from ecgopt.report.terminal import verdict_lines, verdict_table
     from ecgopt.report.write import write_conclusions
-    from ecgopt.tuning.address import storage_url
 
     evidence = load_evidence(opened.spec, place, storage_url(storage, place.sqlite_file))
     if not evidence.finals:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ecgopt.cli.work import stop_on_signals, work
 from ecgopt.errors import UserError
-from ecgopt.workers.slots import OWNER_VARIABLE
+from ecgopt.launchers.worker_process import OWNER_VARIABLE
 
 _EXIT_USER_ERROR = 2
 

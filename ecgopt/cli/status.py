@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from ecgopt.cli.begun import Begun
     from ecgopt.cli.views import Hands
-    from ecgopt.workers.progress import Progress
+    from ecgopt.comparison.progress import Progress
 
 _WATCH_SECONDS = 1.0
 
@@ -36,8 +36,8 @@ def status(
 
     from ecgopt.cli.begun import open_begun
     from ecgopt.cli.views import rendered
+    from ecgopt.comparison.progress import read_progress
     from ecgopt.errors import UserError
-    from ecgopt.workers.progress import read_progress
 
     if watch and json:
         raise UserError("--watch and --json exclude each other: JSON is one object, printed once")
@@ -60,7 +60,7 @@ def _watch(begun: "Begun") -> None:
     import time
 
     from ecgopt.cli.live import LiveProgress
-    from ecgopt.workers.progress import read_progress
+    from ecgopt.comparison.progress import read_progress
 
     with LiveProgress(keep=True) as live:
         while True:
@@ -73,8 +73,8 @@ def _watch(begun: "Begun") -> None:
 
 def _hands(begun: "Begun") -> "Hands":
     from ecgopt.cli.views import Hands
-    from ecgopt.workers.custody import read_custody
-    from ecgopt.workers.presence import workers_seen
+    from ecgopt.queue.heartbeats import workers_seen
+    from ecgopt.queue.inspect import read_custody
 
     name = begun.spec.name
     return Hands(workers_seen(begun.database, name), read_custody(begun.database, name))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 if TYPE_CHECKING:
-    from ecgopt.tuning.workspace import Workspace
+    from ecgopt.workspace import Workspace
 
 
 def pause(study: Path, *, storage: str | None = None, workspace: Path | None = None) -> None:
@@ -22,7 +22,7 @@ def pause(study: Path, *, storage: str | None = None, workspace: Path | None = N
         workspace: Folder of the embedded database; by default $ECGOPT_WORKSPACE or storage.
     """
     from ecgopt.cli.begun import open_begun
-    from ecgopt.workers.pausing import pause as pause_comparison
+    from ecgopt.queue.pausing import pause as pause_comparison
 
     begun = open_begun(study, storage, workspace)
     is_new = pause_comparison(begun.database, begun.spec.name)
@@ -40,7 +40,7 @@ def resume(study: Path, *, storage: str | None = None, workspace: Path | None = 
         workspace: Folder of the embedded database; by default $ECGOPT_WORKSPACE or storage.
     """
     from ecgopt.cli.begun import open_begun
-    from ecgopt.workers.pausing import resume as resume_comparison
+    from ecgopt.queue.pausing import resume as resume_comparison
 
     begun = open_begun(study, storage, workspace)
     was_paused = resume_comparison(begun.database, begun.spec.name)
@@ -73,9 +73,9 @@ def enqueue(
     """
     from ecgopt.cli.begun import open_begun
     from ecgopt.errors import UserError
-    from ecgopt.tuning.cells import expand_studies
-    from ecgopt.workers.enqueueing import checked_parameters
-    from ecgopt.workers.enqueueing import enqueue as enqueue_items
+    from ecgopt.jobs.enqueueing import checked_parameters
+    from ecgopt.jobs.enqueueing import enqueue as enqueue_items
+    from ecgopt.study_file.cells import expand_studies
 
     begun = open_begun(study, storage, workspace)
     studies = [key for key in expand_studies(begun.spec) if key.regime == regime]
@@ -122,7 +122,7 @@ def extend(
         workspace: Folder of the embedded database; by default $ECGOPT_WORKSPACE or storage.
     """
     from ecgopt.cli.begun import open_begun
-    from ecgopt.workers.extension import extend as extend_comparison
+    from ecgopt.comparison.extension import extend as extend_comparison
 
     begun = open_begun(study, storage, workspace)
     found = extend_comparison(begun.database, begun.spec, trials=trials, replicates=replicates)
@@ -155,9 +155,9 @@ def delete(
     import shutil
 
     from ecgopt.cli.begun import open_begun
-    from ecgopt.report.dashboard.artifacts import kept_files
-    from ecgopt.tuning.cells import expand_studies, study_name
-    from ecgopt.workers.removal import remove_comparison
+    from ecgopt.comparison.deletion import remove_comparison
+    from ecgopt.dashboard.artifacts import kept_files
+    from ecgopt.study_file.cells import expand_studies, study_name
 
     begun = open_begun(study, storage, workspace)
     name = begun.spec.name

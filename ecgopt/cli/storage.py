@@ -20,8 +20,8 @@ def init(*, storage: str | None = None, workspace: Path | None = None) -> None:
     """
     from rich.console import Console
 
-    from ecgopt.tuning.storage import open_database
-    from ecgopt.tuning.tables import create_tables
+    from ecgopt.database.engine import open_database
+    from ecgopt.database.tables import create_tables
 
     database = open_database(_url(storage, workspace))
     create_tables(database)
@@ -44,10 +44,10 @@ def check(*, storage: str | None = None, workspace: Path | None = None) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from ecgopt.database.engine import open_database, quiet_optuna
+    from ecgopt.database.health import examine
+    from ecgopt.database.tables import add_tables
     from ecgopt.errors import UserError
-    from ecgopt.tuning.health import examine
-    from ecgopt.tuning.storage import open_database, quiet_optuna
-    from ecgopt.tuning.tables import add_tables
 
     quiet_optuna()
     database = open_database(_url(storage, workspace))
@@ -80,7 +80,7 @@ def backup(file: Path, *, storage: str | None = None, workspace: Path | None = N
     """
     from rich.console import Console
 
-    from ecgopt.tuning.backup import back_up
+    from ecgopt.database.backup import back_up
 
     back_up(_url(storage, workspace), file)
     size = file.stat().st_size / 1e6
@@ -101,7 +101,7 @@ def restore(file: Path, *, storage: str | None = None, workspace: Path | None = 
     """
     from rich.console import Console
 
-    from ecgopt.tuning import backup as backups
+    from ecgopt.database import backup as backups
 
     url = _url(storage, workspace)
     backups.restore(url, file)
@@ -110,6 +110,6 @@ def restore(file: Path, *, storage: str | None = None, workspace: Path | None = 
 
 def _url(storage: str | None, workspace: Path | None) -> str:
     from ecgopt.cli.opening import chosen_workspace
-    from ecgopt.tuning.address import storage_url
+    from ecgopt.database.url import storage_url
 
     return storage_url(storage, chosen_workspace(workspace).sqlite_file)

@@ -8,7 +8,7 @@ from cyclopts import App
 from ecgopt.cli import steering
 
 if TYPE_CHECKING:
-    from ecgopt.tuning.spec import StudySpec
+    from ecgopt.study_file.spec import StudySpec
 
 app = App(name="study", help="Check study files, and steer studies that have begun.")
 for verb in (
@@ -38,10 +38,10 @@ def check(study: Path, *, hours: bool = True) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from ecgopt.tuning.cells import ALL_RECORDS, expand_cells, expand_studies
-    from ecgopt.tuning.study_file import load_spec
-    from ecgopt.workers.diagnostics import DIAGNOSTIC_KINDS
-    from ecgopt.workers.setup import work_items
+    from ecgopt.comparison.opening import work_items
+    from ecgopt.jobs.diagnostic_items import DIAGNOSTIC_KINDS
+    from ecgopt.study_file.cells import ALL_RECORDS, expand_cells, expand_studies
+    from ecgopt.study_file.reading import load_spec
 
     spec = load_spec(study)
     cells, studies = expand_cells(spec), expand_studies(spec)
@@ -82,11 +82,11 @@ def check(study: Path, *, hours: bool = True) -> None:
 def _hours(spec: "StudySpec") -> list[str]:
     import os
 
-    from ecgopt.analysis.plan import loads
-    from ecgopt.analysis.training_speed import known_seconds_per_sample, speed_file
+    from ecgopt.jobs.trial import choose_device
+    from ecgopt.planning.plan import loads
+    from ecgopt.planning.training_speed import known_seconds_per_sample, speed_file
     from ecgopt.report.plan_table import load_lines
-    from ecgopt.tuning.cells import expand_studies
-    from ecgopt.workers.jobs import choose_device
+    from ecgopt.study_file.cells import expand_studies
 
     seconds = known_seconds_per_sample(spec, choose_device(), speed_file())
     n_workers = len(os.sched_getaffinity(0))

@@ -9,9 +9,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from ecgopt.workers.custody import Custody
-from ecgopt.workers.presence import WorkerSeen
-from ecgopt.workers.progress import Progress, StudyProgress
+from ecgopt.comparison.progress import Progress, StudyProgress
+from ecgopt.queue.heartbeats import WorkerSeen
+from ecgopt.queue.inspect import Custody
 
 _MAX_ROWS = 12
 _MAX_LOSSES = 5

@@ -43,15 +43,15 @@ def work(
     """
     import torch
 
-    from ecgopt.analysis.diagnostics import diagnostic_handlers
-    from ecgopt.analysis.final import FinalJob
     from ecgopt.cli.opening import open_study
-    from ecgopt.report.dashboard.upkeep import Upkeep
-    from ecgopt.tuning.arm import ArmRuns
-    from ecgopt.tuning.workspace import Workspace
-    from ecgopt.workers.jobs import TrialJob, choose_device
-    from ecgopt.workers.pretraining import PretrainJob, PretrainTrialJob
-    from ecgopt.workers.worker import Worker, WorkerSettings, new_owner
+    from ecgopt.dashboard.upkeep import Upkeep
+    from ecgopt.jobs.diagnostics import diagnostic_handlers
+    from ecgopt.jobs.final import FinalJob
+    from ecgopt.jobs.pretrain import PretrainJob, PretrainTrialJob
+    from ecgopt.jobs.runs import ArmRuns
+    from ecgopt.jobs.trial import TrialJob, choose_device
+    from ecgopt.jobs.worker import Worker, WorkerSettings, new_owner
+    from ecgopt.workspace import Workspace
 
     torch.set_num_threads(1)
     chosen = choose_device() if device is None else torch.device(device)

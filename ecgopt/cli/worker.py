@@ -47,7 +47,7 @@ def worker(  # noqa: PLR0913 - one argument per option
     from ecgopt.cli.host import choose_slots, host_workers
     from ecgopt.cli.opening import chosen_workspace, open_study
     from ecgopt.cli.work import stop_on_signals
-    from ecgopt.workers.local import wait_until_done
+    from ecgopt.launchers.local import wait_until_done
 
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", force=True
@@ -86,7 +86,7 @@ def stop(
     from rich.console import Console
 
     from ecgopt.cli.begun import open_begun
-    from ecgopt.workers.presence import request_stop
+    from ecgopt.queue.heartbeats import request_stop
 
     begun = open_begun(study, storage, workspace)
     count = request_stop(begun.database, begun.spec.name, host)

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from ecgopt.data.catalog import DatasetInfo, Download
 from ecgopt.data.checksums import read_checksums
 from ecgopt.data.resuming import ResumingDownloader
+from ecgopt.data.sources.catalog import DatasetInfo, Download
 from ecgopt.data.unpack import unpack
 from ecgopt.errors import DataError
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ecgopt.data.csv_tables import table_rows
 from ecgopt.data.label_classes import LabelSet
-from ecgopt.data.own_files import own_label_set
+from ecgopt.data.sources.own_files import own_label_set
 from ecgopt.errors import UserError
 
 __all__ = ["LabelSet", "label_set", "label_set_names"]

@@ -10,12 +10,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from ecgopt.data.catalog import source
 from ecgopt.data.conditioning import PrepareSettings
 from ecgopt.data.outcomes import outcomes
 from ecgopt.data.prepared import PreparedSet, open_prepared
 from ecgopt.data.prepared_writer import PreparedWriter
 from ecgopt.data.records import RecordEntry, Source
+from ecgopt.data.sources.catalog import source
 from ecgopt.errors import DataError
 
 __all__ = ["PrepareSettings", "PreparedSet", "open_prepared", "prepare", "prepare_source"]

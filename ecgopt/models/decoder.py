@@ -3,9 +3,8 @@
 import torch
 from torch import Tensor
 
-from ecgopt.models.stages import HEAD, LinearHead, StagedModel
+from ecgopt.models.stages import HEAD, LinearHead, SignalBatch, StagedModel
 from ecgopt.seeds import seed_torch
-from ecgopt.shapes import SignalBatch
 
 
 class SignalDecoder(LinearHead):

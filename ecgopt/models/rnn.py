@@ -4,8 +4,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from ecgopt.models.stages import LastStage, LinearHead, StagedModel
-from ecgopt.shapes import SignalBatch
+from ecgopt.models.stages import LastStage, LinearHead, SignalBatch, StagedModel
 
 PUBLISHED_WIDTH = 100
 

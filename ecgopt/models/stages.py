@@ -7,7 +7,12 @@ from torch import Tensor, nn
 
 from ecgopt.errors import UserError
 from ecgopt.seeds import seed_torch
-from ecgopt.shapes import LogitBatch, SignalBatch
+from ecgopt.shapes import Float
+
+SignalBatch = Float[Tensor, "batch lead time"]
+"""Signals as networks see them, in millivolts."""
+
+LogitBatch = Float[Tensor, "batch label"]
 
 HEAD = "head"
 """Name of the last stage, the only part of a network that depends on the labels."""

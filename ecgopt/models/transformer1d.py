@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from ecgopt.models.rnn import MeanState
-from ecgopt.models.stages import LastStage, LinearHead, StagedModel
-from ecgopt.shapes import Float, SignalBatch
+from ecgopt.models.stages import LastStage, LinearHead, SignalBatch, StagedModel
+from ecgopt.shapes import Float
 
 DEFAULT_WIDTH = 128
 PATCH_SAMPLES = 20

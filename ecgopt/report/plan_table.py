@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ecgopt.analysis.plan import Load, Plan
+from ecgopt.planning.plan import Load, Plan
 from ecgopt.report import words
-from ecgopt.tuning.spec import StudySpec
+from ecgopt.study_file.spec import StudySpec
 
 if TYPE_CHECKING:
     import rich.table

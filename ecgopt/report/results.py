@@ -10,8 +10,8 @@ import numpy as np
 from ecgopt.analysis.arms import budget_trials, count_trials
 from ecgopt.analysis.compare import CellComparison
 from ecgopt.analysis.conclude import ArmConclusion, CellConclusion, Conclusions
-from ecgopt.analysis.evidence import FinalEvidence, StudyEvidence
 from ecgopt.analysis.sizes import SizeLadder
+from ecgopt.evidence.records import FinalEvidence, StudyEvidence
 
 FORMAT = 1
 """Grows when a key of results.json changes its meaning."""

@@ -12,7 +12,7 @@ import pyarrow.parquet
 
 from ecgopt.analysis.arms import TrialCounts
 from ecgopt.analysis.conclude import ArmConclusion, CellConclusion, Conclusions
-from ecgopt.analysis.evidence import StudyEvidence
+from ecgopt.evidence.records import StudyEvidence
 from ecgopt.report import words
 
 

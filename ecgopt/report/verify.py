@@ -8,16 +8,16 @@ from typing import Any
 import numpy as np
 
 from ecgopt.analysis.arms import sort_into_arms
-from ecgopt.analysis.audit_choice import choose_for_audit
 from ecgopt.analysis.bootstrap import bootstrap_macro_auroc, draw_patient_counts
-from ecgopt.analysis.bundle import Bundle, altered_files
 from ecgopt.analysis.conclude import conclude
-from ecgopt.analysis.evidence import Evidence, FinalEvidence
 from ecgopt.analysis.influence import align_influences, influence_of_patients
-from ecgopt.analysis.predictions import Predictions, read_predictions
-from ecgopt.analysis.rescore import rescore
-from ecgopt.analysis.winner import choose_learning_rate, choose_winner
 from ecgopt.errors import UserError
+from ecgopt.evidence.audit_choice import choose_for_audit
+from ecgopt.evidence.bundle import Bundle, altered_files
+from ecgopt.evidence.predictions import Predictions, read_predictions
+from ecgopt.evidence.records import Evidence, FinalEvidence
+from ecgopt.evidence.rescore import rescore
+from ecgopt.evidence.selection import choose_learning_rate, choose_winner
 from ecgopt.report.results import results
 from ecgopt.seeds import generator_for
 

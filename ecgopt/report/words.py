@@ -5,9 +5,9 @@ import re
 
 from ecgopt.analysis.compare import CellComparison
 from ecgopt.analysis.conclude import Conclusions
-from ecgopt.analysis.evidence import CellKey, ParameterValue, PretrainEvidence
 from ecgopt.analysis.interval import Interval
 from ecgopt.analysis.verdict import Verdict
+from ecgopt.evidence.records import CellKey, ParameterValue, PretrainEvidence
 
 REGIME_NAMES = {
     "scratch": "scratch",

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ecgopt.analysis.conclude import Conclusions, conclude
-from ecgopt.analysis.evidence import Evidence
 from ecgopt.errors import UserError
+from ecgopt.evidence.records import Evidence
 from ecgopt.report.page.html import render
 from ecgopt.report.page.sections import build_page
 from ecgopt.report.results import results

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from ecgopt.data.splits import EcgDataset
-from ecgopt.shapes import RowIndex, SignalBatch
+from ecgopt.models.stages import SignalBatch
+from ecgopt.shapes import RowIndex
 
 MICROVOLTS_PER_MILLIVOLT = 1000.0
 

@@ -10,11 +10,11 @@ from scripted_worker import begin_scripted, scripted_score, scripted_study
 from sqlalchemy import select
 from worker_crowd import Crowd
 
-from ecgopt.tuning.cells import expand_studies, study_name
-from ecgopt.tuning.pruning import ladder
-from ecgopt.tuning.storage import open_database
-from ecgopt.tuning.tables import work_item
-from ecgopt.workers.jobs import trial_seed
+from ecgopt.database.engine import open_database
+from ecgopt.database.tables import work_item
+from ecgopt.jobs.pruning import ladder
+from ecgopt.jobs.trial import trial_seed
+from ecgopt.study_file.cells import expand_studies, study_name
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ import training_worker
 from tiny_study import begin, tiny_study
 from worker_crowd import Crowd
 
-from ecgopt.analysis.evidence_store import load_evidence
-from ecgopt.analysis.winner import choose_winner
+from ecgopt.comparison.evidence import load_evidence
+from ecgopt.evidence.selection import choose_winner
 
 pytestmark = pytest.mark.chaos
 

@@ -12,9 +12,9 @@ from processes import ecgopt, start
 from servers import own_address
 from sqlalchemy import NullPool, create_engine, select
 
+from ecgopt.database.engine import open_database
+from ecgopt.database.tables import work_item
 from ecgopt.errors import StorageError
-from ecgopt.tuning.storage import open_database
-from ecgopt.tuning.tables import work_item
 
 pytestmark = [pytest.mark.chaos, pytest.mark.server]
 

@@ -12,9 +12,9 @@ from processes import running
 from sqlalchemy import select
 from watching import wait_for, watched
 
-from ecgopt.tuning.storage import open_database
-from ecgopt.tuning.tables import work_item
-from ecgopt.tuning.workspace import Workspace
+from ecgopt.database.engine import open_database
+from ecgopt.database.tables import work_item
+from ecgopt.workspace import Workspace
 
 pytestmark = pytest.mark.chaos
 

@@ -14,14 +14,14 @@ from freezing import freeze
 from scripted_worker import FATAL_SLOT, begin_scripted, scripted_study
 from sqlalchemy import select
 
+from ecgopt.database.optuna.trial_rows import LOSSES, RUN
+from ecgopt.database.tables import work_item
 from ecgopt.errors import StorageError, UserError
-from ecgopt.tuning.tables import work_item
-from ecgopt.tuning.trial_rows import LOSSES, RUN
-from ecgopt.workers.custody import read_custody
-from ecgopt.workers.gpus import chosen_gpus
-from ecgopt.workers.local import LocalWorkers, host_slots, wait_until_done
-from ecgopt.workers.presence import request_stop, workers_seen
-from ecgopt.workers.slots import Slot, Start
+from ecgopt.launchers.gpus import chosen_gpus
+from ecgopt.launchers.local import LocalWorkers, host_slots, wait_until_done
+from ecgopt.launchers.worker_process import Slot, Start
+from ecgopt.queue.heartbeats import request_stop, workers_seen
+from ecgopt.queue.inspect import read_custody
 
 pytestmark = pytest.mark.chaos
 

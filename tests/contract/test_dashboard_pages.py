@@ -4,9 +4,9 @@ import optuna
 import pytest
 from trials_alone import begin_trials, finish_trials
 
-from ecgopt.report.dashboard.refresh import Refresher
-from ecgopt.tuning.workspace import Workspace
-from ecgopt.workers.removal import remove_comparison
+from ecgopt.comparison.deletion import remove_comparison
+from ecgopt.dashboard.refresh import Refresher
+from ecgopt.workspace import Workspace
 
 pytestmark = pytest.mark.server
 

@@ -9,16 +9,16 @@ import pytest
 from optuna.trial import TrialState
 from sqlalchemy import select
 
+from ecgopt.database.engine import Database, open_database
+from ecgopt.database.optuna.trial_rows import LOSSES, RUN, add_slots
+from ecgopt.database.tables import create_tables, loss, work_item
 from ecgopt.errors import LeaseLost
+from ecgopt.jobs.leased_trial import LeasedTrial
+from ecgopt.queue import items
+from ecgopt.queue.inspect import read_custody
+from ecgopt.queue.items import NewItem
+from ecgopt.queue.lease import Lease
 from ecgopt.regimes.space import Range, SearchSpace
-from ecgopt.tuning.storage import Database, open_database
-from ecgopt.tuning.tables import create_tables, loss, work_item
-from ecgopt.tuning.trial_rows import LOSSES, RUN, add_slots
-from ecgopt.workers import items
-from ecgopt.workers.custody import read_custody
-from ecgopt.workers.items import NewItem
-from ecgopt.workers.lease import Lease
-from ecgopt.workers.leased_trial import LeasedTrial
 
 SPACE = SearchSpace(
     {

@@ -3,9 +3,9 @@
 import pytest
 from sqlalchemy import text
 
+from ecgopt.database.engine import open_database
+from ecgopt.database.tables import create_tables, extension, missing_columns
 from ecgopt.errors import StorageError
-from ecgopt.tuning.storage import open_database
-from ecgopt.tuning.tables import create_tables, extension, missing_columns
 
 
 @pytest.fixture

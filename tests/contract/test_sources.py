@@ -9,11 +9,11 @@ import pytest
 from ecg_files import adc, real, write_record
 from made_sets import make_code_test, make_cpsc_native, make_own, make_ptb, make_sph
 
-from ecgopt.data.catalog import dataset_info, source, source_names
 from ecgopt.data.labels import label_set
 from ecgopt.data.prepare import PrepareSettings, prepare
 from ecgopt.data.records import Source
-from ecgopt.data.synthetic import SyntheticSettings, write_synthetic
+from ecgopt.data.sources.catalog import dataset_info, source, source_names
+from ecgopt.data.sources.synthetic import SyntheticSettings, write_synthetic
 
 CINC_FOLDERS = ["cinc2021_utu", "cinc2021_deeppsp", "cinc2020_awwong1"]
 

@@ -6,15 +6,15 @@ import sys
 import optuna
 from optuna.trial import TrialState
 
-from ecgopt.tuning.storage import open_database
+from ecgopt.database.engine import open_database
 
 N_OPENERS = 8
 
 _OPENER = """
 import sys
 from pathlib import Path
-from ecgopt.tuning.storage import open_database
-from ecgopt.tuning.tables import create_tables
+from ecgopt.database.engine import open_database
+from ecgopt.database.tables import create_tables
 
 print("ready", flush=True)
 sys.stdin.read()

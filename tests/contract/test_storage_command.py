@@ -3,7 +3,7 @@
 import optuna
 from processes import ecgopt
 
-from ecgopt.tuning.storage import open_database, quiet_optuna
+from ecgopt.database.engine import open_database, quiet_optuna
 
 
 def secret_of(url):

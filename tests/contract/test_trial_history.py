@@ -7,8 +7,8 @@ import pytest
 from optuna.distributions import FloatDistribution, IntDistribution
 from optuna.trial import TrialState, create_trial
 
-from ecgopt.tuning.storage import open_database, quiet_optuna
-from ecgopt.tuning.trial_history import read_trials
+from ecgopt.database.engine import open_database, quiet_optuna
+from ecgopt.database.optuna.trial_history import read_trials
 
 DISTRIBUTIONS = {
     "learning_rate": FloatDistribution(1e-4, 1e-1, log=True),

@@ -8,11 +8,11 @@ from collections import Counter
 import pytest
 from sqlalchemy import event, select, text
 
+from ecgopt.database.engine import open_database
+from ecgopt.database.tables import create_tables, work_item
 from ecgopt.errors import LeaseLost
-from ecgopt.tuning.storage import open_database
-from ecgopt.tuning.tables import create_tables, work_item
-from ecgopt.workers import items
-from ecgopt.workers.items import NewItem
+from ecgopt.queue import items
+from ecgopt.queue.items import NewItem
 
 
 @pytest.fixture
@@ -103,8 +103,8 @@ def test_finishing_twice_by_the_same_owner_is_harmless(database):
 
 RACER = """
 import sys
-from ecgopt.tuning.storage import open_database
-from ecgopt.workers import items
+from ecgopt.database.engine import open_database
+from ecgopt.queue import items
 database = open_database(sys.argv[1])
 while (held := items.claim(database, "c", sys.argv[2], lease_seconds=60)) is not None:
     items.finish(database, held, cause="done", result={})

@@ -7,8 +7,8 @@ import pytest
 from processes import ecgopt
 from tiny_study import tiny_study
 
-from ecgopt.analysis.audit_choice import choose_for_audit
-from ecgopt.analysis.evidence import from_json
+from ecgopt.evidence.audit_choice import choose_for_audit
+from ecgopt.evidence.records import from_json
 
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
 

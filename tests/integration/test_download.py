@@ -10,9 +10,9 @@ from ecg_files import adc, write_record
 from file_server import file_server
 from made_sets import make_code_test
 
-from ecgopt.data.catalog import Download, dataset_info
 from ecgopt.data.download import FetchSettings, fetch
 from ecgopt.data.prepare import PrepareSettings, prepare
+from ecgopt.data.sources.catalog import Download, dataset_info
 from ecgopt.errors import DataError
 
 GEORGIA = dataset_info("georgia")

@@ -3,9 +3,9 @@
 import pytest
 from work_bench import Bench
 
-from ecgopt.workers.lease import Lease
-from ecgopt.workers.resume import ResumableEpochs
-from ecgopt.workers.worker import StopRequested
+from ecgopt.jobs.resumption import ResumableEpochs
+from ecgopt.jobs.worker import StopRequested
+from ecgopt.queue.lease import Lease
 
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
 

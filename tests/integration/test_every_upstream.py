@@ -7,10 +7,10 @@ import torch
 from processes import ecgopt
 from tiny_study import tiny_study
 
-from ecgopt.analysis.evidence_store import load_evidence
+from ecgopt.comparison.evidence import load_evidence
 from ecgopt.models.registry import ModelSpec, build_model
-from ecgopt.tuning.study_file import load_spec
-from ecgopt.tuning.workspace import Workspace
+from ecgopt.study_file.reading import load_spec
+from ecgopt.workspace import Workspace
 
 UPSTREAMS = """
 [upstream.permuted]

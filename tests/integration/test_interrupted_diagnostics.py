@@ -3,8 +3,8 @@
 import pytest
 from work_bench import Bench
 
-from ecgopt.workers import items
-from ecgopt.workers.worker import StopRequested
+from ecgopt.jobs.worker import StopRequested
+from ecgopt.queue import items
 
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
 

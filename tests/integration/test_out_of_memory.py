@@ -7,10 +7,10 @@ import torch
 from sqlalchemy import select
 from tiny_study import begin
 
-from ecgopt.analysis.evidence_store import load_evidence
 from ecgopt.cli.work import work
+from ecgopt.comparison.evidence import load_evidence
+from ecgopt.database.tables import work_item
 from ecgopt.training.fit import TrainingRun
-from ecgopt.tuning.tables import work_item
 
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
 

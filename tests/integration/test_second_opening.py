@@ -6,9 +6,9 @@ import pytest
 from work_bench import Bench
 
 from ecgopt.analysis.gates import check_gates
-from ecgopt.analysis.sealed_test import SealedTest
 from ecgopt.errors import LeaseLost
-from ecgopt.tuning.arm import ArmRuns
+from ecgopt.jobs.runs import ArmRuns
+from ecgopt.jobs.sealed_test import SealedTest
 
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
 

@@ -65,7 +65,7 @@ def test_a_traceback_of_a_bug_holds_no_password(postgres, postgresql_url):
 
     from sqlalchemy.exc import ProgrammingError
 
-    from ecgopt.tuning.storage import open_database
+    from ecgopt.database.engine import open_database
 
     database = open_database(postgresql_url)
     try:

@@ -12,15 +12,16 @@ from sqlalchemy import select, update
 from tiny_study import begin, tiny_study
 
 from ecgopt.analysis.arms import budget_trials
-from ecgopt.analysis.evidence_store import load_evidence
 from ecgopt.cli import steering
 from ecgopt.cli.status import status
+from ecgopt.comparison import extension
+from ecgopt.comparison.evidence import load_evidence
+from ecgopt.comparison.extensions import extensions_of
+from ecgopt.database.tables import work_item
 from ecgopt.errors import StudyMismatch, UserError
-from ecgopt.tuning.extensions import extensions_of
-from ecgopt.tuning.study_file import load_spec
-from ecgopt.tuning.tables import work_item
-from ecgopt.tuning.workspace import Workspace
-from ecgopt.workers import extension, items
+from ecgopt.queue import items
+from ecgopt.study_file.reading import load_spec
+from ecgopt.workspace import Workspace
 
 
 @pytest.fixture(scope="module")

@@ -2,8 +2,7 @@
 
 import pytest
 
-from ecgopt.errors import StorageError
-from ecgopt.tuning.address import (
+from ecgopt.database.url import (
     is_local,
     parsed_url,
     shown,
@@ -11,6 +10,7 @@ from ecgopt.tuning.address import (
     transport_options,
     without_secrets,
 )
+from ecgopt.errors import StorageError
 
 REMOTE = "postgresql://me@db.example.org/ecg"
 

@@ -4,7 +4,7 @@ from fakes_evidence import World, invent
 from ecgopt.analysis.arms import Arm, count_trials, sort_into_arms
 from ecgopt.analysis.cost import ArmCost, Cost, arm_cost, break_even
 from ecgopt.analysis.equal_spend import equal_spend
-from ecgopt.analysis.evidence import CellKey, StudyEvidence, TrialEvidence
+from ecgopt.evidence.records import CellKey, StudyEvidence, TrialEvidence
 
 
 def trial(number=0, state="complete", cause="done", value=0.8, epochs=5, recipe="tuned", **more):

@@ -5,10 +5,10 @@ from dataclasses import replace
 import pytest
 from fakes_evidence import World, invent
 
-from ecgopt.analysis.bundle import is_bundle, open_bundle, write_bundle
 from ecgopt.analysis.conclude import conclude
-from ecgopt.analysis.merge import gather
 from ecgopt.errors import DataError, UserError
+from ecgopt.evidence.bundle import is_bundle, open_bundle, write_bundle
+from ecgopt.evidence.merge import gather
 from ecgopt.report.results import results
 from ecgopt.report.verify import verify_bundle
 

@@ -3,8 +3,8 @@ from collections import Counter
 import pytest
 
 from ecgopt.errors import StudyFileError
-from ecgopt.tuning.cells import ALL_RECORDS, expand_cells, expand_studies, studies_of_cell
-from ecgopt.tuning.study_file import load_spec
+from ecgopt.study_file.cells import ALL_RECORDS, expand_cells, expand_studies, studies_of_cell
+from ecgopt.study_file.reading import load_spec
 
 
 def test_every_cell_has_one_study_per_regime_the_reference_first(study_file):

@@ -5,7 +5,7 @@ import pytest
 from fakes_evidence import World, invent
 
 from ecgopt.analysis.conclude import conclude
-from ecgopt.analysis.evidence import CellKey
+from ecgopt.evidence.records import CellKey
 
 
 def claims_of(world, workspace, change=lambda evidence: evidence):

@@ -13,12 +13,12 @@ from ecgopt.models.registry import ModelSpec, build_model
 from ecgopt.regimes.published import published_recipe
 from ecgopt.regimes.registry import REGIMES, regime
 from ecgopt.regimes.space import with_parameters
+from ecgopt.study_file.reading import load_spec
 from ecgopt.training.optimizer import stage_rate_ratios
 from ecgopt.training.phase import spans
 from ecgopt.training.prefix_cache import PrefixCache
 from ecgopt.training.recipe import Recipe
 from ecgopt.training.svm import SvmRun
-from ecgopt.tuning.study_file import load_spec
 
 CPU = torch.device("cpu")
 SPEC = ModelSpec(width=4)

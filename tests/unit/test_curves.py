@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ecgopt.analysis.curves import BudgetCurve, budget_crossover, budget_curve, expected_best
-from ecgopt.analysis.evidence import TrialEvidence
+from ecgopt.evidence.records import TrialEvidence
 
 
 def brute_force(scores, n_unusable):

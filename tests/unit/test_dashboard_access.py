@@ -2,8 +2,7 @@
 
 import pytest
 
-from ecgopt.errors import UserError
-from ecgopt.report.dashboard.access import (
+from ecgopt.dashboard.access import (
     Door,
     Entry,
     Request,
@@ -13,6 +12,7 @@ from ecgopt.report.dashboard.access import (
     public_origin,
     set_cookie,
 )
+from ecgopt.errors import UserError
 
 TOKEN = "t" * 43
 DOOR = Door(token=TOKEN, origins=loopback_origins(8080))

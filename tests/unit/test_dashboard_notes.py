@@ -2,9 +2,9 @@
 
 import pytest
 
-from ecgopt.report.dashboard import notes
-from ecgopt.tuning.cells import expand_studies
-from ecgopt.tuning.study_file import load_spec
+from ecgopt.dashboard import notes
+from ecgopt.study_file.cells import expand_studies
+from ecgopt.study_file.reading import load_spec
 
 
 @pytest.fixture

@@ -5,10 +5,10 @@ import pytest
 from made_sets import make_own
 
 from ecgopt.errors import DataError
-from ecgopt.tuning.cells import expand_studies
-from ecgopt.tuning.datasets import PreparedData, prepare_data
-from ecgopt.tuning.study_file import load_spec
-from ecgopt.tuning.workspace import Workspace
+from ecgopt.jobs.datasets import PreparedData, prepare_data
+from ecgopt.study_file.cells import expand_studies
+from ecgopt.study_file.reading import load_spec
+from ecgopt.workspace import Workspace
 
 
 @pytest.fixture(scope="module")

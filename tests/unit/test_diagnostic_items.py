@@ -2,9 +2,9 @@
 
 from documents import ROOT
 
-from ecgopt.tuning.cells import expand_studies
-from ecgopt.tuning.study_file import load_spec
-from ecgopt.workers.diagnostics import diagnostic_items
+from ecgopt.jobs.diagnostic_items import diagnostic_items
+from ecgopt.study_file.cells import expand_studies
+from ecgopt.study_file.reading import load_spec
 
 
 def test_sanity_checks_run_once_per_regime_on_the_most_records():

@@ -8,9 +8,9 @@ from documents import ROOT, blocks, commands, markdown_files
 from pydantic import TypeAdapter
 
 from ecgopt.cli.app import build_app
-from ecgopt.data.own_files import own_label_set, own_source
-from ecgopt.tuning.spec import StudySpec
-from ecgopt.tuning.study_file import load_spec
+from ecgopt.data.sources.own_files import own_label_set, own_source
+from ecgopt.study_file.reading import load_spec
+from ecgopt.study_file.spec import StudySpec
 
 BLOCKS = [block for path in markdown_files() for block in blocks(path)]
 TOML = [block for block in BLOCKS if block.language == "toml"]

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 from ecg_files import adc, real, write_record
 
-from ecgopt.data.catalog import source
-from ecgopt.data.ecg_paper import EcgPage, draw_ecg_page, save_ecg_page
 from ecgopt.data.prepare import PrepareSettings, prepare
-from ecgopt.data.record_pages import prepared_page, raw_page
 from ecgopt.data.signals import LEADS
+from ecgopt.data.sources.catalog import source
 from ecgopt.errors import DataError, UserError
+from ecgopt.report.ecg_paper import EcgPage, draw_ecg_page, save_ecg_page
+from ecgopt.report.record_pages import prepared_page, raw_page
 
 
 def page(**changes):

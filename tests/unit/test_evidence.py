@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 from fakes_evidence import World, invent
 
-from ecgopt.analysis.evidence import from_json, to_json
-from ecgopt.analysis.predictions import Predictions, read_predictions, write_predictions
 from ecgopt.errors import DataError, UserError
+from ecgopt.evidence.predictions import Predictions, read_predictions, write_predictions
+from ecgopt.evidence.records import from_json, to_json
 
 
 @pytest.fixture

@@ -13,14 +13,14 @@ from tiny_study import tiny_study
 
 from ecgopt.data.folds import classes_never_scored, fold_rows, held_out
 from ecgopt.errors import DataError
+from ecgopt.jobs.datasets import PreparedData, prepare_data
+from ecgopt.jobs.runs import ArmRuns
 from ecgopt.seeds import seed_for
+from ecgopt.study_file.cells import expand_studies
+from ecgopt.study_file.reading import load_spec
+from ecgopt.study_file.spec import StudySpec
 from ecgopt.training.fit import TrainingRun
-from ecgopt.tuning.arm import ArmRuns
-from ecgopt.tuning.cells import expand_studies
-from ecgopt.tuning.datasets import PreparedData, prepare_data
-from ecgopt.tuning.spec import StudySpec
-from ecgopt.tuning.study_file import load_spec
-from ecgopt.tuning.workspace import Workspace
+from ecgopt.workspace import Workspace
 
 patient_lists = st.lists(st.integers(0, 99).map(lambda p: f"p{p}"), min_size=60, max_size=150)
 

@@ -9,9 +9,9 @@ from api import modules
 from documents import ROOT
 
 from ecgopt.cli.app import VERBS
-from ecgopt.data.own_files import OwnFile
+from ecgopt.data.sources.own_files import OwnFile
 from ecgopt.regimes.space import PARAMETERS
-from ecgopt.tuning.spec import StudySpec
+from ecgopt.study_file.spec import StudySpec
 
 KEYS = [
     pytest.param(model, table, name, id=f"{model.__name__} {table.heading} {name}")

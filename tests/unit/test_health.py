@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from ecgopt.tuning.health import file_system_of
+from ecgopt.database.health import file_system_of
 
 MOUNTS = """/dev/sda1 / ext4 rw 0 0
 server:/export /home nfs4 rw 0 0

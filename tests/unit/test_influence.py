@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from ecgopt.analysis.bootstrap import bootstrap_macro_auroc, draw_patient_counts
 from ecgopt.analysis.influence import align_influences, influence_of_patients
-from ecgopt.analysis.predictions import Predictions
+from ecgopt.evidence.predictions import Predictions
 from ecgopt.training.metrics import macro_auroc
 
 

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 from ecg_files import real
 
-from ecgopt.data.cinc import facts_of
 from ecgopt.data.labels import label_set, label_set_names
+from ecgopt.data.sources.cinc import facts_of
 from ecgopt.data.wfdb_header import read_header
 from ecgopt.errors import UserError
 

@@ -8,7 +8,7 @@ from processes import ecgopt
 
 from ecgopt.cli import launch
 from ecgopt.errors import LaunchError
-from ecgopt.workers.placement import RayPlacement, SlurmPlacement
+from ecgopt.launchers.resources import RayPlacement, SlurmPlacement
 
 
 @pytest.mark.parametrize(("verb", "module"), [("slurm", "submitit"), ("ray", "ray")])
@@ -16,7 +16,7 @@ def test_a_missing_extra_is_named_with_the_command_that_installs_it(
     verb, module, study_file, monkeypatch
 ):
     for name in list(sys.modules):
-        if name == f"ecgopt.workers.{verb}" or name.split(".")[0] == module:
+        if name == f"ecgopt.launchers.{verb}" or name.split(".")[0] == module:
             monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(LaunchError, match=rf"pip install 'ecgopt\[{verb}\]'"):

@@ -4,9 +4,9 @@ from pathlib import Path
 import pytest
 from made_sets import OWN_TOML, make_own
 
-from ecgopt.data.catalog import source
 from ecgopt.data.labels import label_set
 from ecgopt.data.prepare import PrepareSettings, prepare
+from ecgopt.data.sources.catalog import source
 from ecgopt.errors import DataError, RecordError
 
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from ecgopt.tuning.cells import ALL_RECORDS, expand_cells, expand_studies
-from ecgopt.tuning.study_file import load_spec
-from ecgopt.workers.setup import work_items
+from ecgopt.comparison.opening import work_items
+from ecgopt.study_file.cells import ALL_RECORDS, expand_cells, expand_studies
+from ecgopt.study_file.reading import load_spec
 
 STUDY = Path(__file__).parents[2] / "studies" / "paper_grid.toml"
 SIZES = [2_000, 4_000, 6_000, 8_000, 10_000, 12_000]

@@ -5,11 +5,11 @@ import torch
 from fakes_evidence import World, invent
 
 from ecgopt.analysis.interval import Variances
-from ecgopt.analysis.plan import ASSUMED, mean_epochs, measured_seconds, measured_variances, plan
 from ecgopt.analysis.power import Rules, chances, planned_error, replicates_needed
-from ecgopt.analysis.training_speed import measure_seconds_per_sample
-from ecgopt.tuning.spec import StudySpec
-from ecgopt.tuning.study_tables import (
+from ecgopt.planning.plan import ASSUMED, mean_epochs, measured_seconds, measured_variances, plan
+from ecgopt.planning.training_speed import measure_seconds_per_sample
+from ecgopt.study_file.spec import StudySpec
+from ecgopt.study_file.tables import (
     BudgetSection,
     DataSection,
     DiagnosticsSection,

@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from ecgopt.errors import LaunchError, StorageError
-from ecgopt.workers.posting import Posting, refuse_shared_sqlite, shown_database
+from ecgopt.launchers.remote_worker import Posting, refuse_shared_sqlite, shown_database
 
 SERVER = "postgresql+psycopg://me:geheim@db.example.org/ecg"
 

@@ -6,9 +6,9 @@ from io import StringIO
 from rich.console import Console
 
 from ecgopt.cli.views import Hands, rendered
-from ecgopt.workers.custody import Custody, LeaseSeen, LossSeen, SetAside
-from ecgopt.workers.presence import WorkerSeen
-from ecgopt.workers.progress import Progress, StageProgress, StudyProgress
+from ecgopt.comparison.progress import Progress, StageProgress, StudyProgress
+from ecgopt.queue.heartbeats import WorkerSeen
+from ecgopt.queue.inspect import Custody, LeaseSeen, LossSeen, SetAside
 
 FOLDER = "clinic/resnet1d18-w8/n160/r0"
 

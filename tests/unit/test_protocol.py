@@ -8,16 +8,16 @@ import pytest
 from fakes_evidence import World, invent, with_identical_arms
 
 from ecgopt.analysis.arms import sort_into_arms
-from ecgopt.analysis.audit_choice import choose_for_audit
 from ecgopt.analysis.classification import trivial_scores
 from ecgopt.analysis.conclude import conclude
 from ecgopt.analysis.convergence import common_target, converge, reach
-from ecgopt.analysis.evidence import SanityCheck, TrialEvidence
 from ecgopt.analysis.importance import parameter_importance
 from ecgopt.analysis.pareto import TradePoint, front
 from ecgopt.analysis.pruning_audit import audit_pruning
 from ecgopt.analysis.response import learning_rate_response
 from ecgopt.analysis.waterfall import waterfall
+from ecgopt.evidence.audit_choice import choose_for_audit
+from ecgopt.evidence.records import SanityCheck, TrialEvidence
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ecgopt.tuning.pruning import LADDER_STEPS, ladder
+from ecgopt.jobs.pruning import LADDER_STEPS, ladder
 
 
 @given(st.integers(1, 500))

@@ -11,8 +11,8 @@ import pytest
 from ecgopt.analysis.bootstrap import bootstrap_macro_auroc, count_draws
 from ecgopt.analysis.challenge import challenge_score, merge_codes, read_weights
 from ecgopt.analysis.classification import score_predictions, trivial_scores
-from ecgopt.analysis.evidence import Predictions
 from ecgopt.analysis.influence import influence_of_patients
+from ecgopt.evidence.records import Predictions
 from ecgopt.training.metrics import macro_auroc
 
 DATA = Path(os.environ.get("ECGOPT_DATA", Path(__file__).parents[2] / "../shared/data"))

@@ -11,11 +11,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from made_sets import limb_consistent, make_code_test, make_cpsc_native, make_ptb, make_sph
 
-from ecgopt.data.catalog import dataset_info, source
 from ecgopt.data.conditioning import PrepareSettings
 from ecgopt.data.labels import label_set
 from ecgopt.data.prepare import prepare
 from ecgopt.data.signals import LEADS
+from ecgopt.data.sources.catalog import dataset_info, source
 from ecgopt.errors import DataError, RecordError, UserError
 
 

@@ -2,10 +2,10 @@ import cyclopts
 import pytest
 from fakes_evidence import World, invent
 
-from ecgopt.analysis.bundle import write_bundle
 from ecgopt.analysis.conclude import conclude
 from ecgopt.cli.report import register
 from ecgopt.errors import UserError
+from ecgopt.evidence.bundle import write_bundle
 from ecgopt.report.results import results
 
 STUDY = """

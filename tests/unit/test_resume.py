@@ -6,10 +6,10 @@ import pytest
 import torch
 from wave_records import wave_data
 
+from ecgopt.jobs.resumption import ResumableEpochs
 from ecgopt.models.registry import ModelSpec, build_model
 from ecgopt.training.fit import TrainingRun
 from ecgopt.training.recipe import Recipe
-from ecgopt.workers.resume import ResumableEpochs
 
 RECIPE = Recipe(learning_rate=3e-3, n_epochs=5, batch_size=16, dropout=0.2)
 N_BEFORE = 4

@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ecgopt.analysis.shuffled import permutation_error, with_shuffled_labels
 from ecgopt.data.splits import EcgDataset, TuningData
+from ecgopt.jobs.shuffled import permutation_error, with_shuffled_labels
 from ecgopt.training.metrics import macro_auroc
 
 N_TRAIN, N_VALIDATION = 90, 30

@@ -2,11 +2,11 @@ import numpy as np
 import pytest
 
 from ecgopt.analysis.compare import CellComparison
-from ecgopt.analysis.evidence import CellKey
 from ecgopt.analysis.influence import PatientInfluence
 from ecgopt.analysis.interval import PairedDifference, paired_interval
 from ecgopt.analysis.pooled import pool
 from ecgopt.analysis.sizes import joint_covariance, size_ladders
+from ecgopt.evidence.records import CellKey
 
 SIZES = (200, 600, 2000, 6000)
 

@@ -11,8 +11,8 @@ pytest.importorskip("submitit", reason="submitit is not installed")
 SCRIPT = """
 import os, signal, sys, threading, time
 from pathlib import Path
-from ecgopt.workers.posting import Posting
-from ecgopt.workers.slurm import SlurmWorker
+from ecgopt.launchers.remote_worker import Posting
+from ecgopt.launchers.slurm import SlurmWorker
 
 def requeue(number, frame):
     print("requeued", "in mid-epoch" if working else "after the epoch", flush=True)

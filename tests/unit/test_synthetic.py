@@ -6,7 +6,7 @@ import wfdb
 
 from ecgopt.data.labels import label_set
 from ecgopt.data.prepare import PrepareSettings, prepare
-from ecgopt.data.synthetic import MARKER, SyntheticSettings, write_synthetic
+from ecgopt.data.sources.synthetic import MARKER, SyntheticSettings, write_synthetic
 from ecgopt.data.wfdb_files import read_wfdb
 from ecgopt.data.wfdb_header import read_header
 from ecgopt.errors import DataError

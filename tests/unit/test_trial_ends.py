@@ -4,10 +4,10 @@ import optuna
 import pytest
 
 from ecgopt.errors import TrialDiverged
+from ecgopt.jobs.reporting import TrialRules, run_trial
+from ecgopt.jobs.resumption import ResumableEpochs
 from ecgopt.training.metrics import MacroAuroc
 from ecgopt.training.run import EpochResult
-from ecgopt.tuning.objective import TrialRules, run_trial
-from ecgopt.workers.resume import ResumableEpochs
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 RULES = TrialRules(may_prune=True, seconds_limit=None, seconds_spent=lambda: 0.0)

@@ -8,13 +8,13 @@ import torch
 from sqlalchemy import update
 from tiny_study import begin
 
+from ecgopt.comparison.opening import stored_comparison, work_items
+from ecgopt.database.tables import comparison
 from ecgopt.errors import CheckpointError, StudyFileError, StudyMismatch
+from ecgopt.jobs.pretrain import pretraining_parameters
 from ecgopt.models.registry import ModelSpec, build_model
-from ecgopt.tuning.cells import expand_cells, expand_studies
-from ecgopt.tuning.study_file import load_spec
-from ecgopt.tuning.tables import comparison
-from ecgopt.workers.pretraining import pretraining_parameters
-from ecgopt.workers.setup import stored_comparison, work_items
+from ecgopt.study_file.cells import expand_cells, expand_studies
+from ecgopt.study_file.reading import load_spec
 
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
 

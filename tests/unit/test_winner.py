@@ -1,8 +1,8 @@
 import pytest
 
-from ecgopt.analysis.evidence import TrialEvidence
-from ecgopt.analysis.winner import choose_learning_rate, choose_winner
 from ecgopt.errors import UserError
+from ecgopt.evidence.records import TrialEvidence
+from ecgopt.evidence.selection import choose_learning_rate, choose_winner
 
 
 def trial(number, value, state="complete", recipe="tuned"):

@@ -6,8 +6,8 @@ from itertools import pairwise
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from ecgopt.analysis.evidence import CellKey
 from ecgopt.analysis.waterfall import Step
+from ecgopt.evidence.records import CellKey
 from ecgopt.report import words
 from ecgopt.report.figures.drawing import ARM_COLOURS, FAINT, INK, Drawing, Layout, draw, slug
 

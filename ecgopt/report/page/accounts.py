@@ -5,7 +5,7 @@ from collections import Counter
 
 from ecgopt.analysis.arms import TrialCounts
 from ecgopt.analysis.conclude import ArmConclusion, Conclusions
-from ecgopt.analysis.evidence import Opening
+from ecgopt.evidence.records import Opening
 from ecgopt.report import words
 from ecgopt.report.figures.pruning import draw_agreement, draw_audit
 from ecgopt.report.page.html import PageTable, Section

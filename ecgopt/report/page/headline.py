@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 from ecgopt.analysis.compare import CellComparison
 from ecgopt.analysis.conclude import CellConclusion, Conclusions
-from ecgopt.analysis.evidence import FinalRole
 from ecgopt.analysis.scores import ArmScores
+from ecgopt.evidence.records import FinalRole
 from ecgopt.report import words
 from ecgopt.report.figures.forest import draw_forest
 from ecgopt.report.page.html import PageTable, Section

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from ecgopt.analysis.conclude import Conclusions
-from ecgopt.analysis.evidence import Comparison
+from ecgopt.evidence.records import Comparison
 from ecgopt.report import words
 from ecgopt.report.page.accounts import account_sections
 from ecgopt.report.page.figures import figure_sections

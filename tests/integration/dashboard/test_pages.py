@@ -11,10 +11,10 @@ import urllib.request
 from optuna.storages._rdb import models as optuna_tables
 from sqlalchemy import delete
 
-from ecgopt.report.dashboard.artifacts import artifact_id
-from ecgopt.report.dashboard.refresh import Refresher
-from ecgopt.report.dashboard.scene import STAMP
-from ecgopt.tuning.workspace import Workspace
+from ecgopt.dashboard.artifacts import artifact_id
+from ecgopt.dashboard.refresh import Refresher
+from ecgopt.dashboard.scene import STAMP
+from ecgopt.workspace import Workspace
 
 SYSTEM = optuna_tables.StudySystemAttributeModel.__table__
 

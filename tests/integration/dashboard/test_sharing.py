@@ -11,10 +11,10 @@ from tiny_study import begin, tiny_study
 from trials_alone import begin_trials, finish_trials
 from worker_crowd import Crowd
 
-from ecgopt.report.dashboard.refresh import Refresher
-from ecgopt.tuning.storage import open_database, open_for_reading
-from ecgopt.tuning.tables import trade_point, work_item
-from ecgopt.tuning.workspace import Workspace
+from ecgopt.dashboard.refresh import Refresher
+from ecgopt.database.engine import open_database, open_for_reading
+from ecgopt.database.tables import trade_point, work_item
+from ecgopt.workspace import Workspace
 
 N_WORKERS = 8
 N_TRIALS = 6

@@ -4,10 +4,10 @@ import optuna
 import pytest
 from sqlalchemy import update
 
-from ecgopt.report.dashboard.refresh import Refresher
-from ecgopt.tuning.tables import work_item
-from ecgopt.tuning.workspace import Workspace
-from ecgopt.workers import items
+from ecgopt.dashboard.refresh import Refresher
+from ecgopt.database.tables import work_item
+from ecgopt.queue import items
+from ecgopt.workspace import Workspace
 
 
 def write(dashboard, method, path, body):

@@ -1,0 +1,1 @@
+"""One comparison in a database: opening, extending, deleting and reading it."""

@@ -1,0 +1,130 @@
+"""A larger budget for a comparison that has begun: the same for every study, and on the record."""
+
+import json
+
+from sqlalchemy import Connection, bindparam, func, insert, select, update
+
+from ecgopt.comparison.extensions import (
+    Extension,
+    Spend,
+    extended,
+    extensions_of,
+    read_extensions,
+    spend_of,
+    with_spend,
+)
+from ecgopt.comparison.opening import insert_work
+from ecgopt.database.engine import Database
+from ecgopt.database.tables import extension, sealed_opening, work_item
+from ecgopt.errors import UserError
+from ecgopt.jobs.studies import create_studies
+from ecgopt.queue.items import lock_comparison
+from ecgopt.study_file.cells import expand_studies
+from ecgopt.study_file.spec import StudySpec
+
+
+def extend(
+    database: Database,
+    spec: StudySpec,
+    *,
+    trials: int | None = None,
+    replicates: int | None = None,
+) -> Extension:
+    """Give the comparison more trials of every study, more replicates of every cell, or both.
+
+    Slots, items and the record are one transaction: no worker meets half an extension. With more
+    trials, winners are chosen anew, and the final fits of tuned recipes wait for the new trials;
+    where the winner stays, its scores stand. More replicates leave the present ones as they are.
+
+    Args:
+        database: Of the comparison.
+        spec: Of the study file.
+        trials: Of each study after this, more than before; None leaves the number.
+        replicates: Of each cell after this, more than before; None leaves the number.
+
+    Raises:
+        UserError: a number is not more than there are, neither is given, or somebody else extended
+            the comparison at the same moment.
+    """
+    extensions = extensions_of(database, spec.name)
+    before = spend_of(extended(spec, extensions))
+    after = _raised(spec.name, before, trials, replicates)
+    keys = list(expand_studies(with_spend(spec, after)))
+    study_ids = create_studies(database, spec, keys)
+    with database.transaction() as connection:
+        lock_comparison(connection, spec.name)
+        if read_extensions(connection, spec.name) != extensions:
+            raise UserError(
+                f"one extension at a time must be made, but study {spec.name!r} got another just "
+                "now: extend it again if that was not the same"
+            )
+        connection.execute(
+            insert(extension).values(
+                comparison=spec.name,
+                trials_before=before.trials,
+                trials_after=after.trials,
+                replicates_before=before.replicates,
+                replicates_after=after.replicates,
+                openings=_openings(connection, spec.name),
+                extended_at=database.now,
+            )
+        )
+        insert_work(connection, with_spend(spec, after), keys, study_ids)
+        if after.trials > before.trials:
+            _reopen_finals(connection, spec.name)
+        return read_extensions(connection, spec.name)[-1]
+
+
+def _raised(name: str, now: Spend, trials: int | None, replicates: int | None) -> Spend:
+    """Return the budget after the extension that is asked for."""
+    if trials is None and replicates is None:
+        raise UserError(
+            "an extension must raise trials or replicates, but neither is given: add --trials or "
+            "--replicates"
+        )
+    if trials is not None and trials <= now.trials:
+        raise UserError(
+            f"`trials > {now.trials}` must hold, because every study of {name!r} has "
+            f"{now.trials} already, but got {trials}"
+        )
+    if replicates is not None and replicates <= now.replicates:
+        raise UserError(
+            f"`replicates > {now.replicates}` must hold, because every cell of {name!r} has "
+            f"{now.replicates} already, but got {replicates}"
+        )
+    return Spend(trials=trials or now.trials, replicates=replicates or now.replicates)
+
+
+def _openings(connection: Connection, comparison: str) -> int:
+    query = select(func.count()).where(
+        sealed_opening.c.comparison == comparison, sealed_opening.c.reused == 0
+    )
+    return int(connection.execute(query).scalar_one())
+
+
+def _reopen_finals(connection: Connection, comparison: str) -> None:
+    # Running ones too: they train a winner that the new trials may beat.
+    query = select(work_item.c.id, work_item.c.payload).where(
+        work_item.c.comparison == comparison, work_item.c.kind == "final"
+    )
+    tuned = [
+        {"item": row.id}
+        for row in connection.execute(query)
+        if json.loads(row.payload)["role"] == "tuned"
+    ]
+    if tuned:
+        connection.execute(
+            update(work_item)
+            .where(work_item.c.id == bindparam("item"))
+            .values(
+                state="free",
+                owner=None,
+                lease_until=None,
+                fence=work_item.c.fence + 1,
+                losses=0,
+                progress=0,
+                cause=None,
+                finished_at=None,
+            ),
+            tuned,
+        )

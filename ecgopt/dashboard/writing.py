@@ -1,0 +1,131 @@
+"""What `--write` allows: notes anywhere, the rest only where no exact budget can break."""
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from optuna.storages._rdb import models as optuna_tables
+from sqlalchemy import Connection, select
+
+from ecgopt.dashboard.access import Refusal
+from ecgopt.database.engine import Database
+from ecgopt.database.tables import comparison as comparison_table
+from ecgopt.database.tables import work_item
+
+_STUDIES = optuna_tables.StudyModel.__table__
+_TRIALS = optuna_tables.TrialModel.__table__
+
+Kind = Literal["note", "rename", "change", "create"]
+
+_ROUTES: tuple[tuple[str, str, Kind], ...] = (
+    ("PUT", r"/api/studies/(?P<study>\d+)/note", "note"),
+    ("PUT", r"/api/studies/(?P<study>\d+)/(?P<trial>\d+)/note", "note"),
+    ("POST", r"/api/studies/(?P<study>\d+)/rename", "rename"),
+    ("DELETE", r"/api/studies/(?P<study>\d+)", "change"),
+    ("POST", r"/api/trials/(?P<trial>\d+)/(tell|user-attrs)", "change"),
+    ("POST", r"/api/artifacts/(?P<study>\d+)(/\d+)?", "change"),
+    ("DELETE", r"/api/artifacts/(?P<study>\d+)(/\d+)?/[0-9a-fA-F-]+", "change"),
+    ("POST", r"/api/studies/(?P<study>\d+)/preference(/[^/]+)?", "change"),
+    ("DELETE", r"/api/studies/(?P<study>\d+)/preference/[^/]+", "change"),
+    ("PUT", r"/api/studies/(?P<study>\d+)/preference_feedback_component", "change"),
+    ("POST", r"/api/studies/(?P<study>\d+)/(?P<trial>\d+)/skip", "change"),
+    ("POST", r"/api/studies", "create"),
+)
+"""Every request that writes; what is not listed (schema migration, language models) is refused."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Write:
+    kind: Kind
+    study: int | None
+    trial: int | None
+
+
+def judge_write(
+    database: Database, method: str, path: str, body: Callable[[], bytes]
+) -> Refusal | None:
+    """Return why a request that writes is refused, or None: it may pass.
+
+    Args:
+        database: That the dashboard shows.
+        method: POST, PUT, PATCH or DELETE.
+        path: Of the request.
+        body: Returns its body; called where the rules need it.
+    """
+    write = _parse(method, path)
+    if write is None:
+        return Refusal(status=405, reason="the dashboard of ecgopt does not offer this")
+    if write.kind == "note":
+        return None
+    with database.transaction() as connection:
+        names = set(connection.execute(select(comparison_table.c.name)).scalars())
+        if write.kind in ("rename", "create"):
+            wanted = _study_name(body())
+            if wanted.split("/", 1)[0] in names:
+                return Refusal(
+                    status=409, reason=f"names that begin with {wanted.split('/', 1)[0]}/ are taken"
+                )
+        return _judge_own(database, connection, names, write)
+
+
+def _judge_own(
+    database: Database, connection: Connection, names: set[str], write: _Write
+) -> Refusal | None:
+    name = _name_of(connection, write)
+    if name is None:
+        return None  # optuna-dashboard answers 404 by itself
+    comparison, _, path = name.partition("/")
+    if comparison not in names:
+        return None
+    if held := _held(database, connection, comparison, path):
+        return Refusal(status=409, reason=f"{held} worker holds a lease of this study: stop it")
+    return Refusal(
+        status=409,
+        reason=(
+            f"this study belongs to {comparison}, whose budget is exact and whose workers find it "
+            "by its name: use `ecgopt study`"
+        ),
+    )
+
+
+def _parse(method: str, path: str) -> _Write | None:
+    for known, pattern, kind in _ROUTES:
+        if method == known and (found := re.fullmatch(pattern, path.rstrip("/"))):
+            groups: Mapping[str, str | None] = found.groupdict()
+            study, trial = groups.get("study"), groups.get("trial")
+            return _Write(kind, int(study) if study else None, int(trial) if trial else None)
+    return None
+
+
+def _study_name(body: bytes) -> str:
+    try:
+        content = json.loads(body)
+    except ValueError:
+        return ""
+    return str(content.get("study_name", "")) if isinstance(content, dict) else ""
+
+
+def _name_of(connection: Connection, write: _Write) -> str | None:
+    query = select(_STUDIES.c.study_name)
+    if write.study is not None:
+        query = query.where(_STUDIES.c.study_id == write.study)
+    elif write.trial is not None:
+        query = query.join(_TRIALS, _TRIALS.c.study_id == _STUDIES.c.study_id).where(
+            _TRIALS.c.trial_id == write.trial
+        )
+    else:
+        return None
+    found = connection.execute(query).scalar()
+    return str(found) if found is not None else None
+
+
+def _held(database: Database, connection: Connection, comparison: str, path: str) -> int:
+    query = select(work_item.c.key).where(
+        work_item.c.comparison == comparison,
+        work_item.c.state == "held",
+        work_item.c.lease_until >= database.now,
+    )
+    # An item's key is its kind, its study's path and what is special to it.
+    return sum(f"/{path}/" in f"/{key}/" for key in connection.execute(query).scalars())

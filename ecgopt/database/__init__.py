@@ -1,0 +1,1 @@
+"""The shared database: its engine, tables, health and backups."""

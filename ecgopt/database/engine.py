@@ -1,0 +1,320 @@
+"""The shared database: the one file that knows its back ends.
+
+Optuna's tables and our own live in the same database and are reached through one engine a process.
+"""
+
+import logging
+import re
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import optuna
+import psycopg
+import sqlalchemy
+from optuna.exceptions import StorageInternalError
+from optuna.storages import RDBStorage
+from sqlalchemy import Connection, Engine, event
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import (
+    DataError,
+    InterfaceError,
+    InternalError,
+    NotSupportedError,
+    OperationalError,
+    ProgrammingError,
+    SQLAlchemyError,
+)
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from ecgopt.database.optuna.storage import LOOKS_ONLY, SlotStorage
+from ecgopt.database.schema import create_optuna_tables
+from ecgopt.database.timeouts import STATEMENT_SECONDS, PatientConnection
+from ecgopt.database.url import (
+    Family,
+    family,
+    parsed_url,
+    shown,
+    transport_options,
+    without_secrets,
+)
+from ecgopt.errors import StorageError
+
+logger = logging.getLogger(__name__)
+
+_SQLITE_BUSY_MILLISECONDS = 60_000
+_SQLITE_RETRY_SECONDS = 0.02
+_ENGINE_OPTIONS: dict[Family, dict[str, Any]] = {
+    "sqlite": {"connect_args": {"timeout": _SQLITE_BUSY_MILLISECONDS / 1000}},
+    "postgresql": {
+        # pool_pre_ping turns a restarted server into a fresh connection instead of a lost trial.
+        "pool_pre_ping": True,
+        "pool_size": 2,
+        "max_overflow": 2,
+        "pool_timeout": 30,
+        "pool_recycle": 1800,
+        "connect_args": {
+            "connect_timeout": 10,
+            "tcp_user_timeout": 15000,
+            "keepalives_idle": 15,
+            "options": "-c statement_timeout=60000 -c lock_timeout=30000"
+            " -c idle_in_transaction_session_timeout=60000",
+        },
+    },
+    "mysql": {
+        "pool_pre_ping": True,
+        "pool_size": 2,
+        "max_overflow": 2,
+        "pool_recycle": 1800,
+        "isolation_level": "READ COMMITTED",
+        "connect_args": {
+            "connect_timeout": 10,
+            "read_timeout": STATEMENT_SECONDS,
+            "write_timeout": STATEMENT_SECONDS,
+        },
+    },
+}
+
+_CLOCK_SQL: dict[Family, str] = {
+    "sqlite": "(julianday('now') - 2440587.5) * 86400.0",
+    "postgresql": "extract(epoch from clock_timestamp())::double precision",
+    "mysql": "unix_timestamp(sysdate(6))",
+}
+"""Seconds since 1970 on the database's clock, the only clock that leases are measured by."""
+
+TRANSIENT_ERRORS = (
+    OperationalError,
+    InterfaceError,
+    InternalError,
+    PoolTimeout,
+    StorageInternalError,
+)
+"""What a restarted, paused or briefly unreachable database raises; the caller may try again.
+
+Optuna wraps every database error alike: see `is_transient`.
+"""
+
+
+def is_transient(error: BaseException) -> bool:
+    """Tell whether one of TRANSIENT_ERRORS may pass, or wraps a statement that can never work."""
+    return not isinstance(error.__cause__, DataError | ProgrammingError | NotSupportedError)
+
+
+@dataclass(frozen=True, slots=True)
+class Database:
+    """One open database: the engine for our own tables and Optuna's storage over the same one."""
+
+    engine: Engine
+    optuna: SlotStorage
+
+    @property
+    def dialect(self) -> Family:
+        """The back end; MariaDB counts as MySQL."""
+        return family(self.engine.url)
+
+    @property
+    def now(self) -> sqlalchemy.ColumnElement[float]:
+        """SQL for the database's own time in seconds."""
+        return sqlalchemy.literal_column(_CLOCK_SQL[self.dialect], sqlalchemy.Float)
+
+    @contextmanager
+    def transaction(self) -> Iterator[Connection]:
+        """Open a connection with one transaction that commits at the end of the block.
+
+        Keep the block short: under SQLite even a SELECT holds the only write lock.
+        """
+        with self.engine.begin() as connection:
+            yield connection
+
+    def describe(self) -> str:
+        """Return the URL without its password."""
+        return shown(self.engine.url)
+
+
+def open_database(url: str, *, patience_seconds: float = 0.0) -> Database:
+    """Return the opened database, its Optuna tables created when missing.
+
+    Args:
+        url: Database URL; see `storage_url`.
+        patience_seconds: How long to try again while the server starts, stops, or has no
+            connection left.
+
+    Raises:
+        StorageError: the URL is malformed, its back end is not supported or its driver is not
+            installed, the way to it is not encrypted, or the server refuses the connection. The
+            text never holds a password.
+    """
+    parsed = parsed_url(url)
+    give_up_at = time.monotonic() + patience_seconds
+    while True:
+        try:
+            backend = _open(parsed)
+            return Database(engine=backend.engine, optuna=SlotStorage(backend))
+        except ImportError:
+            raise StorageError(
+                f"the driver of {shown(parsed)} is not installed: pip install 'ecgopt[mysql]' for "
+                "MySQL and MariaDB; PostgreSQL's (psycopg) comes with ecgopt as "
+                "postgresql+psycopg://"
+            ) from None
+        except (SQLAlchemyError, StorageInternalError, OSError, RuntimeError) as error:
+            # The text of the original error may quote the URL, so it is never chained.
+            text = _first_line(error, parsed)
+            if time.monotonic() >= give_up_at or not _MAY_PASS.search(text):
+                raise StorageError(
+                    f"cannot open {shown(parsed)}: {text}; {_remedy(text)}"
+                ) from None
+            logger.warning("database: %s, trying again", text)
+        time.sleep(_OPEN_AGAIN_SECONDS)
+
+
+def open_for_reading(url: str) -> Database:
+    """Return the opened database for a process that writes nothing more.
+
+    Under SQLite its transactions do not take the write lock: however often it reads, no worker
+    waits for it, and it waits for none. A write through it is an error.
+
+    Raises:
+        StorageError: as `open_database`.
+    """
+    database = open_database(url)
+    database.engine.update_execution_options(**{_READS_ONLY: True})
+    return database
+
+
+_READS_ONLY = "ecgopt_reads_only"
+
+_OPEN_AGAIN_SECONDS = 0.5
+_MAY_PASS = re.compile(
+    r"too many (clients|connections)|remaining connection slots|starting up|shutting down|"
+    r"recovery mode|connection refused|timeout expired|closed the connection|lost connection",
+    re.IGNORECASE,
+)
+"""Messages of a server that may answer soon; a wrong password or name is none of them."""
+
+
+def _remedy(text: str) -> str:
+    if re.search(r"too many|connection slots", text, re.IGNORECASE):
+        return (
+            "each worker opens at most four connections: start fewer workers, or raise "
+            "max_connections on the server"
+        )
+    if re.search(r"ssl|tls", text, re.IGNORECASE):
+        return (
+            "set up TLS on the server (storage/README.md), or accept that password and data can "
+            "be read on the way with --insecure"
+        )
+    return "check the address, the password and that the server runs"
+
+
+def _first_line(error: BaseException, url: URL) -> str:
+    # Optuna wraps SQLAlchemy's error, which wraps the driver's.
+    wrapped = error.__cause__ if isinstance(error, StorageInternalError) else error
+    cause = getattr(wrapped, "orig", None) or wrapped
+    return without_secrets(" ".join(str(cause).split()), url)[:300]
+
+
+def _open(url: URL) -> RDBStorage:
+    options = {**_ENGINE_OPTIONS[family(url)]}
+    options["connect_args"] = {**options["connect_args"], **transport_options(url)}
+    if family(url) == "sqlite" and url.database and url.database != ":memory:":
+        Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+    engine = sqlalchemy.create_engine(url, **options)
+    _add_listeners(engine)
+    create_optuna_tables(engine)
+    return _SafeStorage(
+        url.render_as_string(hide_password=False), engine_kwargs=options, skip_table_creation=True
+    )
+
+
+class _SafeStorage(RDBStorage):
+    """Optuna's storage over connections that keep our rules, with a `repr` without the password."""
+
+    def __init__(self, url: str, **options: Any) -> None:  # noqa: ANN401 - Optuna's own arguments
+        super().__init__(url, **options)
+        self._listen()
+
+    def __setstate__(self, state: dict[Any, Any]) -> None:
+        super().__setstate__(state)
+        self._listen()
+
+    def __repr__(self) -> str:
+        return f"<RDBStorage {shown(self.engine.url)}>"
+
+    def _listen(self) -> None:
+        _add_listeners(self.engine)
+        # RDBStorage connected inside __init__, before the listeners: drop those connections.
+        self.engine.dispose()
+
+
+def _add_listeners(engine: Engine) -> None:
+    match engine.dialect.name:
+        case "sqlite":
+            _begin_immediately(engine)
+        case "postgresql":
+            _wait_no_longer_than_allowed(engine)
+        case _:
+            return  # pymysql has a read_timeout of its own
+
+
+def _wait_no_longer_than_allowed(engine: Engine) -> None:
+    @event.listens_for(engine, "do_connect")
+    def _connect(
+        _dialect: object,
+        _record: object,
+        arguments: list[Any],
+        options: dict[str, Any],
+    ) -> psycopg.Connection[Any]:
+        return PatientConnection.connect(*arguments, **options)
+
+
+def _begin_immediately(engine: Engine) -> None:
+    """Make SQLite use WAL, and take the write lock at the beginning of each transaction.
+
+    Unpatched, the SELECT before an UPDATE runs outside the write transaction, and eight processes
+    popped 44 of 200 waiting trials twice; patched, none.
+    """
+
+    @event.listens_for(engine, "connect")
+    def _configure(connection: Any, _record: object) -> None:  # noqa: ANN401 - DBAPI connection
+        connection.isolation_level = None  # stop sqlite3's own late BEGIN
+        cursor = connection.cursor()
+        cursor.execute(f"PRAGMA busy_timeout={_SQLITE_BUSY_MILLISECONDS}")
+        _write_ahead(cursor)
+        cursor.execute("PRAGMA synchronous=NORMAL")
+        cursor.execute("PRAGMA foreign_keys=ON")
+        cursor.close()
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        options = connection.get_execution_options()
+        if options.get(_READS_ONLY):
+            connection.exec_driver_sql("PRAGMA query_only=ON")
+            connection.exec_driver_sql("BEGIN")
+        elif options.get(LOOKS_ONLY):
+            connection.exec_driver_sql("BEGIN")
+        else:
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def _write_ahead(cursor: Any) -> None:  # noqa: ANN401 - DBAPI cursor
+    # While others open the same new file, SQLite refuses this switch without waiting for them.
+    give_up_at = time.monotonic() + _SQLITE_BUSY_MILLISECONDS / 1000
+    while True:
+        try:
+            cursor.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError:
+            if time.monotonic() >= give_up_at:
+                raise
+            time.sleep(_SQLITE_RETRY_SECONDS)
+        else:
+            return
+
+
+def quiet_optuna() -> None:
+    """Keep the logs of Optuna, and of Alembic that sets up its tables, to warnings."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    logging.getLogger("alembic").setLevel(logging.WARNING)

@@ -1,0 +1,1 @@
+"""The only place that touches Optuna's private parts."""

@@ -1,0 +1,85 @@
+"""Optuna's storage with a cache made for studies whose trials exist from the start.
+
+Optuna's own cache reads every waiting trial again at each look. Neither sampler nor pruner wants
+those, and of a study's trials most are waiting; so they are left unread here unless asked for.
+"""
+
+from collections.abc import Container
+
+import sqlalchemy
+from optuna._typing import JSONSerializable
+from optuna.samplers._tpe.sampler import _RELATIVE_PARAMS_KEY
+from optuna.storages import RDBStorage
+from optuna.storages._cached_storage import _CachedStorage
+from optuna.storages._rdb import models as optuna_tables
+from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy import Engine, bindparam
+
+from ecgopt.database.optuna.trial_history import read_trials
+
+_trials = optuna_tables.TrialModel.__table__
+_ID_OF_SLOT = sqlalchemy.select(_trials.c.trial_id).where(
+    _trials.c.study_id == bindparam("study"), _trials.c.number == bindparam("slot")
+)
+_IDS_IN_STATES = sqlalchemy.select(_trials.c.trial_id).where(
+    _trials.c.study_id == bindparam("study"),
+    _trials.c.state.in_(bindparam("states", expanding=True)),
+)
+LOOKS_ONLY = "ecgopt_looks_only"
+"""Execution option of a connection whose next transaction takes no write lock under SQLite."""
+
+BEGUN = (TrialState.RUNNING, TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
+"""Every state but WAITING."""
+
+
+class SlotStorage(_CachedStorage):
+    """A cache that fetches each finished trial once, and waiting ones only on request."""
+
+    def __init__(self, backend: RDBStorage) -> None:
+        super().__init__(backend)
+        self._finished: dict[int, dict[int, FrozenTrial]] = {}
+
+    def get_all_trials(
+        self,
+        study_id: int,
+        deepcopy: bool = True,
+        states: Container[TrialState] | None = None,
+    ) -> list[FrozenTrial]:
+        """Return the study's trials in these states, by number; all of them for None."""
+        if deepcopy or states is None or TrialState.WAITING in states:
+            return super().get_all_trials(study_id, deepcopy=deepcopy, states=states)
+        found = self._begun_trials(study_id, states)
+        return sorted(found, key=lambda trial: trial.number)
+
+    def set_trial_system_attr(self, trial_id: int, key: str, value: JSONSerializable) -> None:
+        """Write the attribute, unless it is TPE's note of what it proposes.
+
+        Others learn of a proposal when its trial begins with it, in a fenced transaction; TPE's own
+        note is not fenced.
+        """
+        if not key.startswith(_RELATIVE_PARAMS_KEY):
+            super().set_trial_system_attr(trial_id, key, value)
+
+    def slot(self, study_id: int, number: int) -> FrozenTrial:
+        """Return the study's trial of this number as it stands in the database."""
+        place = {"study": study_id, "slot": number}
+        with self._looking().begin() as connection:
+            [trial] = read_trials(connection, [connection.execute(_ID_OF_SLOT, place).scalar_one()])
+        return trial
+
+    def _begun_trials(self, study_id: int, states: Container[TrialState]) -> list[FrozenTrial]:
+        wanted = [state for state in BEGUN if state in states]
+        with self._lock:
+            finished = self._finished.setdefault(study_id, {})
+        with self._looking().begin() as connection:
+            place = {"study": study_id, "states": wanted}
+            ids = connection.execute(_IDS_IN_STATES, place).scalars().all()
+            missing = [trial_id for trial_id in ids if trial_id not in finished]
+            fetched = {trial._trial_id: trial for trial in read_trials(connection, missing)}
+        with self._lock:
+            finished.update({k: trial for k, trial in fetched.items() if trial.state.is_finished()})
+            known = {**finished, **fetched}
+            return [known[trial_id] for trial_id in ids if known[trial_id].state in states]
+
+    def _looking(self) -> Engine:
+        return self._backend.engine.execution_options(**{LOOKS_ONLY: True})

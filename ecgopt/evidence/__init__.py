@@ -1,0 +1,1 @@
+"""What happened in a comparison, as plain records."""

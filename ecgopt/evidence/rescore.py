@@ -1,0 +1,76 @@
+"""The scores of a final fit computed again from its stored predictions."""
+
+import math
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from ecgopt.evidence.predictions import Predictions, read_predictions
+from ecgopt.evidence.records import FinalEvidence
+from ecgopt.training.metrics import (
+    average_precision,
+    best_thresholds,
+    brier_scores,
+    f1_scores,
+    macro,
+    macro_auroc,
+    prevalence_weighted_f1,
+)
+
+Rescored = tuple[str, float, float]
+"""Name, stored value, value computed again."""
+
+
+def rescore(final: FinalEvidence, root: Path) -> Iterator[Rescored]:
+    """Yield every score and threshold of `final` that its predictions determine.
+
+    Args:
+        final: With the paths of its predictions.
+        root: Folder that the paths are relative to.
+
+    Raises:
+        DataError: a file is missing or was altered.
+    """
+    if final.predictions is None:
+        return
+    test = read_predictions(root / final.predictions, final.predictions_sha256)
+    known = scores_of(test, final.thresholds)
+    for name, stored in final.metrics.items():
+        if name in known:
+            yield name, stored, known[name]
+    aurocs = macro_auroc(test.labels, test.scores).per_label
+    for label, auroc in zip(test.classes, aurocs, strict=True):
+        if label in final.per_label:
+            yield f"AUROC of {label}", final.per_label[label], float(auroc)
+    yield from _thresholds(final, root)
+
+
+def _thresholds(final: FinalEvidence, root: Path) -> Iterator[Rescored]:
+    if final.validation_predictions is None or not final.thresholds:
+        return
+    path = root / final.validation_predictions
+    validation = read_predictions(path, final.validation_predictions_sha256)
+    found = best_thresholds(validation.labels, validation.scores)
+    for label, threshold in zip(validation.classes, found, strict=True):
+        stored = final.thresholds.get(label, math.nan)
+        # Infinity says that the label is never predicted; two infinities have no difference.
+        is_never = math.isinf(stored) and math.isinf(threshold)
+        yield f"threshold of {label}", 0.0 if is_never else stored, 0.0 if is_never else threshold
+
+
+def scores_of(test: Predictions, thresholds: Mapping[str, float]) -> dict[str, float]:
+    """Return the scores of predictions by name; macro F1 only where all thresholds are known."""
+    labels, scores = test.labels, test.scores
+    found = {
+        "macro_auroc": macro_auroc(labels, scores).value,
+        "macro_auprc": macro(average_precision(labels, scores)),
+        "weighted_f1_at_half": prevalence_weighted_f1(labels, scores, 0.5),
+        "brier": float(brier_scores(labels, scores).mean()),
+    }
+    if all(name in thresholds for name in test.classes):
+        chosen = np.array([thresholds[name] for name in test.classes])
+        has_positives = labels.any(axis=0)
+        f1 = f1_scores(labels, scores, chosen)
+        found["macro_f1"] = float(f1[has_positives].mean()) if has_positives.any() else math.nan
+    return found

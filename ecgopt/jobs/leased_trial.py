@@ -1,0 +1,78 @@
+"""The trial of a slot under the lease of its work item."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy.exc import IntegrityError
+
+from ecgopt.database.optuna.trial_rows import add_report, begin_trial, close_trial, put_attribute
+from ecgopt.jobs.studies import propose, slot_trial
+from ecgopt.queue.lease import Lease
+from ecgopt.regimes.space import SearchSpace, Value
+
+
+@dataclass(frozen=True, slots=True)
+class LeasedTrial:
+    """A trial whose every write stands in one transaction with the renewal of the lease.
+
+    Optuna knows no fence: while a trial runs, whoever writes last wins. Here what a former owner
+    writes fails together with the check of its fence. Each write may be repeated: what an earlier
+    attempt committed, although its answer was lost, stays as it is.
+
+    Every method raises `LeaseLost` when the trial belongs to another worker, or when the database
+    stayed away too long.
+    """
+
+    study: optuna.Study
+    lease: Lease
+    stored: FrozenTrial
+    """As it stood when it was opened, and the reports since."""
+
+    @classmethod
+    def open(cls, study: optuna.Study, slot: int, lease: Lease) -> "LeasedTrial":
+        """Return the study's trial of this slot."""
+        return cls(study, lease, lease.retrying(lambda: slot_trial(study, slot)))
+
+    @property
+    def values(self) -> Mapping[int, float]:
+        """What was reported so far, by ladder step, by all owners."""
+        return self.stored.intermediate_values
+
+    def begin(self, space: SearchSpace) -> dict[str, Value]:
+        """Return the trial's parameters, RUNNING with them from now on."""
+        parameters = self.lease.retrying(lambda: propose(self.study, self.stored, space))
+        if self.stored.state is TrialState.WAITING:
+            trial_id = self.stored._trial_id
+            self.lease.write(
+                lambda connection: begin_trial(connection, trial_id, parameters, space)
+            )
+        return parameters
+
+    def report(self, step: int, value: float) -> None:
+        """Report a score."""
+        trial_id = self.stored._trial_id
+        try:
+            self.lease.write(lambda connection: add_report(connection, trial_id, step, value))
+        except IntegrityError:
+            # The step is there: an earlier attempt was committed although its answer was lost.
+            self.lease.check()
+        self.stored.intermediate_values[step] = value
+
+    def should_prune(self) -> bool:
+        """Ask the study's pruner about the reports so far."""
+        return bool(self.lease.retrying(lambda: self.study.pruner.prune(self.study, self.stored)))
+
+    def note(self, key: str, value: object) -> None:
+        """Write a user attribute in place of what stood there."""
+        trial_id = self.stored._trial_id
+        self.lease.write(lambda connection: put_attribute(connection, trial_id, key, value))
+
+    def close(self, state: TrialState, value: float | None, account: Mapping[str, Any]) -> None:
+        """End the trial with its value and its account."""
+        trial_id = self.stored._trial_id
+        self.lease.write(
+            lambda connection: close_trial(connection, trial_id, state, value, account)
+        )

@@ -1,0 +1,150 @@
+"""One arm's training run: its data, its initial weights and its recipe put together."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+import torch
+
+from ecgopt.data.folds import Folds, held_out
+from ecgopt.data.splits import TuningData
+from ecgopt.jobs.datasets import PreparedData
+from ecgopt.models.checkpoint import Checkpoint, load_checkpoint
+from ecgopt.models.registry import build_model, freezable_stages
+from ecgopt.regimes.published import published_recipe, with_precision_of
+from ecgopt.regimes.registry import regime
+from ecgopt.regimes.space import Value, with_parameters
+from ecgopt.seeds import seed_for
+from ecgopt.study_file.cells import StudyKey
+from ecgopt.study_file.spec import StudySpec
+from ecgopt.training.cross_validation import CrossValidationRun
+from ecgopt.training.prefix_cache import PrefixCache
+from ecgopt.training.recipe import Recipe
+from ecgopt.training.run import Run
+from ecgopt.workspace import Workspace
+
+RecipeKind = Literal["tuned", "published"]
+
+
+def arm_recipe(
+    spec: StudySpec, key: StudyKey, kind: RecipeKind, parameters: Mapping[str, Value]
+) -> Recipe:
+    """Return the recipe of one run: the study's fixed part with the tuned values, or as published.
+
+    The published recipe is fixed as a whole; its precision follows the study, and the regime
+    constrains it as any other.
+    """
+    recipe = spec.recipe.recipe()
+    if kind == "published":
+        recipe = with_precision_of(published_recipe(n_epochs=spec.published.epochs), recipe)
+    else:
+        recipe = with_parameters(recipe, parameters)
+    n_freezable_stages = freezable_stages(key.model.spec())
+    return regime(key.regime).constrain(recipe, n_freezable_stages=n_freezable_stages)
+
+
+@dataclass(frozen=True, slots=True)
+class ArmRuns:
+    """Builds training runs; keeps split data and checkpoints between the trials of a worker."""
+
+    spec: StudySpec
+    workspace: Workspace
+    data: PreparedData
+    device: torch.device
+    _splits: dict[StudyKey, tuple[Folds, dict[str, object]]] = field(default_factory=dict)
+    _upstreams: dict[str, Checkpoint] = field(default_factory=dict)
+
+    def split(self, key: StudyKey) -> tuple[Folds, dict[str, object]]:
+        """Return the study's training and validation records and their provenance."""
+        shared = replace(key, regime="", upstream=None)
+        if shared not in self._splits:
+            self._splits[shared] = self.data.downstream(key)
+        return self._splits[shared]
+
+    def upstream(self, name: str) -> Checkpoint:
+        """Return the pre-trained checkpoint called `name`.
+
+        Raises:
+            CheckpointError: it is missing or damaged.
+        """
+        if name not in self._upstreams:
+            path = self.workspace.pretrained(self.spec.name, name)
+            self._upstreams[name] = load_checkpoint(path)
+        return self._upstreams[name]
+
+    def build(
+        self,
+        key: StudyKey,
+        recipe: Recipe,
+        *,
+        seed: int,
+        evaluate_after: Collection[int] | None,
+        folds: Folds | None = None,
+        is_final: bool = False,
+    ) -> tuple[Run, float]:
+        """Return a fresh run and the share of its weights that were transferred.
+
+        All regimes get the same seed, hence the same order of records and, in the layers that
+        are not transferred, the same random weights.
+
+        Args:
+            key: Of the study.
+            recipe: How to train.
+            seed: Of the run; under cross-validation each fold's network derives its own.
+            evaluate_after: Epochs after which validation is scored; None is after every epoch.
+            folds: Replace the study's own records.
+            is_final: Whether the run is to be tested. Under cross-validation it then holds one
+                more network, trained on all labelled records.
+        """
+        if folds is None:
+            folds, _ = self.split(key)
+        if len(folds) == 1:
+            return self._build_one(key, recipe, folds[0], seed=seed, evaluate_after=evaluate_after)
+        members = [
+            self._build_one(
+                key,
+                recipe,
+                fold,
+                seed=seed_for(seed, "fold", number),
+                evaluate_after=evaluate_after,
+            )
+            for number, fold in enumerate(folds)
+        ]
+        refit = None
+        if is_final:
+            # No record is left to validate on: its score on the records it knows is not read.
+            everything = TuningData(held_out(folds), held_out(folds))
+            refit, _ = self._build_one(key, recipe, everything, seed=seed, evaluate_after=())
+        run = CrossValidationRun([member for member, _ in members], folds, refit=refit)
+        return run, members[0][1]
+
+    def _build_one(
+        self,
+        key: StudyKey,
+        recipe: Recipe,
+        data: TuningData,
+        *,
+        seed: int,
+        evaluate_after: Collection[int] | None,
+    ) -> tuple[Run, float]:
+        _, n_leads, n_samples = data.train.signals.shape
+        model = build_model(
+            key.model.spec(dropout=recipe.dropout),
+            n_labels=len(data.train.classes),
+            n_leads=n_leads,
+            n_samples=n_samples,
+            seed=seed_for(seed, "weights"),
+        )
+        checkpoint = self.upstream(key.pretraining) if key.pretraining else None
+        arm = regime(key.regime)
+        share = arm.initialise(model, checkpoint, seed=seed_for(seed, "regime"))
+        run = arm.build_run(
+            model,
+            data,
+            recipe,
+            seed=seed_for(seed, "training"),
+            device=self.device,
+            evaluate_after=evaluate_after,
+            prefix_cache=PrefixCache(self.workspace.prefix_cache),
+        )
+        return run, share

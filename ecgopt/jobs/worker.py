@@ -1,0 +1,219 @@
+"""The worker: claim an item, do it, close it, until nothing is left."""
+
+import logging
+import socket
+import threading
+import time
+import traceback
+import uuid
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol, TypeVar
+
+import torch
+
+from ecgopt.database.engine import TRANSIENT_ERRORS, Database, is_transient
+from ecgopt.errors import LeaseLost
+from ecgopt.queue import heartbeats, items
+from ecgopt.queue.items import Cause, Claim, Kind
+from ecgopt.queue.lease import Lease
+
+logger = logging.getLogger(__name__)
+
+_POLL_SECONDS = 0.5
+
+Result = TypeVar("Result")
+
+
+class StopRequested(Exception):
+    """The worker was asked to stop: the item has been checkpointed and may be released."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ItemEnd:
+    """Why an item ended, and its result as plain JSON."""
+
+    cause: Cause
+    result: Mapping[str, Any]
+    detail: str = ""
+
+
+class Handler(Protocol):
+    """Does one kind of work item."""
+
+    def run(self, lease: Lease, stop: Callable[[], bool]) -> ItemEnd:
+        """Do the item under its lease.
+
+        Raises:
+            LeaseLost: the item belongs to another worker now.
+            StopRequested: `stop()` turned true; the state has been saved.
+        """
+
+    def give_up(self, lease: Lease, cause: Cause, reason: str) -> None:
+        """Close what the item left open elsewhere, before it is set aside.
+
+        Raises:
+            LeaseLost: the item belongs to another worker now.
+        """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerSettings:
+    """How a worker holds its items."""
+
+    comparison: str
+    lease_seconds: float = 60.0
+    stall_seconds: float = float("inf")
+    """Without progress for so long, an item is left to others: this worker hangs."""
+    max_losses: int = 3
+    poll_seconds: float = _POLL_SECONDS
+    device: str = "cpu"
+
+
+def new_owner() -> str:
+    """Return a name for this worker that no other worker has or had."""
+    return f"{socket.gethostname()[:60]}:{uuid.uuid4().hex[:8]}"
+
+
+@dataclass(slots=True, kw_only=True)
+class Worker:
+    """One process's loop over the comparison's work items."""
+
+    database: Database
+    handlers: Mapping[Kind, Handler]
+    settings: WorkerSettings
+    owner: str = field(default_factory=new_owner)
+    stop_event: threading.Event = field(default_factory=threading.Event)
+    after_item: Callable[[], None] = field(default=lambda: None)
+    """Called between two items; it must not raise."""
+    at_end: Callable[[], None] = field(default=lambda: None)
+    """Called when nothing is left to do; it must not raise."""
+
+    def work(self) -> int:
+        """Work until nothing is left or a stop is requested; return the number of items closed."""
+        closed = 0
+        settings = self.settings
+        self._patiently(
+            lambda: heartbeats.enter(
+                self.database, self.owner, settings.comparison, settings.device
+            )
+        )
+        try:
+            while not self._stopping():
+                match self._patiently(self._claim):
+                    case Claim() as claim:
+                        closed += self._do(claim)
+                        self.after_item()
+                    case "finished":
+                        logger.info("nothing is left to do in %s", settings.comparison)
+                        self.at_end()
+                        break
+                    case _:
+                        self.stop_event.wait(settings.poll_seconds)
+        finally:
+            with suppress(*TRANSIENT_ERRORS):  # a row of a worker that has left is only untidy
+                heartbeats.leave(self.database, [self.owner])
+        return closed
+
+    def _stopping(self) -> bool:
+        return self.stop_event.is_set()
+
+    def _patiently(self, operation: Callable[[], Result]) -> Result | None:
+        """Do what is bound to no lease, until the database answers or a stop is requested."""
+        while not self._stopping():
+            try:
+                return operation()
+            except TRANSIENT_ERRORS as error:
+                if not is_transient(error):
+                    raise
+                logger.warning("database: %s, trying again", type(error).__name__)
+                self.stop_event.wait(self.settings.poll_seconds)
+        return None
+
+    def _claim(self) -> Claim | Literal["finished"] | None:
+        settings = self.settings
+        claim = items.claim(
+            self.database, settings.comparison, self.owner, lease_seconds=settings.lease_seconds
+        )
+        if claim is None and items.unfinished(self.database, settings.comparison) == 0:
+            return "finished"
+        self._say(claim.key if claim is not None else None, 0)
+        return claim
+
+    def _do(self, claim: Claim) -> bool:
+        """Do the item under its lease; return whether it was closed."""
+        logger.info("%s: begin", claim.key)
+        started = time.monotonic()
+        lease = Lease(
+            self.database,
+            claim,
+            lease_seconds=self.settings.lease_seconds,
+            stall_seconds=self.settings.stall_seconds,
+            on_renewal=lambda held, progress: self._say(held.key, progress),
+        )
+        try:
+            with lease:
+                return self._end(lease, started)
+        except LeaseLost as lost:
+            logger.warning("%s: given up: %s", claim.key, lost)
+            return False
+
+    def _end(self, lease: Lease, started: float) -> bool:
+        claim = lease.claim
+        try:
+            end = self._outcome(lease)
+        except StopRequested:
+            lease.retrying(lambda: items.release(self.database, claim))
+            logger.info("%s: released for another worker", claim.key)
+            return False
+        except TRANSIENT_ERRORS as error:
+            # No fault of the item's: whoever takes it next goes on from its last checkpoint.
+            logger.warning("%s: database: %s, given back", claim.key, type(error).__name__)
+            lease.retrying(lambda: items.release(self.database, claim))
+            return False
+        if isinstance(end, str):
+            lease.retrying(lambda: items.release(self.database, claim, lost_by=end))
+            return False
+        lease.retrying(
+            lambda: items.finish(
+                self.database, claim, cause=end.cause, result=end.result, detail=end.detail
+            )
+        )
+        logger.info("%s: %s after %.1f s", claim.key, end.cause, time.monotonic() - started)
+        return True
+
+    def _outcome(self, lease: Lease) -> ItemEnd | str:
+        """Return how the item ended, or the text of an error that may not recur elsewhere."""
+        claim = lease.claim
+        handler = self.handlers[claim.kind]
+        if claim.losses >= self.settings.max_losses:
+            reason = f"lost {claim.losses} workers without progress; {claim.causes[-1]}"
+            return self._set_aside(lease, "set_aside", reason)
+        try:
+            return handler.run(lease, self._stopping)
+        except (LeaseLost, StopRequested):
+            raise
+        except (torch.OutOfMemoryError, MemoryError) as error:
+            # The frames of the traceback still hold the tensors that filled the memory.
+            traceback.clear_frames(error.__traceback__)
+            torch.cuda.empty_cache()
+            reason = f"out of memory: {str(error)[:500]}"
+            # The memory may have been another trial's on the same device: others may try first.
+            if claim.losses + 1 < self.settings.max_losses:
+                return reason
+            return self._set_aside(lease, "out_of_memory", reason)
+        except Exception as error:
+            if isinstance(error, TRANSIENT_ERRORS) and is_transient(error):
+                raise
+            logger.exception("%s: failed", claim.key)
+            return traceback.format_exc(limit=-6)[-4000:]
+
+    def _set_aside(self, lease: Lease, cause: Cause, reason: str) -> ItemEnd:
+        handler = self.handlers[lease.claim.kind]
+        handler.give_up(lease, cause, reason)
+        return ItemEnd(cause=cause, result={}, detail=reason)
+
+    def _say(self, item: str | None, epoch: int) -> None:
+        if heartbeats.note(self.database, self.owner, item=item, epoch=epoch):
+            self.stop_event.set()

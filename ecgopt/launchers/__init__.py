@@ -1,0 +1,1 @@
+"""Placing workers on this host, Slurm or Ray."""

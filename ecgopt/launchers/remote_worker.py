@@ -1,0 +1,129 @@
+"""What a worker is told that starts on another machine, and what it makes sure of there."""
+
+import os
+import socket
+import threading
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from ecgopt.database.url import (
+    INSECURE_VARIABLE,
+    STORAGE_FILE_VARIABLE,
+    STORAGE_VARIABLE,
+    family,
+    parsed_url,
+    shown,
+    storage_url,
+)
+from ecgopt.errors import LaunchError, StorageError
+from ecgopt.workspace import Workspace
+
+
+class Work(Protocol):
+    """Works on a study until nothing is left or `stop` is set: `ecgopt.cli.work.work`."""
+
+    def __call__(
+        self,
+        study: Path,
+        workspace: Path,
+        *,
+        stop: threading.Event,
+        device: str | None = None,
+    ) -> int:
+        """Return how many items were closed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Posting:
+    """One worker's orders. They lie on shared disks, so no password is ever among them."""
+
+    study: Path
+    workspace: Path
+    database: str
+    """The URL as it may be shown; a machine whose environment leads elsewhere is refused."""
+    storage_file: Path | None
+    """The file that ECGOPT_STORAGE_FILE named at the launch."""
+    insecure: bool
+    """Whether --insecure was given at the launch."""
+    needs_gpu: bool
+    work: Work
+
+    def run(self, stop: threading.Event, url: str | None = None) -> int:
+        """Work until nothing is left or `stop` is set; return how many items were closed.
+
+        This sets environment variables, so a process works on one posting only.
+
+        Args:
+            stop: Set it to end cleanly.
+            url: The database; by default that of this machine's environment.
+
+        Raises:
+            LaunchError: no GPU is visible though one was asked for.
+            StorageError: this machine would work on another database than the launcher.
+        """
+        self._set_environment(url)
+        found = shown_database(storage_url(None, Workspace(self.workspace).sqlite_file))
+        if found != self.database:
+            raise StorageError(
+                f"the workers of this launch share {self.database}, but on "
+                f"{socket.gethostname()} the environment leads to {found}: let the cluster pass on "
+                f"{STORAGE_VARIABLE} or {STORAGE_FILE_VARIABLE}"
+            )
+        device = _visible_gpu() if self.needs_gpu else None
+        return self.work(self.study, self.workspace, stop=stop, device=device)
+
+    def _set_environment(self, url: str | None) -> None:
+        if url is not None:
+            os.environ[STORAGE_VARIABLE] = url
+        if self.storage_file is not None:
+            os.environ.setdefault(STORAGE_FILE_VARIABLE, str(self.storage_file))
+        if self.insecure:
+            os.environ[INSECURE_VARIABLE] = "1"
+
+
+def shown_database(url: str) -> str:
+    """Return a database's URL without any password."""
+    return shown(parsed_url(url))
+
+
+def refuse_shared_sqlite(url: str, hosts: Collection[str]) -> None:
+    """Refuse the embedded database for workers on other machines than this one.
+
+    Args:
+        url: The database.
+        hosts: Every machine that a worker may start on.
+
+    Raises:
+        StorageError: SQLite, and a worker may start elsewhere.
+    """
+    if family(parsed_url(url)) != "sqlite":
+        return
+    elsewhere = sorted(set(hosts) - {"localhost", socket.gethostname(), _short_host_name()})
+    if elsewhere:
+        shown = ", ".join(elsewhere[:3]) + (", ..." if len(elsewhere) > 3 else "")
+        raise StorageError(
+            f"SQLite must be used from one machine only, but workers may start on {shown}: name a "
+            f"PostgreSQL, MySQL or MariaDB with {STORAGE_VARIABLE}"
+        )
+
+
+def set_soon(event: threading.Event) -> None:
+    """Set an event from a signal handler, whose thread may hold the event's own lock just now."""
+    threading.Thread(target=event.set, name="stop", daemon=True).start()
+
+
+def _short_host_name() -> str:
+    return socket.gethostname().split(".")[0]
+
+
+def _visible_gpu() -> str:
+    import torch
+
+    if not torch.cuda.is_available():
+        raise LaunchError(
+            f"a GPU was asked for, but torch {torch.__version__} sees none on "
+            f"{socket.gethostname()}: install a CUDA build of torch there"
+        )
+    return "cuda"

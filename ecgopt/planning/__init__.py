@@ -1,0 +1,1 @@
+"""Cost and statistical power before compute is spent."""

@@ -1,0 +1,95 @@
+"""How long one training sample takes on this machine, measured on a few batches."""
+
+import json
+import os
+import platform
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ecgopt.data.splits import EcgDataset, TuningData
+from ecgopt.models.registry import build_model
+from ecgopt.seeds import generator_for
+from ecgopt.study_file.spec import StudySpec
+from ecgopt.study_file.tables import ModelSection, RecipeSection
+from ecgopt.training.fit import TrainingRun
+from ecgopt.training.recipe import Recipe
+
+N_BATCHES, N_EPOCHS = 3, 3
+BRIEF_BATCH = 32
+N_LABELS = 5
+N_LEADS, N_SAMPLES = 12, 1000
+
+
+def measure_seconds_per_sample(
+    model: ModelSection,
+    recipe: RecipeSection,
+    device: torch.device,
+    *,
+    n_batches: int = N_BATCHES,
+    n_epochs: int = N_EPOCHS,
+) -> float:
+    """Return the training seconds per sample, validation included, nothing frozen.
+
+    The first epoch warms up; the fastest of the others counts. On a CPU one thread is used, as
+    workers do. Signals are noise: the time does not depend on what they show.
+    """
+    n_train = n_batches * recipe.batch_size
+    data = TuningData(train=_noise("train", n_train), validation=_noise("val", n_train // 3))
+    fixed: Recipe = recipe.model_copy(update={"epochs": n_epochs}).recipe()
+    network = build_model(
+        model.spec(), n_labels=N_LABELS, n_leads=N_LEADS, n_samples=N_SAMPLES, seed=0
+    )
+    n_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        run = TrainingRun(network, data, fixed, seed=0, device=device)
+        _, *timed = run.epochs()
+    finally:
+        torch.set_num_threads(n_threads)
+    return min(result.seconds for result in timed) / n_train
+
+
+def known_seconds_per_sample(spec: StudySpec, device: torch.device, file: Path) -> dict[str, float]:
+    """Return the seconds per sample of each model of `spec` on this machine, by its label.
+
+    What was measured here before, with the same software and settings, is read from `file`;
+    the rest is measured now, on batches of at most 32, and added to it.
+    """
+    machine = f"{platform.node()} {device} torch {torch.__version__}"
+    known: dict[str, float] = json.loads(file.read_text()) if file.is_file() else {}
+    recipe = spec.recipe
+    brief = recipe.model_copy(update={"batch_size": min(recipe.batch_size, BRIEF_BATCH)})
+    found = {}
+    for model in spec.models:
+        key = f"{machine} {model.label} {recipe.precision}"
+        if key not in known:
+            known[key] = measure_seconds_per_sample(model, brief, device, n_batches=1, n_epochs=2)
+        found[model.label] = known[key]
+    file.parent.mkdir(parents=True, exist_ok=True)
+    temporary = file.with_name(f"{file.name}.{os.getpid()}")
+    temporary.write_text(json.dumps(known, indent=1))
+    temporary.replace(file)
+    return found
+
+
+def speed_file() -> Path:
+    """Return where measured speeds are kept for this user."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return cache / "ecgopt" / "training_speed.json"
+
+
+def _noise(name: str, n_records: int) -> EcgDataset:
+    generator = generator_for("training speed", name)
+    labels = (generator.random((n_records, N_LABELS)) < 0.3).astype(np.float32)
+    labels[0], labels[1] = 1.0, 0.0
+    ids = tuple(f"{name}{index}" for index in range(n_records))
+    return EcgDataset(
+        signals=generator.integers(-500, 500, size=(n_records, N_LEADS, N_SAMPLES), dtype=np.int16),
+        rows=np.arange(n_records),
+        labels=labels,
+        classes=tuple(f"label{index}" for index in range(N_LABELS)),
+        records=ids,
+        patients=ids,
+    )

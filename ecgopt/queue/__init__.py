@@ -1,0 +1,1 @@
+"""The work queue: items, leases, heartbeats and failures."""

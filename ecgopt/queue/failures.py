@@ -1,0 +1,45 @@
+"""The journal of workers that were lost with an item in their hands."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Connection, insert, select
+
+from ecgopt.database.engine import Database
+from ecgopt.database.tables import loss
+
+
+def note_losses(
+    connection: Connection, database: Database, held: Sequence[Any], cause: str
+) -> None:
+    """Write down that each of these items lost its worker, in the caller's transaction.
+
+    Args:
+        connection: With the transaction that frees the items or gives them to another worker.
+        database: Whose clock is used.
+        held: Each with the `comparison`, `key` and `owner` that it had until now.
+        cause: How the worker was lost, as far as it is known.
+    """
+    if held:
+        connection.execute(
+            insert(loss).values(lost_at=database.now),
+            [
+                {
+                    "comparison": item.comparison,
+                    "item_key": item.key,
+                    "owner": item.owner,
+                    "cause": cause,
+                }
+                for item in held
+            ],
+        )
+
+
+def causes_of(connection: Connection, item: Any) -> tuple[str, ...]:  # noqa: ANN401 - row or claim
+    """Return how the item lost its workers, the first one first."""
+    query = (
+        select(loss.c.cause)
+        .where(loss.c.comparison == item.comparison, loss.c.item_key == item.key)
+        .order_by(loss.c.id)
+    )
+    return tuple(connection.execute(query).scalars())

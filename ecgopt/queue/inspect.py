@@ -1,0 +1,109 @@
+"""Who holds which work item, which worker was lost with one, and which items were set aside."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, select
+
+from ecgopt.database.engine import Database
+from ecgopt.database.tables import loss, work_item
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeaseSeen:
+    """A work item in a worker's hands."""
+
+    item: str
+    owner: str
+    epochs_done: int
+    """At the last renewal."""
+    seconds_held: float
+    seconds_left: float
+    """Until the lease ends if nobody renews it; negative: another worker may take the item."""
+    losses: int
+    """Workers that this item lost before."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LossSeen:
+    """A worker that was lost with an item in its hands."""
+
+    item: str
+    owner: str
+    cause: str
+    seconds_ago: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetAside:
+    """An item that nobody will take again."""
+
+    item: str
+    cause: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Custody:
+    """Leases by item, losses with the newest first, and items set aside."""
+
+    leases: Sequence[LeaseSeen]
+    losses: Sequence[LossSeen]
+    set_aside: Sequence[SetAside]
+
+
+def read_custody(database: Database, comparison: str) -> Custody:
+    """Return who holds what in a comparison, and what went wrong so far."""
+    with database.transaction() as connection:
+        return Custody(
+            leases=_leases(connection, database, comparison),
+            losses=_losses(connection, database, comparison),
+            set_aside=_set_aside(connection, comparison),
+        )
+
+
+def _leases(connection: Connection, database: Database, comparison: str) -> list[LeaseSeen]:
+    query = (
+        select(
+            work_item,
+            (database.now - work_item.c.claimed_at).label("held"),
+            (work_item.c.lease_until - database.now).label("left"),
+        )
+        .where(work_item.c.comparison == comparison, work_item.c.state == "held")
+        .order_by(work_item.c.key)
+    )
+    return [
+        LeaseSeen(
+            item=row.key,
+            owner=row.owner,
+            epochs_done=row.progress,
+            seconds_held=float(row.held),
+            seconds_left=float(row.left),
+            losses=row.total_losses,
+        )
+        for row in connection.execute(query)
+    ]
+
+
+def _losses(connection: Connection, database: Database, comparison: str) -> list[LossSeen]:
+    query = (
+        select(loss, (database.now - loss.c.lost_at).label("age"))
+        .where(loss.c.comparison == comparison)
+        .order_by(loss.c.id.desc())
+    )
+    return [
+        LossSeen(item=row.item_key, owner=row.owner, cause=row.cause, seconds_ago=float(row.age))
+        for row in connection.execute(query)
+    ]
+
+
+def _set_aside(connection: Connection, comparison: str) -> list[SetAside]:
+    query = (
+        select(work_item.c.key, work_item.c.cause, work_item.c.detail)
+        .where(work_item.c.comparison == comparison, work_item.c.state == "set_aside")
+        .order_by(work_item.c.key)
+    )
+    return [
+        SetAside(item=row.key, cause=row.cause, detail=row.detail or "")
+        for row in connection.execute(query)
+    ]

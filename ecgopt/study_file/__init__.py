@@ -1,0 +1,1 @@
+"""Study files: what they may say, and what they expand to."""

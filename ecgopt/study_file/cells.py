@@ -1,0 +1,140 @@
+"""Cells, studies and their names: what a comparison expands to."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+from ecgopt.errors import StudyFileError
+from ecgopt.regimes.registry import regime
+from ecgopt.study_file.selection import CellsSection
+from ecgopt.study_file.spec import StudySpec
+from ecgopt.study_file.tables import ModelSection
+
+ALL_RECORDS: Final = 0
+"""The `n_train` of cells that take every labelled record outside the sealed test."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cell:
+    """One combination of upstream data, downstream data, model and training size."""
+
+    upstream: str
+    downstream: str
+    model: ModelSection
+    n_train: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StudyKey:
+    """One Optuna study: one regime of one replicate of a cell.
+
+    A regime without an upstream has `upstream=None`, and its study serves every cell that
+    differs in the upstream alone: training from scratch knows no upstream.
+    """
+
+    downstream: str
+    model: ModelSection
+    n_train: int
+    replicate: int
+    regime: str
+    upstream: str | None
+
+    @property
+    def path(self) -> str:
+        """The study's name inside its comparison."""
+        source = f"/from-{self.upstream}" if self.upstream is not None else ""
+        return (
+            f"{self.downstream}/{self.model.label}/{size_in_path(self.n_train)}"
+            f"/r{self.replicate}/{self.regime}{source}"
+        )
+
+    @property
+    def trial_group(self) -> str:
+        """The group of its trials' work items, which final fits and diagnostics wait for."""
+        return f"trials/{self.path}"
+
+    def payload(self) -> dict[str, Any]:
+        """Return the key as plain JSON, as work items hold it."""
+        return asdict(self) | {"model": self.model.model_dump()}
+
+    @property
+    def pretraining(self) -> str | None:
+        """The key of the pre-training that the study starts from."""
+        return pretraining_key(self.upstream, self.model) if self.upstream is not None else None
+
+
+def size_in_path(n_train: int) -> str:
+    """Return a training size as studies' names hold it."""
+    return "all" if n_train == ALL_RECORDS else f"n{n_train}"
+
+
+def size_in_words(n_train: int) -> str:
+    """Return a training size as people read it, before the records of "all" are counted."""
+    return "all records" if n_train == ALL_RECORDS else f"n = {n_train:,}"
+
+
+def pretraining_key(upstream: str, model: ModelSection) -> str:
+    """Return the key of the pre-training of `model` on `upstream`."""
+    return f"{upstream}-{model.label}"
+
+
+def study_name(comparison: str, key: StudyKey) -> str:
+    """Return the name of the Optuna study."""
+    return f"{comparison}/{key.path}"
+
+
+def expand_cells(spec: StudySpec) -> Sequence[Cell]:
+    """Return the comparison's cells; an upstream is never paired with itself.
+
+    Raises:
+        StudyFileError: nothing is left to compare.
+    """
+    blocks = spec.cells or (CellsSection(),)
+    cells = list(dict.fromkeys(cell for block in blocks for cell in _cells_of(spec, block)))
+    if not cells:
+        raise StudyFileError(
+            f"study {spec.name!r}: upstreams {spec.upstreams} and downstreams {spec.downstreams} "
+            "leave no pair of two different data sets"
+        )
+    return cells
+
+
+def _cells_of(spec: StudySpec, block: CellsSection) -> Iterator[Cell]:
+    models = [m for m in spec.models if block.models is None or m.label in block.models]
+    for downstream in block.downstreams or spec.downstreams:
+        for model in models:
+            for size in block.train_sizes or spec.train_sizes:
+                for upstream in block.upstreams or spec.upstreams or ("none",):
+                    if spec.upstream_data(upstream) != downstream:
+                        yield Cell(
+                            upstream=upstream,
+                            downstream=downstream,
+                            model=model,
+                            n_train=ALL_RECORDS if size == "all" else size,
+                        )
+
+
+def studies_of_cell(spec: StudySpec, cell: Cell, replicate: int) -> tuple[StudyKey, ...]:
+    """Return the studies, reference arm first, of one replicate of a cell."""
+    return tuple(
+        StudyKey(
+            downstream=cell.downstream,
+            model=cell.model,
+            n_train=cell.n_train,
+            replicate=replicate,
+            regime=name,
+            upstream=cell.upstream if regime(name).needs_upstream else None,
+        )
+        for name in spec.regimes
+    )
+
+
+def expand_studies(spec: StudySpec) -> Sequence[StudyKey]:
+    """Return every study of the comparison once, in the order in which work is shared out."""
+    keys = (
+        key
+        for replicate in range(spec.budget.replicates)
+        for cell in expand_cells(spec)
+        for key in studies_of_cell(spec, cell, replicate)
+    )
+    return list(dict.fromkeys(keys))

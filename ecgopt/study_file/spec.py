@@ -1,0 +1,194 @@
+"""The study file: one comparison, written in TOML and validated before anything runs."""
+
+from typing import Annotated, Any, Self
+
+from pydantic import Field, model_validator
+
+from ecgopt.models.registry import freezable_stages
+from ecgopt.regimes.published import published_parameters
+from ecgopt.regimes.registry import regime
+from ecgopt.regimes.space import SearchSpace
+from ecgopt.study_file.section import Name, Section, Share, Size
+from ecgopt.study_file.selection import CellsSection
+from ecgopt.study_file.space_rules import (
+    check_own_parameters,
+    check_published,
+    check_ranges,
+)
+from ecgopt.study_file.tables import (
+    BudgetSection,
+    DataSection,
+    DiagnosticsSection,
+    ModelSection,
+    PretrainSection,
+    PruningSection,
+    PublishedSection,
+    RangeSection,
+    RecipeSection,
+    SamplerSection,
+    VerdictSection,
+    WorkersSection,
+)
+from ecgopt.study_file.upstreams import PretrainObjective, UpstreamSection
+
+
+class StudySpec(Section):
+    """One comparison: all regimes get the same data, models, shared ranges and budget."""
+
+    name: Name
+    """Names the studies in the database and the folders of results."""
+    question: str = "Does transfer learning beat training from scratch once each is tuned fairly?"
+    """Heads the report; may change at any time."""
+    seed: Annotated[int, Field(ge=0)] = 0
+    """Every random number follows from it."""
+    regimes: Annotated[tuple[Name, ...], Field(min_length=2)] = ("scratch", "fine_tune")
+    """The reference arm first; a difference is another arm minus the reference."""
+    upstreams: tuple[Name, ...] = ()
+    """Tables of `[data]` to pre-train on, or of `[upstream]`."""
+    downstreams: Annotated[tuple[Name, ...], Field(min_length=1)]
+    """Tables of `[data]` on which the arms are compared."""
+    train_sizes: Annotated[tuple[Size, ...], Field(min_length=1)]
+    """Numbers of labelled records, or "all"; validation records come out of them."""
+    validation_share: Share = 0.25
+    """Share of the labelled records that selects the winner and is not trained on."""
+    validation_folds: Annotated[int, Field(ge=1, le=20)] = 1
+    """2 or more: select by cross-validation of the labelled records over so many folds instead of
+    by `validation_share`. A trial then trains a network per fold; its cost is theirs together."""
+    data: dict[Name, DataSection]
+    """`[data.NAME]`: a data set or a part of one; upstreams and downstreams name it."""
+    upstream: dict[Name, UpstreamSection] = Field(default_factory=dict)
+    """`[upstream.NAME]`: an upstream with an objective or a checkpoint of its own."""
+    models: Annotated[tuple[ModelSection, ...], Field(min_length=1)] = (ModelSection(),)
+    """`[[models]]`, once per network."""
+    cells: tuple[CellsSection, ...] = ()
+    """`[[cells]]`: blocks of the grid of the lists above; without any, the whole grid."""
+    space: dict[str, dict[str, RangeSection]]
+    """`[space.shared]` for all regimes, `[space.<regime>]` for a regime's own parameters."""
+    recipe: RecipeSection = RecipeSection()
+    published: PublishedSection = PublishedSection()
+    pretrain: PretrainSection = PretrainSection()
+    budget: BudgetSection
+    pruning: PruningSection = PruningSection()
+    sampler: SamplerSection = SamplerSection()
+    verdict: VerdictSection = VerdictSection()
+    diagnostics: DiagnosticsSection = DiagnosticsSection()
+    workers: WorkersSection = WorkersSection()
+
+    def search_space(self, regime_name: str, model: ModelSection | None = None) -> SearchSpace:
+        """Return the ranges of one regime: the shared ones it has a use for, and its own.
+
+        Those of a given model freeze no more stages than it has.
+        """
+        shared, own = (
+            {name: section.range() for name, section in self.space.get(key, {}).items()}
+            for key in ("shared", regime_name)
+        )
+        unused = regime(regime_name).unused_parameters
+        used = {name: span for name, span in shared.items() if name not in unused}
+        space = SearchSpace(used) | SearchSpace(own)
+        if model is None:
+            return space
+        return space.capped("frozen_stages", freezable_stages(model.spec()))
+
+    def space_fingerprint(self) -> str:
+        """Return a hash over all regimes' spaces."""
+        return "-".join(self.search_space(name).fingerprint() for name in self.regimes)
+
+    def published_values(self, regime_name: str) -> dict[str, float | int]:
+        """Return the published recipe as values of the regime's tuned parameters."""
+        names = frozenset(self.search_space(regime_name))
+        return published_parameters(names, n_epochs=self.published.epochs)
+
+    def upstream_data(self, name: str) -> str | None:
+        """Return the table of `[data]` of an upstream; None for a checkpoint of unknown records."""
+        section = self.upstream.get(name)
+        if section is None or (section.data is None and section.checkpoint is None):
+            return name
+        return section.data
+
+    def upstream_objective(self, name: str) -> PretrainObjective:
+        """Return what is pre-trained for on an upstream."""
+        section = self.upstream.get(name)
+        return (section.objective if section else None) or self.pretrain.objective
+
+    def data_names(self) -> tuple[str, ...]:
+        """Return the tables of `[data]` in use, each once."""
+        upstreams = (self.upstream_data(name) for name in self.upstreams)
+        return tuple(dict.fromkeys(name for name in (*upstreams, *self.downstreams) if name))
+
+    def with_audit(self, n_audited: int) -> Self:
+        """Return the comparison with at least this many audits of each study."""
+        most = max(n_audited, self.diagnostics.audit)
+        diagnostics = self.diagnostics.model_copy(update={"audit": most})
+        return self.model_copy(update={"diagnostics": diagnostics})
+
+    def scientific_content(self) -> dict[str, Any]:
+        """Return everything that must not change once a study has begun, as plain JSON."""
+        return self.model_dump(mode="json", exclude={"workers", "diagnostics", "question"})
+
+    @model_validator(mode="after")
+    def _check_names(self) -> Self:
+        for name in self.upstream:
+            if name not in self.upstreams:
+                raise ValueError(f"[upstream.{name}] must be listed in `upstreams`, but is not")
+        for name in self.data_names():
+            if name not in self.data:
+                raise ValueError(
+                    f"upstreams or downstreams name {name!r}, but there is no table [data.{name}]"
+                )
+        for name in self.downstreams:
+            section = self.data[name]
+            if section.test_folds is None and section.test_share is None:
+                raise ValueError(
+                    f"[data.{name}] needs test_folds or test_share: it is a downstream"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _check_regimes(self) -> Self:
+        twice = [name for name in self.regimes if self.regimes.count(name) > 1]
+        if twice:
+            raise ValueError(
+                f"different regimes must be compared, but got {twice[0]!r} twice; 'scratch_twin' "
+                "is the A/A control of 'scratch'"
+            )
+        if any(regime(name).needs_upstream for name in self.regimes) and not self.upstreams:
+            raise ValueError("a regime needs an upstream, but `upstreams` is empty")
+        return self
+
+    @model_validator(mode="after")
+    def _check_cells(self) -> Self:
+        known = {
+            "upstreams": self.upstreams,
+            "downstreams": self.downstreams,
+            "models": [model.label for model in self.models],
+            "train_sizes": self.train_sizes,
+        }
+        for block in self.cells:
+            block.check(known)
+        return self
+
+    @model_validator(mode="after")
+    def _check_space(self) -> Self:
+        for group in self.space:
+            if group not in ("shared", *self.regimes):
+                raise ValueError(
+                    f"[space.{group}] must be 'shared' or one of the regimes {self.regimes}"
+                )
+        models = {model.label: model.spec() for model in self.models}
+        for name in self.regimes:
+            check_own_parameters(regime(name), self.space.get(name, {}))
+            space = self.search_space(name)
+            check_ranges(space, models)
+            check_published(space, self.published_values(name))
+        return self
+
+    @model_validator(mode="after")
+    def _check_diagnostics(self) -> Self:
+        searched = [name for name in self.regimes if "learning_rate" in self.search_space(name)]
+        if self.diagnostics.learning_rates and not searched:
+            raise ValueError(
+                "diagnostics.learning_rates spread over the searched range, but no learning_rate "
+                "is searched: set it to 0 or add learning_rate to [space.shared]"
+            )
+        return self

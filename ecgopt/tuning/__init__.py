@@ -1,1 +1,0 @@
-"""Comparisons, cells and Optuna studies on a shared database."""

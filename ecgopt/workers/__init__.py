@@ -1,1 +1,0 @@
-"""Work items, the processes that claim them, and where those run."""
