@@ -24,7 +24,7 @@ docs: $(STAMP)  ## the documentation as a site in site/, warnings as errors
 	$(BIN)/python -m sphinx -W --keep-going -q -j auto -d build/doctrees docs site
 
 docs-test:  ## every command of README and tutorial, in order, in a fresh clone
-	$(PYTHON) tests/newcomer.py
+	$(PYTHON) tests/support/newcomer.py
 
 format: $(STAMP)  ## rewrite the code in the project's style
 	$(BIN)/ruff check --fix .

@@ -17,7 +17,7 @@ from optuna.storages._rdb import models as optuna_tables
 from playwright.sync_api import sync_playwright
 from sqlalchemy import insert, literal, select
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
+sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "support"))
 from dashboards import serve_dashboard
 
 from ecgopt.dashboard import plots

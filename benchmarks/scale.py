@@ -30,7 +30,7 @@ from pathlib import Path
 from optuna.storages._rdb.models import TrialModel
 from sqlalchemy import func, select
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
+sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "support"))
 from recorded_worker import COLUMNS, work_recorded
 from scripted_worker import begin_spec
 from servers import PostgresServer

@@ -1,6 +1,6 @@
 """The project's Markdown files: their code blocks and their links, as a reader meets them.
 
-Standard library only: `tests/newcomer.py` runs on a machine where nothing is installed yet.
+Standard library only: `tests/support/newcomer.py` runs on a machine where nothing is installed yet.
 """
 
 import re
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 
 _FENCE = re.compile(
     r"^(?P<fence>```+)(?P<language>[\w{}-]*)\n(?P<text>.*?)^(?P=fence)\s*$", re.M | re.S

@@ -8,7 +8,7 @@ import pytest
 
 from ecgopt.data.signals import LEADS
 
-ROOT = Path(os.environ.get("ECGOPT_DATA", Path(__file__).parents[1] / "../shared/data"))
+ROOT = Path(os.environ.get("ECGOPT_DATA", Path(__file__).parents[2] / "../shared/data"))
 
 
 def real(*parts: str) -> Path:
