@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from ecgopt.data.splits import EcgDataset, TuningData
+from ecgopt.files import write_whole
 from ecgopt.models.registry import build_model
 from ecgopt.seeds import generator_for
 from ecgopt.study_file.spec import StudySpec
@@ -67,10 +68,7 @@ def known_seconds_per_sample(spec: StudySpec, device: torch.device, file: Path) 
         if key not in known:
             known[key] = measure_seconds_per_sample(model, brief, device, n_batches=1, n_epochs=2)
         found[model.label] = known[key]
-    file.parent.mkdir(parents=True, exist_ok=True)
-    temporary = file.with_name(f"{file.name}.{os.getpid()}")
-    temporary.write_text(json.dumps(known, indent=1))
-    temporary.replace(file)
+    write_whole(file, json.dumps(known, indent=1).encode())
     return found
 
 
