@@ -207,7 +207,7 @@ def plan(
 
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         for model in missing:
-            seconds[model.label] = measure_seconds_per_sample(model, spec.recipe, device)
+            seconds[model.label] = measure_seconds_per_sample(model, spec.recipe.recipe(), device)
     found = plan_comparison(
         spec,
         seconds_per_sample=seconds,

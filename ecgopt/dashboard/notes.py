@@ -94,12 +94,7 @@ def _cell(key: StudyKey) -> str:
 
 
 def _space(spec: StudySpec, regime: str) -> str:
-    space = spec.search_space(regime)
-    return "; ".join(
-        f"{name} {space.ranges[name].low:g} to {space.ranges[name].high:g}"
-        + (" (log)" if space.ranges[name].log else "")
-        for name in space
-    )
+    return str(spec.search_space(regime))
 
 
 def _finals(finals: Sequence[FinalEvidence]) -> str:
