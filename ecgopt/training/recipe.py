@@ -180,6 +180,36 @@ class Recipe:
             published=0.5, low=0.01, high=0.95, scope="head_first",
         ),
     ] = 0.0  # fmt: skip
+    label_smoothing: Annotated[
+        float,
+        Hyperparameter(
+            "Smoothing s of label targets: training compares with y (1 - s) + s / 2; validation "
+            "compares with y.",
+            published=0.0, high=0.5,
+        ),
+    ] = 0.0  # fmt: skip
+    lead_dropout: Annotated[
+        float,
+        Hyperparameter(
+            "Augmentation: probability of setting each lead of a training record to zero.",
+            published=0.0, high=0.9,
+        ),
+    ] = 0.0  # fmt: skip
+    noise_millivolts: Annotated[
+        float,
+        Hyperparameter(
+            "Augmentation: standard deviation of Gaussian noise on each sample of a training "
+            "record.",
+            published=0.0, high=10.0,
+        ),
+    ] = 0.0  # fmt: skip
+    time_shift_seconds: Annotated[
+        float,
+        Hyperparameter(
+            "Augmentation: largest circular shift of a training record, to either side.",
+            published=0.0, high=10.0,
+        ),
+    ] = 0.0  # fmt: skip
     svm_c: Annotated[
         float,
         Hyperparameter(

@@ -18,6 +18,7 @@ from ecgopt.study_file.tables import (
     RangeSection,
     RecipeSection,
 )
+from ecgopt.training.recipe import Recipe
 
 RULES = Rules(margin=0.01, confidence=0.95)
 
