@@ -1,4 +1,4 @@
-"""One comparison that searches every hyperparameter of training, from its first trial to a report."""
+"""One comparison that searches every hyperparameter of training, to its report."""
 
 import json
 

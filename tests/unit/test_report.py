@@ -14,6 +14,7 @@ from ecgopt.report import words
 from ecgopt.report.paper_table import paper_table
 from ecgopt.report.terminal import answer_lines, verdict_lines, verdict_table
 from ecgopt.report.write import write_report
+from ecgopt.training.metrics import METRICS, Metric
 
 ONE_CELL = World(replicates=3, final_seeds=2)
 VOID = {"meta", "link", "br", "hr", "img"}
@@ -231,3 +232,41 @@ def test_durations_have_a_unit_that_suits_them(seconds, text):
 @pytest.mark.parametrize(("size", "text"), [(1234.0, "1,200"), (87.0, "87"), (5.0, "5")])
 def test_sizes_have_two_digits(size, text):
     assert words.size(size) == text
+
+
+def test_a_new_metric_is_shown_everywhere(tmp_path, monkeypatch):
+    coverage = Metric(
+        name="predicted_share",
+        title="share predicted",
+        score=lambda tested: float((tested.scores >= tested.thresholds).mean()),
+        trivial=lambda labels: float(labels.mean()),
+        higher_is_better=False,
+        needs_thresholds=True,
+    )
+    monkeypatch.setitem(METRICS, coverage.name, coverage)
+    paths = write_report(invent(ONE_CELL, tmp_path), tmp_path, tmp_path / "out")
+    (cell,) = json.loads(paths.results.read_text("utf-8"))["cells"]
+    for arm in cell["regimes"].values():
+        assert 0 <= arm["scores"]["means"]["predicted_share"] <= 1
+        assert 0 <= arm["scores"]["trivial"]["predicted_share"] <= 1
+        for replicate in arm["replicates"]:
+            assert all("predicted_share" in final["metrics"] for final in replicate["finals"])
+    (finals,) = [path for path in paths.tables if path.stem == "finals"]
+    assert "predicted_share" in finals.read_text("utf-8").splitlines()[0].split(",")
+    title = "share predicted, thresholds from validation (lower is better)"
+    assert title in paths.html.read_text("utf-8")
+
+
+def test_a_metric_newer_than_the_finals_follows_from_their_predictions(tmp_path, monkeypatch):
+    evidence = invent(ONE_CELL, tmp_path)
+    count = Metric(
+        name="n_labels",
+        title="labels",
+        score=lambda tested: float(tested.labels.shape[1]),
+        trivial=lambda _: 0.0,
+    )
+    monkeypatch.setitem(METRICS, count.name, count)
+    (cell,) = conclude(evidence, tmp_path).cells
+    assert {arm.scores.means["n_labels"] for arm in cell.arms.values()} == {
+        float(len(cell.arms["scratch"].arm.finals[0].per_label))
+    }
