@@ -9,7 +9,7 @@ from work_bench import Bench
 from ecgopt.analysis.conclude import conclude
 from ecgopt.analysis.importance import FEWEST_TRIALS
 from ecgopt.regimes.hyperparameters import PARAMETERS, published_parameters
-from ecgopt.report.write import write_conclusions
+from ecgopt.report.write import write_report
 
 OWN = """
 weight_decay = { low = 0.0, high = 0.1 }
@@ -68,7 +68,7 @@ def test_trial_zero_is_the_published_recipe(evidence):
 
 def test_the_report_shows_choices_next_to_numbers(bench, evidence, tmp_path):
     conclusions = conclude(evidence, bench.place.root)
-    paths = write_conclusions(conclusions, tmp_path)
+    paths = write_report(conclusions, tmp_path)
     (cell,) = json.loads(paths.results.read_text())["cells"]
     optimizers = {
         replicate["winner"]["parameters"]["optimizer"]

@@ -32,7 +32,7 @@ def evidence(workspace):
 
 @pytest.fixture(scope="module")
 def paths(evidence, workspace, tmp_path_factory):
-    return write_report(evidence, workspace, tmp_path_factory.mktemp("report"))
+    return write_report(conclude(evidence, workspace), tmp_path_factory.mktemp("report"))
 
 
 @pytest.fixture(scope="module")
@@ -116,12 +116,12 @@ def test_text_from_the_study_is_escaped(evidence, workspace, tmp_path):
     evil = replace(
         evidence, comparison=replace(evidence.comparison, question="<script>alert(1)</script>")
     )
-    text = write_report(evil, workspace, tmp_path).html.read_text("utf-8")
+    text = write_report(conclude(evil, workspace), tmp_path).html.read_text("utf-8")
     assert "<script>" not in text
 
 
 def test_reports_of_the_same_evidence_are_equal_bytes(paths, evidence, workspace, tmp_path):
-    again = write_report(evidence, workspace, tmp_path)
+    again = write_report(conclude(evidence, workspace), tmp_path)
     assert again.html.read_bytes() == paths.html.read_bytes()
     assert [path.read_bytes() for path in again.figures] == [
         path.read_bytes() for path in paths.figures
@@ -135,7 +135,7 @@ def test_no_half_written_file_is_left(paths):
 def test_a_folder_that_cannot_be_written_is_named(evidence, workspace, tmp_path):
     (tmp_path / "taken").write_text("a file")
     with pytest.raises(UserError, match="taken"):
-        write_report(evidence, workspace, tmp_path / "taken")
+        write_report(conclude(evidence, workspace), tmp_path / "taken")
 
 
 def test_results_hold_counts_winner_and_finals_per_cell_and_regime(results, evidence):
@@ -168,7 +168,7 @@ def test_the_csv_of_trials_holds_every_trial_with_full_precision(paths, evidence
 
 def test_pdf_figures_are_written_on_demand(tmp_path):
     small = invent(World(replicates=1, final_seeds=1, trials=4), tmp_path / "workspace")
-    paths = write_report(small, tmp_path / "workspace", tmp_path, with_pdf=True)
+    paths = write_report(conclude(small, tmp_path / "workspace"), tmp_path, with_pdf=True)
     pdfs = [path for path in paths.figures if path.suffix == ".pdf"]
     assert len(pdfs) * 2 == len(paths.figures)
     assert all(path.read_bytes().startswith(b"%PDF") for path in pdfs)
@@ -176,7 +176,7 @@ def test_pdf_figures_are_written_on_demand(tmp_path):
 
 def test_a_comparison_without_any_trial_still_has_a_report(evidence, workspace, tmp_path):
     empty = replace(evidence, studies=(), finals=(), openings=(), checks=(), pretrainings=())
-    text = write_report(empty, workspace, tmp_path).html.read_text("utf-8")
+    text = write_report(conclude(empty, workspace), tmp_path).html.read_text("utf-8")
     assert "All 3 comparisons: undecided." in text
 
 
@@ -244,7 +244,7 @@ def test_a_new_metric_is_shown_everywhere(tmp_path, monkeypatch):
         needs_thresholds=True,
     )
     monkeypatch.setitem(METRICS, coverage.name, coverage)
-    paths = write_report(invent(ONE_CELL, tmp_path), tmp_path, tmp_path / "out")
+    paths = write_report(conclude(invent(ONE_CELL, tmp_path), tmp_path), tmp_path / "out")
     (cell,) = json.loads(paths.results.read_text("utf-8"))["cells"]
     for arm in cell["regimes"].values():
         assert 0 <= arm["scores"]["means"]["predicted_share"] <= 1
