@@ -51,24 +51,42 @@ def wrong_type(kind: Kind, name: str, expected: str, found: object) -> UserError
     return UserError(f"the {kind} {name!r} must be {expected}, but is {found!r}")
 
 
-def code_identity(kind: Kind, name: str) -> str:
-    """Return which code a part from outside is.
-
-    That is the distribution and version of the module that `name` names and of the module that
-    defines its object. A module that belongs to no distribution, or to one installed as editable,
-    counts by the SHA-256 of its source file.
+def outside_code(
+    kind: Kind, names: Iterable[str], built_in: Mapping[str, object]
+) -> dict[str, str]:
+    """Return which code each of `names` is that is not built in.
 
     Raises:
-        UserError: there is no such part, or its module has no file.
+        UserError: there is no such part, or its code cannot be identified.
     """
-    reference = _reference(kind, name, ())
-    found = _loaded(kind, reference)
+    identities = {}
+    for name in names:
+        if name not in built_in:
+            reference = _reference(kind, name, built_in)
+            module = reference.partition(":")[0]
+            identities[f"{kind} {name}"] = code_identity(_loaded(kind, reference), module)
+    return identities
+
+
+def code_identity(found: object, *modules: str) -> str:
+    """Return which code an object from outside is; empty for an object of ecgopt itself.
+
+    That is the distribution and version of the module that defines it, or the SHA-256 of that
+    module's file where it belongs to no distribution or to one that is installed as editable.
+
+    Args:
+        found: A function, a class, or an instance of one.
+        modules: Further modules that count, such as one that only names the object.
+
+    Raises:
+        UserError: a module has no file.
+    """
     defining = getattr(found, "__module__", None) or type(found).__module__
-    modules = {reference.partition(":")[0], str(defining), type(found).__module__}
     identities = {
         _module_identity(module)
-        for module in modules
-        if module.partition(".")[0] not in {"ecgopt", *sys.stdlib_module_names}
+        for module in {*modules, str(defining), type(found).__module__}
+        if module in sys.modules
+        and module.partition(".")[0] not in {"ecgopt", *sys.stdlib_module_names}
     }
     return ", ".join(sorted(identities))
 

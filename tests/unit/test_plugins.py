@@ -5,7 +5,7 @@ import hashlib
 import pytest
 
 from ecgopt.errors import UserError
-from ecgopt.plugins import code_identity, find
+from ecgopt.plugins import find, outside_code
 
 BUILT_IN = {"tpe": "built in", "random": "built in too"}
 CODE = "class Sampler:\n    pass\n\n\ndef build():\n    return 1\n\n\nready = Sampler()\n"
@@ -73,22 +73,27 @@ def test_a_part_that_cannot_be_found_is_said_in_one_line(lab, name, message):
     assert "\n" not in str(raised.value)
 
 
+def code_of(name):
+    (code,) = outside_code("sampler", ["tpe", name], BUILT_IN).values()
+    return code
+
+
 def test_a_module_of_no_distribution_counts_by_its_source(lab):
     identity = write(lab, "lab_source")
-    assert code_identity("sampler", "lab_source:build") == identity
-    assert code_identity("sampler", "lab_source:ready") == identity
+    assert code_of("lab_source:build") == identity
+    assert code_of("lab_source:ready") == identity
 
 
 def test_the_module_that_defines_the_object_counts_too(lab):
     defining = write(lab, "lab_defining")
     naming = write(lab, "lab_naming", "from lab_defining import build\n")
-    assert code_identity("sampler", "lab_naming:build") == f"{defining}, {naming}"
+    assert code_of("lab_naming:build") == f"{defining}, {naming}"
 
 
 def test_an_installed_distribution_counts_by_its_version(lab):
     write(lab, "lab_installed")
     distribution(lab, "lab_dist", "1.4.2", modules="lab_installed\n")
-    assert code_identity("sampler", "lab_installed:build") == "lab_dist 1.4.2"
+    assert code_of("lab_installed:build") == "lab_dist 1.4.2"
 
 
 def test_an_editable_distribution_counts_by_its_source(lab):
@@ -100,4 +105,4 @@ def test_an_editable_distribution_counts_by_its_source(lab):
         modules="lab_editable\n",
         origin='{"url": "file:///lab", "dir_info": {"editable": true}}',
     )
-    assert code_identity("sampler", "lab_editable:build") == identity
+    assert code_of("lab_editable:build") == identity
