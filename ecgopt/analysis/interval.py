@@ -47,6 +47,7 @@ class Interval:
     low: float
     high: float
     confidence: float
+    n_replicates: int
     error: MeanError
     variances: Variances
 
@@ -77,6 +78,7 @@ def paired_interval(differences: Mapping[Pair, PairedDifference], *, confidence:
         low=estimate - half,
         high=estimate + half,
         confidence=confidence,
+        n_replicates=len({replicate for replicate, _ in differences}),
         error=error,
         variances=_variances(differences, error.patient_variance if n_patients else None),
     )

@@ -109,13 +109,13 @@ def plan(
     rules = Rules(
         margin=spec.verdict.margin,
         confidence=spec.verdict.confidence,
-        n_cells=len(expand_cells(spec)),
+        n_verdicts=len(expand_cells(spec)) * (len(spec.regimes) - 1),
     )
     known = variances or ASSUMED
     wanted = difference if difference is not None else 3 * spec.verdict.margin
     seeds = spec.budget.final_seeds
     return Plan(
-        n_cells=rules.n_cells,
+        n_cells=len(expand_cells(spec)),
         n_studies=len(studies),
         loads=loads(spec, studies, seconds_per_sample),
         power=_power(spec, known, rules, wanted, n_patients=n_patients),

@@ -87,8 +87,8 @@ def headline_table(conclusions: Conclusions) -> Table:
                     words.verdict_of(found),
                     found.n_replicates,
                     len(found.differences),
-                    found.corrected and found.corrected.difference,
-                    found.further_replicates,
+                    found.judgement.corrected and found.judgement.corrected.difference,
+                    found.judgement.further_replicates,
                 )
             )
     return Table(name="verdicts", title="Verdicts", columns=HEADLINE_COLUMNS, rows=tuple(rows))

@@ -119,7 +119,7 @@ def test_many_cells_need_more_replicates():
         replicates_needed(
             0.03,
             ASSUMED,
-            Rules(margin=0.01, confidence=0.95, n_cells=n_cells),
+            Rules(margin=0.01, confidence=0.95, n_verdicts=n_cells),
             n_seeds=3,
             n_patients=1500,
         )
