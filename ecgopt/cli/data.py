@@ -61,37 +61,61 @@ def list_(name: str | None = None, *, json: bool = False) -> None:
 
 
 @app.command
-def fetch(
+def fetch(  # noqa: PLR0913 one parameter per option
     name: str,
     *,
+    from_: Annotated[Path | None, Parameter(name="--from")] = None,
     to: Path | None = None,
-    mirror: str | None = None,
+    mirror: Annotated[list[str] | None, Parameter(negative="")] = None,
+    accept: Annotated[list[str] | None, Parameter(negative="")] = None,
     archive: bool = False,
     connections: int = 8,
 ) -> None:
     """Fetch a data set: in parallel, checked against its checksums, resumed where it broke.
 
+    Exit code 1: some files could not be fetched; they are listed, and all others are there.
+
     Example: `ecgopt data fetch ptbxl --mirror https://physionet-open.s3.amazonaws.com/ptb-xl/1.0.3`
 
     Args:
         name: Name in `ecgopt data list`.
+        from_: Folder or zip file on this machine with the publisher's files; nothing is downloaded.
         to: Folder for the files; by default `data/NAME` in the workspace.
-        mirror: Address below which the files lie as at their publisher.
+        mirror: Address below which the files lie as at their publisher; repeat it to name others
+            that are tried where the first fails.
+        accept: Path of a file that may be missing or differ from its checksum; may be repeated.
         archive: Fetch the publisher's one zip file, where there is one.
         connections: Files fetched at once.
     """
+    import sys
+
     from ecgopt.data.download import FetchSettings
     from ecgopt.data.download import fetch as fetch_files
     from ecgopt.data.sources.catalog import dataset_info
 
     folder = to or raw_folder(name)
-    settings = FetchSettings(mirror=mirror, archive=archive, connections=connections)
+    settings = FetchSettings(
+        mirrors=tuple(mirror or ()),
+        local_copy=from_,
+        accept=frozenset(accept or ()),
+        archive=archive,
+        connections=connections,
+    )
     with fetch_bar(name) as on_change:
         done = fetch_files(dataset_info(name), folder, settings, on_change=on_change)
+    console = open_console()
+    for path, reason in done.accepted.items():
+        console.print(f"accepted: {path}: {reason}")
+    for path, reason in done.failed.items():
+        console.print(f"failed: {path}: {reason}")
     megabytes = done.bytes_received / 1e6
-    open_console().print(
-        f"{name}: {done.files_done} files in {folder}, {megabytes:.1f} MB received"
-    )
+    console.print(f"{name}: {done.files_done} files in {folder}, {megabytes:.1f} MB received")
+    if done.failed:
+        console.print(
+            f"{len(done.failed)} files failed: run fetch again, try another --mirror, or continue "
+            "without a file by --accept PATH"
+        )
+        sys.exit(1)
 
 
 @app.command

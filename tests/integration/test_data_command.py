@@ -117,6 +117,23 @@ def test_fetch_goes_to_the_workspace(capsys, workspace):
     assert "2 files in" in capsys.readouterr().out
 
 
+def test_fetch_that_lacks_a_file_lists_it_and_exits_with_1(capsys, workspace):
+    with file_server() as server:
+        server.files = {"training/georgia/E1.hea": b"1", "training/georgia/E2.hea": b"2"}
+        server.add_checksums()
+        del server.files["training/georgia/E2.hea"]
+        line = ["fetch", "georgia", "--mirror", server.address]
+        with pytest.raises(SystemExit) as ended:
+            run(line)
+        assert ended.value.code == 1
+        text = capsys.readouterr().out
+        assert "failed: training/georgia/E2.hea: " in text
+        assert "1 files failed: run fetch again" in text
+        run([*line, "--accept", "training/georgia/E2.hea"])
+    assert "accepted: training/georgia/E2.hea: " in capsys.readouterr().out
+    assert (workspace / "data/georgia/training/georgia/E1.hea").exists()
+
+
 def test_unknown_name_names_the_nearest():
     with pytest.raises(UserError, match="did you mean 'georgia'"):
         run("list georgie")

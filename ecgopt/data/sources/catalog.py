@@ -53,6 +53,8 @@ class Download:
 
     base: str | None = None
     """Address of a folder with SHA256SUMS.txt, as PhysioNet has them."""
+    mirrors: tuple[str, ...] = ()
+    """Addresses with the same files below them, tried where the first fails."""
     include: str = r".*"
     """Full match of the paths below `base` that belong to the data set."""
     archive: str | None = None
