@@ -13,6 +13,7 @@ from ecgopt.cli.data_output import (
     new_table,
     open_console,
     prepared_folder,
+    print_doubts,
     progress_bar,
     raw_folder,
     raw_folders,
@@ -143,7 +144,7 @@ def prepare(  # noqa: PLR0913 one parameter per option
         seconds: Length of every record.
         longer: Which part of longer records stays.
         shorter: Leave shorter records out, or append zeros.
-        broken: Stop at a damaged record, or leave it out and count it.
+        broken: End with a list of all damaged records, or leave them out and count them.
         processes: Processes that read; by default one per core.
     """
     import os
@@ -164,7 +165,7 @@ def prepare(  # noqa: PLR0913 one parameter per option
             on_progress=on_progress,
         )
     console = open_console()
-    console.print(counts_table(prepared.manifest["counts"], prepared.manifest["dropped_reasons"]))
+    console.print(counts_table(prepared.manifest))
     console.print(f"{len(prepared)} records in {prepared.folder}")
 
 
@@ -190,7 +191,7 @@ def check(name: str, *, labels: str | None = None, to: Path | None = None) -> No
     chosen = labels or own or dataset_info(name).labels[0]
     found = check_set(prepared, label_set(chosen))
     console = open_console()
-    console.print(counts_table(found.counts, found.dropped_reasons))
+    console.print(counts_table(prepared.manifest))
     classes = new_table("class", "records", "share", title=f"label set {chosen}")
     for label, count in found.positives.items():
         classes.add_row(label, str(count), f"{count / len(prepared):.1%}")
@@ -207,13 +208,7 @@ def check(name: str, *, labels: str | None = None, to: Path | None = None) -> No
         f"{found.patients} patients, {found.without_age} records without age, "
         f"{found.without_sex} without sex"
     )
-    named = (("equal signals", ["=".join(g) for g in found.duplicates]), ("flat", found.flat))
-    for kind, records in (*named, ("saturated", found.saturated)):
-        if records:
-            more = f" and {len(records) - 10} more" if len(records) > 10 else ""
-            console.print(f"{kind}: {', '.join(records[:10])}{more}")
-    for warning in found.warnings:
-        console.print(f"warning: {warning}", style="yellow")
+    print_doubts(console, found)
 
 
 @app.command

@@ -1,31 +1,37 @@
 """Preparation: every record of a data set read once, conditioned, and stored for fast opening."""
 
+import fcntl
 import hashlib
 import json
 import logging
+import os
 import shutil
 import time
-import uuid
-from collections.abc import Callable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
+from functools import lru_cache
 from pathlib import Path
 
 from ecgopt.data.conditioning import PrepareSettings
-from ecgopt.data.outcomes import outcomes
+from ecgopt.data.listing import Listing, first_few
+from ecgopt.data.outcomes import Dropped, outcome, outcomes
 from ecgopt.data.prepared import PreparedSet, open_prepared
 from ecgopt.data.prepared_writer import PreparedWriter
 from ecgopt.data.records import RecordEntry, Source
-from ecgopt.data.sources.catalog import source
+from ecgopt.data.sources.catalog import published_records, source
 from ecgopt.errors import DataError
 
 __all__ = ["PrepareSettings", "PreparedSet", "open_prepared", "prepare", "prepare_source"]
 
-_VERSION = 4
+_VERSION = 5
 """Rises whenever the same input would be stored otherwise."""
 
-_ABANDONED_AFTER_S = 86_400.0
+_ABANDONED_AFTER_S = 7 * 86_400.0
 
 _HASHED_WHOLE_BYTES = 1 << 16
+_LOCK = "lock"
 
 logger = logging.getLogger(__name__)
 
@@ -51,8 +57,8 @@ def prepare(
 
     Raises:
         UserError: the data set is not known.
-        DataError: a folder or table is missing, no record fits, or `destination` is not writable.
-        RecordError: a record is damaged and `settings.broken` is `stop`.
+        DataError: a folder or table is missing, no record fits, records are damaged and
+            `settings.broken` is `stop`, or `destination` is not writable.
     """
     return prepare_source(
         source(source_name),
@@ -73,92 +79,230 @@ def prepare_source(
     n_processes: int = 1,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> PreparedSet:
-    """Do as `prepare`, for a source that need not be in the catalog."""
-    entries = origin.entries(folders)
-    fingerprint = preparation_fingerprint(origin, folders, entries, settings)
-    final = destination / f"{origin.name}-{fingerprint[:12]}"
-    if final.exists():
-        return open_prepared(final)
-    _remove_abandoned(destination)
-    part = destination / f".{final.name}.{uuid.uuid4().hex[:12]}.part"
+    """Do as `prepare`, for a source that need not be in the catalog.
+
+    What a run has read stays in a hidden folder until the set is complete, so a later run continues
+    there and reads only records that are new, changed or damaged. One run works at a time; others
+    that want the same set wait for it.
+    """
+    found = origin.entries(folders)
+    request = PreparationRequest(origin, folders, found, settings)
+    ready = request.ready_in(destination)
     try:
-        part.mkdir(parents=True)
-        with PreparedWriter(part, settings.n_samples) as writer:
-            found = outcomes(origin, entries, settings, n_processes=n_processes)
-            for done, outcome in enumerate(found, start=1):
-                writer.add(outcome)
-                if on_progress is not None:
-                    on_progress(done, len(entries))
-            if writer.n_kept == 0:
-                raise DataError(f"{origin.name}: no record fits: {writer.dropped_summary()}")
-            writer.finish(
-                {
-                    "source": origin.name,
-                    "source_version": origin.version,
-                    "prepare_version": _VERSION,
-                    "fingerprint": fingerprint,
-                    "settings": asdict(settings),
-                }
-            )
-        _publish(part, final)
+        if ready is None:
+            with _held(destination, request) as part:
+                # Another process may have finished the set while this one waited.
+                ready = request.ready_in(destination) or _prepare_in(
+                    part, destination, request, n_processes, on_progress
+                )
     except OSError as error:
         raise DataError(f"cannot write to {destination}: {error.strerror or error}") from error
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
-    prepared = open_prepared(final)
-    logger.info("prepared %s: %s", final.name, prepared.manifest["counts"])
+    prepared = open_prepared(ready)
+    logger.info("prepared %s: %s", ready.name, prepared.manifest["counts"])
     return prepared
 
 
-def preparation_fingerprint(
-    origin: Source,
-    folders: Sequence[Path],
-    entries: Sequence[RecordEntry],
-    settings: PrepareSettings,
-) -> str:
-    """Return a hash of everything that decides the prepared set.
+class PreparationRequest:
+    """The set that is asked for: its records, and the fingerprint that names it.
 
-    The input counts by the content of its tables and headers (which hold the checksums of the
-    signals) and by the names and sizes of its signal files, so the hash is equal on all machines
-    that hold the same data.
+    The input counts by the content of its tables and of files without checksums, by the content of
+    headers that hold the checksums of their signals, and by the names and sizes of those signals,
+    so the fingerprint is equal on all machines that hold the same data.
     """
-    digest = hashlib.sha256()
-    key = [_VERSION, origin.name, origin.version, repr(origin), asdict(settings)]
-    digest.update(json.dumps(key, sort_keys=True).encode())
-    for table in origin.tables(folders):
-        digest.update(hashlib.sha256(table.read_bytes()).digest())
-    for entry in entries:
-        digest.update(entry.record.encode())
-        for file in entry.files:
-            digest.update(_file_identity(file))
+
+    def __init__(
+        self,
+        origin: Source,
+        folders: Sequence[Path],
+        found: Listing,
+        settings: PrepareSettings,
+    ) -> None:
+        self.origin = origin
+        self.found = found
+        self.settings = settings
+        # What a damaged record does is no property of a set in which none is damaged.
+        self.form = {key: value for key, value in asdict(settings).items() if key != "broken"}
+        key = json.dumps([_VERSION, origin.name, origin.version, repr(origin), self.form])
+        self.kind = hashlib.sha256(key.encode()).hexdigest()
+        """Hash of reader and settings alone."""
+        self.identities = {entry.record: _identity(entry) for entry in found}
+        digest = hashlib.sha256(self.kind.encode())
+        for table in origin.tables(folders):
+            digest.update(_content_hash(table).encode())
+        for identity in self.identities.values():
+            digest.update(identity.encode())
+        self.fingerprint = digest.hexdigest()
+
+    def folder_name(self, fingerprint: str) -> str:
+        """Return the name of the prepared set's folder."""
+        return f"{self.origin.name}-{fingerprint[:12]}"
+
+    @property
+    def fingerprint_without_damaged(self) -> str:
+        """The fingerprint of the set from which damaged records were left out."""
+        return hashlib.sha256(f"{self.fingerprint} without damaged".encode()).hexdigest()
+
+    def ready_in(self, destination: Path) -> Path | None:
+        """Return the folder of the set if it exists, None if it must be made.
+
+        Raises:
+            DataError: it was made without records that are no longer damaged.
+        """
+        whole = destination / self.folder_name(self.fingerprint)
+        if whole.exists():
+            return whole
+        partial = destination / self.folder_name(self.fingerprint_without_damaged)
+        if self.settings.broken == "stop" or not partial.exists():
+            return None
+        damaged = {
+            row["record"] for row in open_prepared(partial).manifest["dropped"] if row["broken"]
+        }
+        for entry in (entry for entry in self.found if entry.record in damaged):
+            again = outcome(self.origin, entry, self.settings)
+            if not (isinstance(again, Dropped) and again.broken):
+                raise DataError(
+                    f"{partial} was prepared without record {entry.record}, which was damaged and "
+                    "is whole now; remove that folder and prepare again"
+                )
+        return partial
+
+
+def _prepare_in(
+    part: Path,
+    destination: Path,
+    request: PreparationRequest,
+    n_processes: int,
+    on_progress: Callable[[int, int], None] | None,
+) -> Path:
+    """Complete the hidden folder `part`, give it the set's name, and return that folder."""
+    origin, settings = request.origin, request.settings
+    known = request.identities
+    names = list(known)
+    with PreparedWriter(part, settings.n_samples) as writer:
+        left = [each for each in request.found if not writer.holds(each.record, known[each.record])]
+        done = len(names) - len(left)
+        for read in outcomes(origin, left, settings, n_processes=n_processes):
+            writer.add(read, identity=known[read.record])
+            done += 1
+            if on_progress is not None:
+                on_progress(done, len(names))
+        damaged = writer.damaged(names)
+        if damaged and settings.broken == "stop":
+            raise DataError(_damaged_in_words(origin.name, damaged, len(names)))
+        if writer.n_kept(names) == 0:
+            raise DataError(f"{origin.name}: no record fits: {writer.dropped_summary(names)}")
+        fingerprint = request.fingerprint_without_damaged if damaged else request.fingerprint
+        writer.finish(
+            {
+                "source": origin.name,
+                "source_version": origin.version,
+                "prepare_version": _VERSION,
+                "fingerprint": fingerprint,
+                "settings": request.form,
+                "published_records": published_records(origin.name),
+                "left_aside": {
+                    reason: {"count": len(aside), "names": list(aside[:20])}
+                    for reason, aside in request.found.aside.items()
+                },
+            },
+            names,
+        )
+    (part / _LOCK).unlink()
+    final = destination / request.folder_name(fingerprint)
+    part.rename(final)
+    return final
+
+
+def _damaged_in_words(source_name: str, damaged: Sequence[Dropped], n_records: int) -> str:
+    groups: dict[str, list[str]] = defaultdict(list)
+    for drop in damaged:
+        detail = f": {drop.detail}" if drop.detail and len(damaged) <= 3 else ""
+        groups[drop.reason].append(f"{drop.record}{detail}")
+    listed = "; ".join(
+        f"{len(records)} x {reason} ({first_few(records)})" for reason, records in groups.items()
+    )
+    return (
+        f"{source_name}: {len(damaged)} of {n_records} records are damaged: {listed}; fetch these "
+        "again and repeat the command, which reads only them, or leave them out: --broken drop, in "
+        'a study file broken = "drop"'
+    )
+
+
+@contextmanager
+def _held(destination: Path, request: PreparationRequest) -> Iterator[Path]:
+    """Give the hidden folder of the unfinished set; other processes wait until it is released."""
+    destination.mkdir(parents=True, exist_ok=True)
+    _remove_abandoned(destination)
+    part = destination / f".{request.origin.name}-{request.kind[:12]}.part"
+    while True:
+        part.mkdir(exist_ok=True)
+        try:
+            lock = (part / _LOCK).open("w")
+        except FileNotFoundError:
+            continue  # Another process has just finished and renamed the folder.
+        with lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not _is_at(part / _LOCK, lock.fileno()):
+                continue
+            yield part
+            if not any(path.name != _LOCK for path in part.glob("*")):
+                shutil.rmtree(part, ignore_errors=True)
+            return
+
+
+def _is_at(path: Path, descriptor: int) -> bool:
+    """Return True if the open file is still the one at `path`."""
+    try:
+        return path.stat().st_ino == os.fstat(descriptor).st_ino
+    except FileNotFoundError:
+        return False
+
+
+def _identity(entry: RecordEntry) -> str:
+    """Return a hash of what decides how a record is stored."""
+    digest = hashlib.blake2b(digest_size=16)
+    digest.update(repr((entry.record, entry.facts, entry.left_out)).encode())
+    checked = False
+    for file in entry.files:
+        try:
+            if file.suffix.lower() == ".hea":
+                with file.open("rb") as stream:
+                    header = stream.read(_HASHED_WHOLE_BYTES)
+                checked = _states_checksums(header)
+                digest.update(file.name.encode() + header)
+            elif checked:
+                digest.update(f"{file.name} {file.stat().st_size}".encode())
+            else:
+                digest.update(f"{file.name} {_content_hash(file)}".encode())
+        except OSError:
+            digest.update(f"{file.name} is missing".encode())
     return digest.hexdigest()
 
 
-def _file_identity(file: Path) -> bytes:
-    try:
-        if file.suffix == ".hea":
-            with file.open("rb") as stream:
-                return file.name.encode() + stream.read(_HASHED_WHOLE_BYTES)
-        return f"{file.name} {file.stat().st_size}".encode()
-    except OSError:
-        return f"{file.name} is missing".encode()
+def _states_checksums(header: bytes) -> bool:
+    """Return True if every signal line of a WFDB header has a checksum, its seventh field."""
+    lines = [line for line in header.splitlines() if line.strip() and not line.startswith(b"#")]
+    return all(len(line.split(None, 7)) > 6 for line in lines[1:])
+
+
+def _content_hash(file: Path) -> str:
+    status = file.stat()
+    return _hash_of_content(file, status.st_size, status.st_mtime_ns)
+
+
+@lru_cache(maxsize=8)
+def _hash_of_content(file: Path, size: int, changed_ns: int) -> str:  # noqa: ARG001 part of the key
+    # Cached, because hundreds of records may lie in one file.
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _remove_abandoned(destination: Path) -> None:
-    """Remove what killed preparations left behind a day ago or earlier."""
+    """Remove unfinished sets that nobody has worked on for a week."""
     for part in destination.glob(".*.part"):
         try:
-            abandoned = time.time() - part.stat().st_mtime > _ABANDONED_AFTER_S
+            changed = max(path.stat().st_mtime for path in (part, *part.iterdir()))
         except FileNotFoundError:
             continue
-        if abandoned:
+        if time.time() - changed > _ABANDONED_AFTER_S:
             shutil.rmtree(part, ignore_errors=True)
-
-
-def _publish(part: Path, final: Path) -> None:
-    """Give the finished folder its name; if another process was first, its equal result stays."""
-    try:
-        part.rename(final)
-    except OSError:
-        if not final.exists():
-            raise

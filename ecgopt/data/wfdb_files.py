@@ -34,8 +34,7 @@ def read_wfdb(header: WfdbHeader, folder: Path) -> RawSignal:
     """
     for signal in header.signals:
         if signal.microvolts_per_unit is None:
-            reason = f"the unit of lead {signal.lead or '?'} is no voltage"
-            raise RecordError(header.record, reason)
+            raise RecordError(header.record, "the unit of a lead is no voltage", signal.lead)
     if all(_is_plain_16_bit(signal) for signal in header.signals):
         microvolts = _decode(header, folder)
     else:
@@ -73,23 +72,23 @@ def _read_samples(
 ) -> Int16[np.ndarray, "lead time"]:
     n_leads, offset = len(group), group[0].byte_offset
     if any(signal.byte_offset != offset for signal in group):
-        raise RecordError(header.record, f"the signals of {path.name} differ in byte offset")
+        raise RecordError(header.record, "the signals of a file differ in byte offset", path.name)
     try:
         available = max(0, (path.stat().st_size - offset) // (2 * n_leads))
         n_samples = available if header.n_samples is None else header.n_samples
         # The length is compared before anything is allocated: a header may announce anything.
         if n_samples == 0 or available < n_samples:
-            reason = (
-                f"{path.name} is truncated: {n_samples or 'some'} samples of {n_leads} leads "
-                f"expected, {available} found"
+            detail = (
+                f"{path.name}: {n_samples or 'some'} samples of {n_leads} leads expected, "
+                f"{available} found"
             )
-            raise RecordError(header.record, reason)
+            raise RecordError(header.record, "its signal file is truncated", detail)
         adc = np.fromfile(path, dtype="<i2", count=n_samples * n_leads, offset=offset)
     except OSError as error:
-        reason = f"signal file {path} cannot be read: {error.strerror or error}"
-        raise RecordError(header.record, reason) from error
+        reason = f"its signal file cannot be read: {error.strerror or error}"
+        raise RecordError(header.record, reason, str(path)) from error
     if adc.size != n_samples * n_leads:
-        raise RecordError(header.record, f"{path.name} became shorter while it was read")
+        raise RecordError(header.record, "its signal file became shorter meanwhile", path.name)
     # Lead by lead: everything that follows runs along time, several times as fast in this order.
     return np.ascontiguousarray(adc.reshape(n_samples, n_leads).T)
 
@@ -100,11 +99,11 @@ def _verify_checksums(
     sums = adc.sum(axis=1, dtype=np.int64) & 0xFFFF
     for signal, total in zip(group, sums.tolist(), strict=True):
         if signal.checksum is not None and signal.checksum != total:
-            reason = (
-                f"the checksum of lead {signal.lead or '?'} is {total}, but the header says "
-                f"{signal.checksum}: fetch {signal.file_name} again"
+            detail = (
+                f"lead {signal.lead or '?'} has {total}, the header says {signal.checksum}: fetch "
+                f"{signal.file_name} again"
             )
-            raise RecordError(record, reason)
+            raise RecordError(record, "the checksum of a lead is wrong", detail)
 
 
 def _to_microvolts(
@@ -130,12 +129,12 @@ def _refuse_impossible_length(header: WfdbHeader, folder: Path) -> None:
         files = {signal.file_name for signal in header.signals}
         n_bytes = sum((folder / name).stat().st_size for name in files)
     except OSError as error:
-        reason = f"signal file {error.filename} cannot be read: {error.strerror}"
-        raise RecordError(header.record, reason) from error
+        reason = f"its signal file cannot be read: {error.strerror}"
+        raise RecordError(header.record, reason, str(error.filename)) from error
     announced = (header.n_samples or 0) * sum(s.samples_per_frame for s in header.signals)
     if announced > n_bytes * _MOST_SAMPLES_PER_BYTE:
-        reason = f"its signal files are truncated: {announced} samples cannot be in {n_bytes} bytes"
-        raise RecordError(header.record, reason)
+        detail = f"{announced} samples cannot be in {n_bytes} bytes"
+        raise RecordError(header.record, "its signal file is truncated", detail)
 
 
 def _read_through_wfdb(header: WfdbHeader, folder: Path) -> Float64[np.ndarray, "lead time"]:
@@ -149,8 +148,8 @@ def _read_through_wfdb(header: WfdbHeader, folder: Path) -> Float64[np.ndarray, 
     try:
         record = wfdb.rdrecord(str(folder / header.record), smooth_frames=True, physical=True)
     except Exception as error:
-        reason = f"wfdb cannot read it: {type(error).__name__}: {str(error)[:200]}"
-        raise RecordError(header.record, reason) from error
+        detail = f"{type(error).__name__}: {str(error)[:200]}"
+        raise RecordError(header.record, "wfdb cannot read it", detail) from error
     microvolts = np.ascontiguousarray(record.p_signal.T, dtype=np.float64)
     microvolts *= np.array([[signal.microvolts_per_unit or 1.0] for signal in header.signals])
     return microvolts

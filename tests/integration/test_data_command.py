@@ -54,7 +54,7 @@ def test_list_as_json_says_what_is_here(capsys, workspace):
 def test_prepare_ends_with_a_table_of_kept_cut_padded_and_dropped(capsys):
     run(["prepare", "code15", "--from", str(real("chagas2025_code15")), "--processes", "1"])
     rows = [line.split() for line in capsys.readouterr().out.splitlines()]
-    assert ["found", "39"] in rows
+    assert ["found", "39", "of", "345,779", "published"] in rows
     assert ["kept", "13"] in rows
     assert ["dropped", "24", "shorter", "than", "10", "s"] in rows
 

@@ -115,6 +115,11 @@ def dataset_info(name: str) -> DatasetInfo:
     return catalog[name]
 
 
+def published_records(name: str) -> int | None:
+    """Return how many records the publisher has, None where it is not known."""
+    return _catalog()[name].records if name in _catalog() else None
+
+
 def nearest(name: str, known: tuple[str, ...]) -> str:
     """Return the end of an error message: the nearest of `known`, or all of them."""
     close = difflib.get_close_matches(name, known, n=1)
