@@ -1,7 +1,8 @@
 """`ecgopt data`: list, fetch, prepare, check and show data sets."""
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import App, Parameter
 
@@ -19,9 +20,42 @@ from ecgopt.cli.data_output import (
     raw_folders,
 )
 
+if TYPE_CHECKING:
+    from ecgopt.data.conditioning import PrepareSettings
+    from ecgopt.data.records import Source
+
 app = App(name="data", help="List, fetch, prepare, check and show data sets.")
 
 Folders = Annotated[list[Path] | None, Parameter(name="--from", consume_multiple=True, negative="")]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Form:
+    """How a record is stored."""
+
+    rate: int = 100
+    """Samples per second."""
+    seconds: float = 10.0
+    """Length of every record."""
+    longer: Literal["first", "centre"] = "first"
+    """Which part of longer records stays."""
+    shorter: Literal["drop", "pad"] = "drop"
+    """Leave shorter records out, or append zeros."""
+
+    def settings(self, broken: Literal["stop", "drop"] = "stop") -> "PrepareSettings":
+        """Return the settings of `prepare`."""
+        from ecgopt.data.conditioning import PrepareSettings
+
+        return PrepareSettings(
+            sampling_rate_hz=self.rate,
+            seconds=self.seconds,
+            longer=self.longer,
+            shorter=self.shorter,
+            broken=broken,
+        )
+
+
+_FORM = Form()
 
 
 @app.command(name="list")
@@ -120,15 +154,12 @@ def fetch(  # noqa: PLR0913 one parameter per option
 
 
 @app.command
-def prepare(  # noqa: PLR0913 one parameter per option
+def prepare(
     name: str,
     *,
     from_: Folders = None,
     to: Path | None = None,
-    rate: int = 100,
-    seconds: float = 10.0,
-    longer: Literal["first", "centre"] = "first",
-    shorter: Literal["drop", "pad"] = "drop",
+    form: Annotated[Form, Parameter(name="*")] = _FORM,
     broken: Literal["stop", "drop"] = "stop",
     processes: int | None = None,
 ) -> None:
@@ -140,27 +171,20 @@ def prepare(  # noqa: PLR0913 one parameter per option
         name: Name in `ecgopt data list`, or a description `own.toml`.
         from_: Folders of the raw records; by default `data/NAME` in the workspace.
         to: Folder of prepared sets; by default `prepared` in the workspace.
-        rate: Samples per second.
-        seconds: Length of every record.
-        longer: Which part of longer records stays.
-        shorter: Leave shorter records out, or append zeros.
+        form: How a record is stored.
         broken: End with a list of all damaged records, or leave them out and count them.
         processes: Processes that read; by default one per core.
     """
     import os
 
-    from ecgopt.data.prepare import PrepareSettings
     from ecgopt.data.prepare import prepare as prepare_set
 
-    settings = PrepareSettings(
-        sampling_rate_hz=rate, seconds=seconds, longer=longer, shorter=shorter, broken=broken
-    )
     with progress_bar(f"preparing {name}") as on_progress:
         prepared = prepare_set(
             name,
             raw_folders(name, from_),
             to or prepared_folder(),
-            settings,
+            form.settings(broken),
             n_processes=processes or len(os.sched_getaffinity(0)),
             on_progress=on_progress,
         )
@@ -170,27 +194,38 @@ def prepare(  # noqa: PLR0913 one parameter per option
 
 
 @app.command
-def check(name: str, *, labels: str | None = None, to: Path | None = None) -> None:
+def check(
+    name: str,
+    *,
+    labels: str | None = None,
+    from_: Folders = None,
+    to: Path | None = None,
+    form: Annotated[Form, Parameter(name="*")] = _FORM,
+) -> None:
     """Count records, classes, patients and folds of a prepared set, and name what is doubtful.
+
+    Its files are compared with their SHA-256.
 
     Example: `ecgopt data check ptbxl --labels ptbxl_rhythm`
 
     Args:
         name: Name in `ecgopt data list`, or a description `own.toml`.
         labels: Label set; by default the first that fits the data set.
+        from_: Folders of the raw records; by default those that the set was prepared from.
         to: Folder of prepared sets; by default `prepared` in the workspace.
+        form: As given to `prepare`.
     """
     from ecgopt.data.check import check as check_set
     from ecgopt.data.labels import label_set
-    from ecgopt.data.prepared import find_prepared, open_prepared
+    from ecgopt.data.prepared import open_prepared
     from ecgopt.data.sources.catalog import dataset_info, source
 
-    own = name if name.endswith(".toml") else None
-    folder = find_prepared(to or prepared_folder(), source(name).name, description=own)
-    prepared = open_prepared(folder)
-    chosen = labels or own or dataset_info(name).labels[0]
+    folder = _asked_for(source(name), name, from_, to, form)
+    prepared = open_prepared(folder, recheck=True)
+    chosen = labels or (name if name.endswith(".toml") else dataset_info(name).labels[0])
     found = check_set(prepared, label_set(chosen))
     console = open_console()
+    console.print(f"{len(prepared)} records in {folder}")
     console.print(counts_table(prepared.manifest))
     classes = new_table("class", "records", "share", title=f"label set {chosen}")
     for label, count in found.positives.items():
@@ -211,6 +246,21 @@ def check(name: str, *, labels: str | None = None, to: Path | None = None) -> No
     print_doubts(console, found)
 
 
+def _asked_for(
+    reader: "Source", name: str, from_: list[Path] | None, to: Path | None, form: Form
+) -> Path:
+    """Return the folder of the set that `prepare` with the same options opens."""
+    from ecgopt.data.request import find_prepared
+
+    return find_prepared(
+        reader,
+        to or prepared_folder(),
+        form.settings(),
+        from_,
+        description=name if name.endswith(".toml") else None,
+    )
+
+
 @app.command
 def show(
     name: str,
@@ -219,6 +269,7 @@ def show(
     from_: Folders = None,
     to: Path | None = None,
     out: Path | None = None,
+    form: Annotated[Form, Parameter(name="*")] = _FORM,
 ) -> None:
     """Draw the twelve leads of a record on ECG paper.
 
@@ -230,8 +281,9 @@ def show(
         from_: Folders of raw records: draw the file itself; by default the prepared record.
         to: Folder of prepared sets; by default `prepared` in the workspace.
         out: Picture to write, .svg, .png or .pdf; by default NAME-RECORD.svg.
+        form: As given to `prepare`.
     """
-    from ecgopt.data.prepared import find_prepared, open_prepared
+    from ecgopt.data.prepared import open_prepared
     from ecgopt.data.sources.catalog import source
     from ecgopt.report.ecg_paper import save_ecg_page
     from ecgopt.report.record_pages import prepared_page, raw_page
@@ -240,8 +292,7 @@ def show(
     if from_:
         page = raw_page(reader, from_, record)
     else:
-        folder = find_prepared(to or prepared_folder(), reader.name)
-        page = prepared_page(open_prepared(folder), record)
+        page = prepared_page(open_prepared(_asked_for(reader, name, None, to, form)), record)
     path = out or Path(f"{reader.name}-{record.replace('/', '_')}.svg")
     save_ecg_page(page, path)
     open_console().print(f"{page.title}: {page.subtitle}")

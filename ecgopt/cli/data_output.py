@@ -42,14 +42,9 @@ def _is_present(name: str) -> bool:
 
 
 def _is_prepared(name: str) -> bool:
-    from ecgopt.data.prepared import find_prepared
-    from ecgopt.errors import DataError
+    from ecgopt.data.prepared import prepared_folders
 
-    try:
-        find_prepared(prepared_folder(), name)
-    except DataError:
-        return False
-    return True
+    return bool(prepared_folders(prepared_folder(), name))
 
 
 def cell(value: object) -> str:

@@ -69,6 +69,31 @@ def test_check_names_classes_duplicates_and_warnings(capsys):
     assert "warning: 1 groups of records have equal signals" in text
 
 
+def test_check_and_show_read_the_set_that_was_made_last_for_the_files_as_they_are(capsys, tmp_path):
+    path, table = make_own(tmp_path / "own"), tmp_path / "own" / "findings.csv"
+    text = table.read_text()
+    run(["prepare", str(path), "--processes", "1"])
+    table.write_text(text.replace("40,F,0,0,0", "40,F,0,1,1"))
+    with pytest.raises(DataError, match=f"changed or moved .*`ecgopt data prepare {path}`"):
+        run(["check", str(path)])
+    run(["prepare", str(path), "--processes", "1"])
+    table.write_text(text)
+    run(["prepare", str(path), "--processes", "1"])
+    made = capsys.readouterr().out.splitlines()[-1]
+    run(["check", str(path)])
+    assert capsys.readouterr().out.splitlines()[0] == made
+
+
+def test_set_of_another_rate_is_checked_and_shown_by_the_same_options(capsys, tmp_path):
+    path = str(make_own(tmp_path / "own"))
+    run(["prepare", path, "--processes", "1", "--rate", "250", "--seconds", "5"])
+    with pytest.raises(DataError, match="but with --rate 250 --seconds 5"):
+        run(["check", path])
+    run(["check", path, "--rate", "250", "--seconds", "5"])
+    run(["show", path, "ward0/ecg0", "--rate", "250", "--seconds", "5"])
+    assert "wrote clinic-ward0_ecg0.svg" in capsys.readouterr().out
+
+
 def test_check_before_prepare_names_the_description_of_own_data(tmp_path):
     own = tmp_path / "clinic.toml"
     own.write_text('name = "clinic"\nrecords = "ecgs"\ntable = "t.csv"\n'

@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,9 +13,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from ecg_files import adc, as_nobody, real, write_record
+from made_sets import make_cpsc_native
 from scipy.signal import resample_poly
 
 from ecgopt.data.prepare import PrepareSettings, open_prepared, prepare
+from ecgopt.data.request import find_prepared
+from ecgopt.data.sources.catalog import source
 from ecgopt.errors import DataError
 
 SETTINGS = PrepareSettings()
@@ -52,7 +56,7 @@ def test_folder_is_named_by_source_and_fingerprint(folder):
     prepared = prepare_cinc(folder)
     assert prepared.folder.name == f"cinc-{prepared.fingerprint[:12]}"
     files = sorted(path.name for path in prepared.folder.iterdir())
-    assert files == ["manifest.json", "records.parquet", "signals.npy"]
+    assert files == ["local.json", "manifest.json", "records.parquet", "signals.npy"]
 
 
 def test_preparing_again_opens_what_is_there(folder):
@@ -340,6 +344,111 @@ def test_one_of_two_preparations_works_and_the_other_waits_for_its_set(folder):
     assert read == [1, 2, 3, 4, 5, 6]
     assert results[0].folder == results[1].folder
     assert [path.name for path in (folder.parent / "out").iterdir()] == [results[0].folder.name]
+
+
+@pytest.mark.parametrize("name", ["signals.npy", "records.parquet"])
+def test_overwritten_samples_or_rows_are_refused_when_the_set_is_opened(folder, name):
+    prepared = prepare_cinc(folder)
+    with (prepared.folder / name).open("r+b") as stream:
+        stream.seek(5000)
+        stream.write(b"\0\1" * 20)
+    with pytest.raises(DataError, match=f"{name} is not the file that was prepared: its SHA-256"):
+        open_prepared(prepared.folder)
+    with pytest.raises(DataError, match="SHA-256 differs"):
+        prepare_cinc(folder)
+
+
+def test_recheck_finds_what_time_and_size_of_a_file_hide(folder):
+    prepared = prepare_cinc(folder)
+    path = prepared.folder / "signals.npy"
+    before = path.stat()
+    with path.open("r+b") as stream:
+        stream.seek(5000)
+        stream.write(b"\0\1" * 20)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    open_prepared(prepared.folder)
+    with pytest.raises(DataError, match="SHA-256 differs"):
+        open_prepared(prepared.folder, recheck=True)
+
+
+def test_copied_set_is_verified_again_and_set_of_another_machine_opens(folder, tmp_path):
+    prepared = prepare_cinc(folder)
+    copy = shutil.copytree(prepared.folder, tmp_path / "copy")
+    (copy / "local.json").unlink()
+    assert open_prepared(copy).fingerprint == prepared.fingerprint
+    assert (copy / "local.json").exists()
+
+
+def find(folder, settings=SETTINGS, folders=None):
+    return find_prepared(source("cinc"), folder.parent / "out", settings, folders)
+
+
+def test_the_set_of_the_files_as_they_are_is_found(folder):
+    first = prepare_cinc(folder)
+    header = folder / "A0000.hea"
+    text = header.read_text()
+    header.write_text(text.replace("426783006", "164889003"))
+    with pytest.raises(DataError, match=f"have changed or moved since {first.folder.name} was"):
+        find(folder)
+    second = prepare_cinc(folder)
+    assert find(folder) == second.folder
+    header.write_text(text)
+    assert find(folder) == first.folder
+    assert find(folder, folders=[folder]) == first.folder
+
+
+def test_set_without_damaged_records_is_found(folder):
+    break_checksum(folder)
+    assert find_or_none(folder) is None
+    prepared = prepare_cinc(folder, DROP_BROKEN)
+    assert find(folder) == prepared.folder
+
+
+def find_or_none(folder):
+    try:
+        return find(folder)
+    except DataError:
+        return None
+
+
+def test_other_settings_and_several_inputs_are_named(folder, tmp_path):
+    prepare_cinc(folder, PrepareSettings(sampling_rate_hz=500))
+    with pytest.raises(DataError, match=r"not prepared with --rate 100 .*, but with --rate 500"):
+        find(folder)
+    prepare_cinc(folder)
+    write_record(tmp_path / "more", "B1", adc(5000))
+    prepare("cinc", [tmp_path / "more"], tmp_path / "out", SETTINGS)
+    with pytest.raises(DataError, match=r"is prepared from several inputs: .*choose one by --from"):
+        find(folder)
+    assert find(folder, folders=[tmp_path / "more"]).name != find(folder, folders=[folder]).name
+
+
+def cpsc(folder):
+    return prepare(
+        "cpsc2018_native", [folder], folder.parent / "out", PrepareSettings(shorter="pad")
+    )
+
+
+def change_matlab_file(folder):
+    data = bytearray((folder / "A0043.mat").read_bytes())
+    data[20] ^= 1
+    (folder / "A0043.mat").write_bytes(bytes(data))
+
+
+def test_new_content_of_the_same_size_makes_a_new_set_where_headers_hold_no_checksum(tmp_path):
+    folder = make_cpsc_native(tmp_path / "in")
+    first = cpsc(folder)
+    change_matlab_file(folder)
+    assert cpsc(folder).fingerprint != first.fingerprint
+
+
+def test_headers_without_checksums_count_by_the_content_of_their_signals(folder):
+    header = folder / "A0003.hea"
+    lines = [line.split() for line in header.read_text().splitlines()]
+    header.write_text("\n".join(" ".join(w[:5] if len(w) > 8 else w) for w in lines) + "\n")
+    first = prepare_cinc(folder)
+    break_checksum(folder)
+    assert prepare_cinc(folder).fingerprint != first.fingerprint
 
 
 def test_damaged_prepared_set_is_refused(folder):
