@@ -94,10 +94,13 @@ def _read_samples(
 
 
 def _verify_checksums(
-    adc: Int16[np.ndarray, "lead time"], group: Sequence[SignalLine], record: str
+    samples: Sequence[np.ndarray] | Int16[np.ndarray, "lead time"],
+    group: Sequence[SignalLine],
+    record: str,
 ) -> None:
-    sums = adc.sum(axis=1, dtype=np.int64) & 0xFFFF
-    for signal, total in zip(group, sums.tolist(), strict=True):
+    """Raise if the samples of a signal do not have the sum that the header states."""
+    for signal, adc in zip(group, samples, strict=True):
+        total = int(adc.sum(dtype=np.int64)) & 0xFFFF
         if signal.checksum is not None and signal.checksum != total:
             detail = (
                 f"lead {signal.lead or '?'} has {total}, the header says {signal.checksum}: fetch "
@@ -145,11 +148,14 @@ def _read_through_wfdb(header: WfdbHeader, folder: Path) -> Float64[np.ndarray, 
     import wfdb
 
     _refuse_impossible_length(header, folder)
+    path = str(folder / header.record)
     try:
-        record = wfdb.rdrecord(str(folder / header.record), smooth_frames=True, physical=True)
+        stored = wfdb.rdrecord(path, physical=False, smooth_frames=False, ignore_skew=True)
+        record = wfdb.rdrecord(path, smooth_frames=True, physical=True)
     except Exception as error:
         detail = f"{type(error).__name__}: {str(error)[:200]}"
         raise RecordError(header.record, "wfdb cannot read it", detail) from error
+    _verify_checksums(stored.e_d_signal, header.signals, header.record)
     microvolts = np.ascontiguousarray(record.p_signal.T, dtype=np.float64)
     microvolts *= np.array([[signal.microvolts_per_unit or 1.0] for signal in header.signals])
     return microvolts

@@ -10,6 +10,7 @@ from ecg_files import adc, real, write_record
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from ecgopt.data.signals import LEADS
 from ecgopt.data.wfdb_files import read_wfdb
 from ecgopt.data.wfdb_header import read_header
 from ecgopt.errors import RecordError
@@ -145,6 +146,43 @@ def test_wrong_checksum_is_refused(tmp_path):
     data[100] ^= 1
     (tmp_path / "r.dat").write_bytes(bytes(data))
     with pytest.raises(RecordError, match=r"lead III has \d+, the header says \d+"):
+        read(path)
+
+
+def write_in_format(folder: Path, storage: str, *, frames: int = 1, skew: int = 0) -> Path:
+    """Write a record by wfdb's own writer, whose header states the checksums."""
+    samples = np.clip(adc(500), -100, 100).astype(np.int64)
+    options = {"fmt": [storage] * 12, "adc_gain": [200.0] * 12, "baseline": [0] * 12}
+    names = {"sig_name": list(LEADS), "units": ["mV"] * 12}
+    if frames > 1:
+        wfdb.wrsamp(
+            "r", fs=500, e_d_signal=list(samples.T), samps_per_frame=[frames] * 12,
+            write_dir=str(folder), **names, **options,
+        )  # fmt: skip
+    else:
+        wfdb.wrsamp("r", fs=500, d_signal=samples, write_dir=str(folder), **names, **options)
+    path = folder / "r.hea"
+    if skew:
+        path.write_text(path.read_text().replace(f" {storage} ", f" {storage}:{skew} ", 2))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("storage", "options"),
+    [
+        *((storage, {}) for storage in ("24", "32", "80", "212", "508", "516", "524")),
+        ("16", {"frames": 2}),
+        ("16", {"skew": 3}),
+    ],
+)
+def test_checksums_of_every_format_are_verified(tmp_path, storage, options):
+    path = write_in_format(tmp_path, storage, **options)
+    assert read(path).microvolts.shape[0] == 12
+    first, second, *rest = path.read_text().splitlines()
+    fields = second.split()
+    fields[6] = str((int(fields[6]) + 1) % 65536)
+    path.write_text("\n".join([first, " ".join(fields), *rest]) + "\n")
+    with pytest.raises(RecordError, match="the checksum of a lead is wrong"):
         read(path)
 
 
