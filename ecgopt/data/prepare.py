@@ -135,9 +135,19 @@ def _prepare_in(
             },
             names,
         )
-    (part / _LOCK).unlink()
-    final = destination / request.folder_name(fingerprint)
-    part.rename(final)
+    return _publish(part, destination / request.folder_name(fingerprint))
+
+
+def _publish(part: Path, final: Path) -> Path:
+    """Give the finished folder its name; if another machine was first, its equal result stays."""
+    try:
+        part.rename(final)
+    except OSError:
+        if not final.exists():
+            raise
+        shutil.rmtree(part, ignore_errors=True)
+    # The lock goes last: who waits for it must find the set, and not an unfinished folder.
+    (final / _LOCK).unlink(missing_ok=True)
     return final
 
 
