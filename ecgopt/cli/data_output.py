@@ -160,7 +160,7 @@ def print_doubts(console: "Console", found: "DataCheck") -> None:
     for kind, names in lists.items():
         if names:
             more = f" and {len(names) - 10} more" if len(names) > 10 else ""
-            console.print(f"{kind}: {', '.join(names[:10])}{more}")
+            console.print(f"{kind}: {'; '.join(names[:10])}{more}")
     for warning in found.warnings:
         console.print(f"warning: {warning}", style="yellow")
 

@@ -220,7 +220,8 @@ def _identity(entry: RecordEntry) -> str:
 def _states_checksums(header: bytes) -> bool:
     """Return True if every signal line of a WFDB header has a checksum, its seventh field."""
     lines = [line for line in header.splitlines() if line.strip() and not line.startswith(b"#")]
-    return all(len(line.split(None, 7)) > 6 for line in lines[1:])
+    signals = [line.split(None, 7) for line in lines[1:]]
+    return all(len(fields) > 6 for fields in signals) and any(f[6] != b"0" for f in signals)
 
 
 def _content_hash(file: Path) -> str:

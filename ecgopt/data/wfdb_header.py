@@ -2,7 +2,7 @@
 
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -99,6 +99,9 @@ def parse_header(data: bytes, *, record: str) -> WfdbHeader:
         reason = f"header announces {n_signals} signals but describes {len(lines) - 1}"
         raise RecordError(record, reason)
     signals = tuple(_parse_signal_line(line, record) for line in lines[1 : 1 + n_signals])
+    if not any(signal.checksum for signal in signals):
+        # A writer that computes no checksum puts 0 in every line.
+        signals = tuple(replace(signal, checksum=None) for signal in signals)
     return WfdbHeader(record, rate, n_samples, signals, tuple(comments))
 
 
@@ -131,8 +134,12 @@ def _split_lines(data: bytes) -> tuple[list[str], list[str]]:
 def _parse_record_line(line: str, record: str) -> tuple[int, float, int | None]:
     # Only the first four fields are read: Georgia's headers have the date before the time.
     fields = line.split()
-    if "/" in fields[0]:
+    name, slash, segments = fields[0].rpartition("/")
+    if slash and segments.isdigit():
         raise RecordError(record, "multi-segment records are not supported: join the segments")
+    if slash:
+        reason = "header's first line names the record with a path; name the file alone"
+        raise RecordError(record, reason, f"{name}/{segments}"[:60])
     if len(fields) < 2:
         raise RecordError(record, "header's first line lacks the number of signals", line[:60])
     n_signals = _count(fields[1], "number of signals", MAX_SIGNALS, record)

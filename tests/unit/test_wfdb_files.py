@@ -75,18 +75,57 @@ def test_other_formats_are_read_through_wfdb(tmp_path):
     np.testing.assert_allclose(signal.microvolts.T, samples[:, :2] * 5.0, atol=1e-9)
 
 
+def in_two_files(folder: Path, names: tuple[str, ...], unit: str = "mV") -> tuple[Path, np.ndarray]:
+    """Write the last signals of a record, called `names`, to a second file."""
+    path = write_record(folder, "r", adc(50))
+    lines = path.read_text().split("#")[0].splitlines()
+    extra = adc(50, seed=1)[:, : len(names)]
+    (folder / "r.xyz").write_bytes(extra.tobytes())
+    kept = [line for line in lines if line.split()[-1] not in names]
+    for i, lead in enumerate(names):
+        kept.append(f"r.xyz 16 2000/{unit} 16 0 0 {int(extra[:, i].sum())} 0 {lead}")
+    n_first = len(kept) - 1 - len(names)
+    (folder / "r.dat").write_bytes(np.ascontiguousarray(adc(50)[:, :n_first]).tobytes())
+    kept[0] = f"r {len(kept) - 1} 500 50"
+    path.write_text("\n".join(kept) + "\n")
+    return path, extra
+
+
 def test_signals_in_two_files_are_joined(tmp_path):
-    path = write_record(tmp_path, "r", adc(50)[:, :12])
-    extra = adc(50, seed=1)[:, :3]
-    (tmp_path / "r.xyz").write_bytes(extra.tobytes())
-    text = path.read_text().replace("r 12 ", "r 15 ").split("#")[0]
-    for i, lead in enumerate(["vx", "vy", "vz"]):
-        total = int(extra[:, i].sum())
-        text += f"r.xyz 16 2000/mV 16 0 0 {total} 0 {lead}\n"
-    path.write_text(text)
+    path, extra = in_two_files(tmp_path, ("V5", "V6"))
     signal = read(path)
-    assert signal.leads[-3:] == ("vx", "vy", "vz")
-    np.testing.assert_array_equal(signal.microvolts[12:].T, extra * 0.5)
+    assert signal.leads == LEADS
+    np.testing.assert_array_equal(signal.microvolts[10:].T, extra * 0.5)
+    np.testing.assert_array_equal(signal.microvolts[:10].T, adc(50)[:, :10])
+
+
+def test_signals_that_are_no_lead_are_not_judged_and_their_file_may_be_absent(tmp_path):
+    path, _ = in_two_files(tmp_path, ("vx", "vy", "vz"), unit="Ohm")
+    (tmp_path / "r.xyz").unlink()
+    signal = read(path)
+    assert signal.leads == LEADS
+    np.testing.assert_array_equal(signal.microvolts.T, adc(50))
+
+
+@pytest.mark.parametrize("storage", ["16", "212"])
+def test_signal_of_another_unit_among_the_leads_is_left_aside(tmp_path, storage):
+    samples = np.clip(adc(60), -2000, 2000).astype(np.int64)
+    wfdb.wrsamp(
+        "r", fs=500, d_signal=np.column_stack([samples[:, :1], samples]), fmt=[storage] * 13,
+        units=["Ohm"] + ["mV"] * 12, sig_name=["RESP", *LEADS], adc_gain=[200.0] * 13,
+        baseline=[0] * 13, write_dir=str(tmp_path),
+    )  # fmt: skip
+    signal = read(tmp_path / "r.hea")
+    assert signal.leads == LEADS
+    np.testing.assert_allclose(signal.microvolts.T, samples * 5.0, atol=1e-9)
+
+
+def test_checksums_that_are_all_0_were_not_computed(tmp_path):
+    path = write_record(tmp_path, "r", adc(50))
+    lines = [line.split() for line in path.read_text().splitlines()]
+    text = [" ".join([*w[:6], "0", *w[7:]]) if len(w) > 8 else " ".join(w) for w in lines]
+    path.write_text("\n".join(text) + "\n")
+    np.testing.assert_array_equal(read(path).microvolts.T, adc(50))
 
 
 def test_missing_sample_value_becomes_nan(tmp_path):

@@ -87,6 +87,7 @@ def test_latin_1_comment_is_read():
         (b"x 1 500 5\nx.dat sixteen\n", "unknown format"),
         (b"x 1 500 5\nx.dat 16 mV\n", "gain must be a number"),
         (b"x 1 500 5\nx.dat 16 nan/mV\n", "gain must be a number"),
+        (b"ge_median/x 1 500 5\nx.dat 16\n", "names the record with a path; name the file alone"),
         (b"x 1 500 5\nx.dat 16 1000/mV 16 zero\n", "lacks an integer where one is needed"),
         (b"x 1 500 5\n../../x.dat 16\n", "only a plain name"),
         (b"x 1 500 5\n/etc/passwd 16\n", "only a plain name"),
