@@ -41,14 +41,16 @@ class DataError(UserError):
 class RecordError(DataError):
     """One record breaks a rule; the set can go on without it when the user says so."""
 
-    def __init__(self, record: str, reason: str) -> None:
-        super().__init__(f"record {record}: {reason}")
+    def __init__(self, record: str, reason: str, detail: str = "") -> None:
+        super().__init__(f"record {record}: {reason}" + (f" ({detail})" if detail else ""))
         self.record = record
         self.reason = reason
+        """What is wrong, without file and numbers, so that equal faults count as one."""
+        self.detail = detail
 
-    def __reduce__(self) -> tuple[type["RecordError"], tuple[str, str]]:
-        # Without this the error cannot leave a worker process: it is made from two arguments.
-        return type(self), (self.record, self.reason)
+    def __reduce__(self) -> tuple[type["RecordError"], tuple[str, str, str]]:
+        # Without this the error cannot leave a worker process: it is made from three arguments.
+        return type(self), (self.record, self.reason, self.detail)
 
 
 class CheckpointError(UserError):
