@@ -22,7 +22,7 @@ from sqlalchemy import Connection, Engine, event
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import SQLAlchemyError
 
-from ecgopt.database.optuna.storage import LOOKS_ONLY, SlotStorage
+from ecgopt.database.optuna.storage import LOOKS_ONLY, SlotStorage, check_version
 from ecgopt.database.retry import (
     PatientPool,
     duration_of,
@@ -123,9 +123,10 @@ def open_database(url: str, *, patience_seconds: float = 0.0) -> Database:
 
     Raises:
         StorageError: the URL is malformed, its back end is not supported or its driver is not
-            installed, the way to it is not encrypted, or the server refuses the connection. The
-            text never holds a password.
+            installed, the way to it is not encrypted, the server refuses the connection, or the
+            tests have not run with this Optuna. The text never holds a password.
     """
+    check_version()
     parsed = parsed_url(url)
     options = _engine_options(parsed)
     give_up_at = time.monotonic() + patience_seconds
