@@ -10,6 +10,7 @@ The tree::
     │   │   └── RecordError  one record does, so it may be left out instead
     │   ├── CheckpointError  a checkpoint does not fit or is damaged
     │   ├── StorageError     the database cannot be used as asked
+    │   │   └── DatabaseUnavailable  it does not answer now, so the same may work later
     │   └── LaunchError      workers cannot be placed where they were asked for
     ├── TrialDiverged        training left the finite numbers: the trial is pruned
     └── LeaseLost            another worker owns the work item now: write nothing more
@@ -59,6 +60,10 @@ class CheckpointError(UserError):
 
 class StorageError(UserError):
     """The database cannot be reached or used as asked."""
+
+
+class DatabaseUnavailable(StorageError):
+    """The database does not answer now; the same operation may succeed later."""
 
 
 class LaunchError(UserError):
