@@ -84,7 +84,7 @@ def _conclude(opened: "OpenComparison", place: "Workspace", storage: str | None,
     from ecgopt.database.url import storage_url
     from ecgopt.errors import UserError
     from ecgopt.report.terminal import verdict_lines, verdict_table
-    from ecgopt.report.write import write_conclusions
+    from ecgopt.report.write import write_report
 
     evidence = load_evidence(opened.spec, place, storage_url(storage, place.sqlite_file))
     if not evidence.finals:
@@ -95,7 +95,7 @@ def _conclude(opened: "OpenComparison", place: "Workspace", storage: str | None,
             f"study {opened.spec.name!r} ended without a final fit: {reasons or 'no item is done'}"
         )
     conclusions = conclude(evidence, place.root)
-    paths = write_conclusions(conclusions, out)
+    paths = write_report(conclusions, out)
     console = Console()
     console.print(verdict_table(conclusions))
     for line in verdict_lines(conclusions):

@@ -4,9 +4,8 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from ecgopt.analysis.conclude import Conclusions, conclude
+from ecgopt.analysis.conclude import Conclusions
 from ecgopt.errors import UserError
-from ecgopt.evidence.records import Evidence
 from ecgopt.files import write_whole
 from ecgopt.report.page.html import render
 from ecgopt.report.page.sections import build_page
@@ -24,28 +23,18 @@ class ReportPaths:
     figures: tuple[Path, ...]
 
 
-def write_report(
-    evidence: Evidence, workspace: Path, out: Path, *, with_pdf: bool = False
-) -> ReportPaths:
+def write_report(conclusions: Conclusions, out: Path, *, with_pdf: bool = False) -> ReportPaths:
     """Write report.html, results.json, tables/*.csv and figures/*.svg under `out`.
 
     Args:
-        evidence: Of one comparison, finished or not.
-        workspace: Folder that the paths of the predictions are relative to.
-        out: Folder to write to, made when missing; files of an earlier report are replaced, each
-            at once.
+        conclusions: Of one comparison, finished or not.
+        out: Folder to write to, made when missing; files of an earlier report are replaced one by
+            one.
         with_pdf: Whether to write the figures as PDF too, which takes longer than all the rest.
 
     Raises:
         UserError: `out` cannot be written.
     """
-    return write_conclusions(conclude(evidence, workspace), out, with_pdf=with_pdf)
-
-
-def write_conclusions(
-    conclusions: Conclusions, out: Path, *, with_pdf: bool = False
-) -> ReportPaths:
-    """Write the report of `conclusions`; see `write_report`."""
     page = build_page(conclusions)
     drawings = [drawing for section in page.sections for drawing in section.all_drawings()]
     try:
