@@ -64,6 +64,6 @@ class Workspace:
         return tuple(self.root / kind / comparison for kind in kinds)
 
 
-def default_workspace() -> Workspace:
-    """Return the workspace named by ECGOPT_WORKSPACE, or `storage` in the current folder."""
-    return Workspace(Path(os.environ.get(WORKSPACE_VARIABLE, "storage")))
+def chosen_workspace(option: Path | None) -> Workspace:
+    """Return the workspace of the option, of ECGOPT_WORKSPACE, or `storage` here."""
+    return Workspace(option or Path(os.environ.get(WORKSPACE_VARIABLE, "storage")))

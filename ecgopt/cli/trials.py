@@ -62,8 +62,8 @@ def trials(
         storage: Database URL; by default $ECGOPT_STORAGE or SQLite in the workspace.
         workspace: Folder of the embedded database; by default $ECGOPT_WORKSPACE or storage.
     """
-    from ecgopt.cli.begun import open_begun
     from ecgopt.comparison.evidence import load_studies
+    from ecgopt.comparison.open_study import open_begun
     from ecgopt.errors import UserError
     from ecgopt.report.tables import trials_table
 

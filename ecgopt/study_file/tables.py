@@ -1,12 +1,13 @@
 """The tables of a study file: what each may hold, and within which limits."""
 
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self, get_type_hints
 
-from pydantic import Field, create_model, model_validator
+from pydantic import Field, create_model, field_validator, model_validator
 
-from ecgopt.models.registry import ModelSpec
+from ecgopt.models.registry import ModelSpec, builder
+from ecgopt.plugins import find
 from ecgopt.regimes.hyperparameters import PUBLISHED_EPOCHS, Choices, Range, SearchSpace
-from ecgopt.study_file.section import Name, PositiveInt, Section, Share
+from ecgopt.study_file.section import PartName, PositiveInt, Section, Share
 from ecgopt.study_file.space_rules import (
     check_pretraining,
 )
@@ -14,9 +15,14 @@ from ecgopt.study_file.upstreams import PretrainObjective
 from ecgopt.training.recipe import DECLARATIONS, Recipe
 
 Reference = Annotated[
-    str, Field(pattern=r"^([A-Za-z0-9][A-Za-z0-9_.-]*|.+\.toml)$", max_length=300)
+    str,
+    Field(
+        pattern=r"^([A-Za-z0-9][A-Za-z0-9_.-]*(:[A-Za-z_][A-Za-z0-9_.]*)?|.+\.toml)$",
+        max_length=300,
+    ),
 ]
-"""A name of the catalogue, or the path of a TOML file that describes one's own data."""
+"""A name of the catalogue, the path of a TOML file that describes one's own data, or, of a data
+source, `package.module:name`."""
 
 
 class SyntheticSection(Section):
@@ -40,7 +46,8 @@ class DataSection(Section):
     """One data set or one patient-disjoint part of it."""
 
     source: Reference
-    """A reader of the catalogue (`ecgopt data list`), `synthetic`, or one's own `data.toml`."""
+    """A reader of the catalogue (`ecgopt data list`), `synthetic`, one's own `data.toml`, or a
+    reader from outside the package, as `package.module:name` or the name of an entry point."""
     labels: Reference
     """The label set that turns a record's statements into classes, or one's own `data.toml`."""
     unlabelled: Literal["keep", "drop_unstated", "drop"] = "keep"
@@ -79,19 +86,26 @@ class DataSection(Section):
 class ModelSection(Section):
     """A network; see `ecgopt.models.registry`."""
 
-    name: Name = "resnet1d18"
-    """A network of the registry, such as `resnet1d18`, `lstm` or `xresnet1d101`."""
+    name: PartName = "resnet1d18"
+    """A network of the registry, such as `resnet1d18`, `lstm` or `xresnet1d101`, or one from
+    outside the package, as `package.module:name` or the name of an entry point."""
     width: PositiveInt | None = None
     """Channels of the first stage, branch or token, or hidden units; by default as published."""
     head: Literal["as_published", "flatten", "pooled"] = "as_published"
     """What lies before the last layer: as published, all states in a row, or pooling over time."""
 
+    @field_validator("name")
+    @classmethod
+    def _exists(cls, name: str) -> str:
+        builder(name)
+        return name
+
     @property
     def label(self) -> str:
-        """A short name that tells the variants apart."""
+        """A short name that tells the variants apart, in studies' and files' names too."""
         width = f"-w{self.width}" if self.width is not None else ""
         head = f"-{self.head}" if self.head != "as_published" else ""
-        return f"{self.name}{width}{head}"
+        return f"{self.name.replace(':', '.')}{width}{head}"
 
     def spec(self, *, dropout: float = 0.0) -> ModelSpec:
         """Return the model specification of the registry."""
@@ -240,13 +254,24 @@ class PruningSection(Section):
     """Trials that must have reached the step; fewer than 4 lets one survivor prune all."""
 
 
+SAMPLERS: Final = ("tpe", "random")
+"""The built-in samplers."""
+
+
 class SamplerSection(Section):
     """How configurations are proposed, the same in every regime."""
 
-    name: Literal["tpe", "random"] = "tpe"
-    """Tree-structured Parzen estimator, or random search."""
+    name: PartName = "tpe"
+    """`tpe`, the tree-structured Parzen estimator, `random`, or a sampler from outside the package,
+    as `package.module:name` or the name of an entry point."""
     startup_trials: PositiveInt = 8
-    """Random proposals before TPE begins."""
+    """Random proposals before the sampler learns from earlier trials."""
+
+    @field_validator("name")
+    @classmethod
+    def _exists(cls, name: str) -> str:
+        find("sampler", name, dict.fromkeys(SAMPLERS))
+        return name
 
 
 class VerdictSection(Section):
