@@ -38,6 +38,7 @@ def check(study: Path, *, hours: bool = True) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from ecgopt.analysis.verdict import MIN_REPLICATES_TO_DECIDE
     from ecgopt.comparison.opening import work_items
     from ecgopt.jobs.diagnostic_items import DIAGNOSTIC_KINDS
     from ecgopt.study_file.cells import ALL_RECORDS, expand_cells, expand_studies
@@ -70,6 +71,12 @@ def check(study: Path, *, hours: bool = True) -> None:
         console.print(
             f"{name}: {spec.search_space(name)}", soft_wrap=True, highlight=False, markup=False
         )
+    if spec.budget.replicates < MIN_REPLICATES_TO_DECIDE:
+        console.print(
+            "With replicates = 1 every verdict is undecided; the report gives estimates only. Set "
+            "replicates to 3 or more in [budget] for a verdict.",
+            soft_wrap=True, highlight=False, markup=False,
+        )  # fmt: skip
     if hours:
         for line in _hours(spec):
             console.print(line, soft_wrap=True, highlight=False, markup=False)

@@ -235,8 +235,8 @@ class BudgetSection(Section):
     """Trials of each study, the published one, pruned and diverged ones included."""
     final_seeds: PositiveInt = 5
     """Fresh trainings of each winner, each scored once on the sealed test."""
-    replicates: PositiveInt = 1
-    """Independent subset + split + search, per cell."""
+    replicates: PositiveInt = 3
+    """Independent subset + split + search, per cell; one alone is an estimate without a verdict."""
     trial_seconds: Annotated[float, Field(gt=0.0)] | None = None
     """Time limit of one trial; a trial beyond it counts as pruned."""
 

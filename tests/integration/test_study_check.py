@@ -21,3 +21,13 @@ def test_the_papers_grid_needs_no_data_to_be_checked():
     done = ecgopt("study", "check", STUDIES / "paper_grid.toml", "--no-hours", ECGOPT_DATA="/none")
     assert done.returncode == 0, done.stderr
     assert "78 cells, 1 replicate, 114 studies, 18 pre-trainings" in done.stdout
+
+
+def test_one_replicate_is_said_to_decide_nothing():
+    done = ecgopt("study", "check", STUDIES / "paper_grid.toml", "--no-hours")
+    assert "With replicates = 1 every verdict is undecided" in done.stdout
+
+
+def test_several_replicates_are_not_warned_of():
+    done = ecgopt("study", "check", STUDIES / "demo.toml", "--no-hours")
+    assert "undecided" not in done.stdout
