@@ -99,8 +99,8 @@ def main() -> None:
             mark = "*" if n_replicates == needed else " "
             print(
                 f"{name:22} {n_replicates:3}{mark} "
-                f"{null.share('transfer wins', 'scratch wins'):11.1%} "
-                f"{effect.share('transfer wins'):11.1%} "
+                f"{null.share('higher', 'lower'):11.1%} "
+                f"{effect.share('higher'):11.1%} "
                 f"{(null.coverage + effect.coverage) / 2:9.1%} {usual:10.1%}",
                 flush=True,
             )

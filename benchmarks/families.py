@@ -13,10 +13,10 @@ from typing import Any, get_args
 
 import torch
 from contest import Contestant, ratio, seconds_per_turn
+from network_cost import macs_by_stage
 from real_records import first_records, prepared_records
 
 from ecgopt.data.prepared import open_prepared
-from ecgopt.models.cost import macs_by_stage
 from ecgopt.models.registry import MODELS, ModelSpec, build_model
 from ecgopt.training.fit import TrainingRun
 from ecgopt.training.recipe import Precision, Recipe

@@ -19,10 +19,10 @@ from typing import Any
 
 import torch
 from contest import Contestant, seconds_per_turn
+from network_cost import macs_by_stage, training_macs
 from real_records import first_records, prepared_records
 
 from ecgopt.data.prepared import open_prepared
-from ecgopt.models.cost import macs_by_stage, training_macs
 from ecgopt.models.registry import ModelSpec, build_model
 from ecgopt.training.fit import TrainingRun
 from ecgopt.training.recipe import Recipe

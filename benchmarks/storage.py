@@ -32,7 +32,7 @@ from ecgopt.jobs.leased_trial import LeasedTrial
 from ecgopt.queue import items
 from ecgopt.queue.items import NewItem
 from ecgopt.queue.lease import Lease
-from ecgopt.regimes.space import Range, SearchSpace
+from ecgopt.regimes.hyperparameters import Range, SearchSpace
 
 N_REPORTS = 10
 NAME = "benchmark"

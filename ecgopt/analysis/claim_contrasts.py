@@ -8,7 +8,7 @@ from ecgopt.analysis.compare import CellComparison
 from ecgopt.analysis.contrast import contrast
 from ecgopt.analysis.interval import Interval
 from ecgopt.analysis.power import Rules
-from ecgopt.analysis.verdict import Verdict, correct_for_cells, decide, run_tests
+from ecgopt.analysis.verdict import Decision, correct_together, decide, run_tests
 from ecgopt.evidence.records import CellKey
 
 Outcome = Literal["supported", "refuted", "mixed", "undecided", "no cell for it"]
@@ -75,26 +75,26 @@ def tuning_sets_the_gap(
 
 def _contrasts(
     rules: Rules, pairs: Sequence[tuple[CellComparison, CellComparison]]
-) -> tuple[list[Interval], list[Verdict]]:
-    """Return the pairs' contrasts and their verdicts, Holm-corrected within the claim."""
+) -> tuple[list[Interval], list[Decision]]:
+    """Return the pairs' contrasts, and what is decided about each after Holm within the claim."""
     found = [contrast(first, second, confidence=rules.confidence) for first, second in pairs]
     intervals = [interval for interval in found if interval is not None]
     margin = rules.margin
-    corrected = correct_for_cells([run_tests(interval, margin) for interval in intervals])
-    verdicts = [
+    corrected = correct_together([run_tests(interval, margin) for interval in intervals])
+    decisions = [
         decide(interval, tests, margin)
         for interval, tests in zip(intervals, corrected, strict=True)
     ]
-    return intervals, verdicts
+    return intervals, decisions
 
 
 def _any_differs(
     rules: Rules, pairs: Sequence[tuple[CellComparison, CellComparison]], what: str
 ) -> Judgement:
-    intervals, verdicts = _contrasts(rules, pairs)
+    intervals, decisions = _contrasts(rules, pairs)
     if not intervals:
         return NO_CELL
-    n_different = sum(verdict in ("transfer wins", "scratch wins") for verdict in verdicts)
+    n_different = sum(found in (Decision.HIGHER, Decision.LOWER) for found in decisions)
     largest = max(intervals, key=lambda interval: abs(interval.estimate))
     reason = (
         f"{what}: {n_different} of {len(intervals)} beyond the margin; the largest is "
@@ -102,18 +102,18 @@ def _any_differs(
     )
     if n_different:
         return "supported", reason
-    is_equal = all(verdict == "equivalent" for verdict in verdicts)
+    is_equal = all(found is Decision.EQUIVALENT for found in decisions)
     return ("refuted" if is_equal else "undecided"), reason
 
 
 def _directed(
     rules: Rules, pairs: Sequence[tuple[CellComparison, CellComparison]], what: str
 ) -> Judgement:
-    intervals, verdicts = _contrasts(rules, pairs)
+    intervals, decisions = _contrasts(rules, pairs)
     if not intervals:
         return NO_CELL
-    n_higher = verdicts.count("transfer wins")
-    n_other = len(verdicts) - n_higher - verdicts.count("undecided")
+    n_higher = decisions.count(Decision.HIGHER)
+    n_other = len(decisions) - n_higher - decisions.count(Decision.UNDECIDED)
     largest = max(intervals, key=lambda interval: abs(interval.estimate))
     reason = f"{what}: positive in {n_higher} of {len(intervals)}; the largest is "
     return outcome(n_higher, n_other, len(intervals)), reason + _numbers(largest)

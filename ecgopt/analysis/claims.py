@@ -22,8 +22,11 @@ from ecgopt.analysis.cost import arm_cost
 from ecgopt.analysis.mean_error import MeanError
 from ecgopt.analysis.power import Rules
 from ecgopt.analysis.sizes import SizeLadder
-from ecgopt.analysis.verdict import Verdict
+from ecgopt.analysis.verdict import Decision
 from ecgopt.evidence.records import CellKey, Evidence
+
+SCRATCH, FINE_TUNE = "scratch", "fine_tune"
+"""The two arms that the published study compared; its claims are about no others."""
 
 SMALL = 1_000
 """Training sizes up to this count as small."""
@@ -43,7 +46,7 @@ class Claim:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClaimGrounds:
-    """What claims are judged on: fine-tuning against scratch."""
+    """What claims are judged on: fine-tuning minus scratch."""
 
     evidence: Evidence
     arms: dict[CellKey, dict[str, Arm]]
@@ -78,18 +81,18 @@ def judge_claims(grounds: ClaimGrounds) -> tuple[Claim, ...]:
 
 def _small_targets(grounds: ClaimGrounds) -> Judgement:
     cells = [found for found in grounds.judged if found.cell.n_train <= SMALL]
-    return _share_of(cells, holds={"transfer wins"}, fails={"scratch wins", "equivalent"})
+    return _share_of(cells, holds=(Decision.HIGHER,), fails=(Decision.LOWER, Decision.EQUIVALENT))
 
 
 def _not_always(grounds: ClaimGrounds) -> Judgement:
     cells = [found for found in grounds.judged if found.cell.n_train <= SMALL]
     if not cells:
         return NO_CELL
-    counter = [found for found in cells if found.verdict in ("scratch wins", "equivalent")]
+    counter = [found for found in cells if found.decision in (Decision.LOWER, Decision.EQUIVALENT)]
     reason = f"{len(counter)} of {len(cells)} small cells show no gain from transfer"
     if counter:
         return "supported", reason
-    wins = all(found.verdict == "transfer wins" for found in cells)
+    wins = all(found.decision is Decision.HIGHER for found in cells)
     return ("refuted" if wins else "undecided"), reason
 
 
@@ -109,14 +112,14 @@ def _falls_with_size(grounds: ClaimGrounds) -> Judgement:
 
 def _catches_up(grounds: ClaimGrounds) -> Judgement:
     cells = [found for found in grounds.judged if found.cell.n_train >= LARGE]
-    return _share_of(cells, holds={"equivalent", "scratch wins"}, fails={"transfer wins"})
+    return _share_of(cells, holds=(Decision.EQUIVALENT, Decision.LOWER), fails=(Decision.HIGHER,))
 
 
 def _scratch_takes_longer(grounds: ClaimGrounds) -> Judgement:
     ratios = []
     for arms in grounds.arms.values():
-        pair = _two_arms(grounds, arms)
-        if pair is None or (target := common_target(pair)) is None:
+        pair = arms[SCRATCH], arms[FINE_TUNE]
+        if (target := common_target(pair)) is None:
             continue
         reference, arm = (converge(each, target) for each in pair)
         if reference is None or arm is None:
@@ -148,8 +151,8 @@ def _scratch_takes_longer(grounds: ClaimGrounds) -> Judgement:
 def _is_cheaper(grounds: ClaimGrounds) -> Judgement:
     with_pretraining, without, n_cells = 0, 0, 0
     for arms in grounds.arms.values():
-        pair = _two_arms(grounds, arms)
-        if pair is None or not all(arm.finals for arm in pair):
+        pair = arms[SCRATCH], arms[FINE_TUNE]
+        if not all(arm.finals for arm in pair):
             continue
         reference, arm = (arm_cost(each, grounds.evidence) for each in pair)
         n_cells += 1
@@ -186,19 +189,21 @@ _CLAIMS: dict[str, tuple[str, Callable[[ClaimGrounds], Judgement]]] = {
 
 
 def _share_of(
-    cells: Sequence[CellComparison], *, holds: set[Verdict], fails: set[Verdict]
+    cells: Sequence[CellComparison], *, holds: Sequence[Decision], fails: Sequence[Decision]
 ) -> Judgement:
     if not cells:
         return NO_CELL
-    n_holds = sum(found.verdict in holds for found in cells)
-    n_fails = sum(found.verdict in fails for found in cells)
-    reason = f"{' or '.join(sorted(holds))} in {n_holds} of {len(cells)} cells"
+    n_holds = sum(found.decision in holds for found in cells)
+    n_fails = sum(found.decision in fails for found in cells)
+    wanted = " or ".join(_DECISION_WORDS[decision] for decision in holds)
+    reason = f"{wanted} in {n_holds} of {len(cells)} cells"
     if n_fails:
         reason += f", the opposite in {n_fails}"
     return outcome(n_holds, n_fails, len(cells)), reason
 
 
-def _two_arms(grounds: ClaimGrounds, arms: dict[str, Arm]) -> tuple[Arm, Arm] | None:
-    reference, *others = grounds.evidence.comparison.regimes
-    regime = "fine_tune" if "fine_tune" in others else others[0]
-    return (arms[reference], arms[regime]) if regime in arms else None
+_DECISION_WORDS = {
+    Decision.HIGHER: "fine-tuning wins",
+    Decision.LOWER: "scratch wins",
+    Decision.EQUIVALENT: "equivalent",
+}

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from ecgopt.analysis.arms import Arm, TrialCounts, count_trials, sort_into_arms
-from ecgopt.analysis.claims import Claim, ClaimGrounds, judge_claims
-from ecgopt.analysis.compare import CellComparison, compare_cells
+from ecgopt.analysis.claims import FINE_TUNE, SCRATCH, Claim, ClaimGrounds, judge_claims
+from ecgopt.analysis.compare import CellComparison, InfluenceOf, compare_cells
 from ecgopt.analysis.convergence import Convergence, common_target, converge
 from ecgopt.analysis.cost import ArmCost, BreakEven, arm_cost, break_even
 from ecgopt.analysis.curves import BudgetCrossover, BudgetCurve, arm_curve, budget_crossover
@@ -24,6 +24,8 @@ from ecgopt.analysis.scores import ArmScores, arm_scores
 from ecgopt.analysis.sizes import SizeLadder, size_ladders
 from ecgopt.analysis.waterfall import Step, waterfall
 from ecgopt.evidence.records import CellKey, Evidence, FinalEvidence, FinalRole, TrialEvidence
+
+ROLES: tuple[FinalRole, FinalRole] = ("tuned", "published")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +77,7 @@ class Conclusions:
     pooled: tuple[Pooled, ...]
     ladders: tuple[SizeLadder, ...]
     claims: tuple[Claim, ...]
-    """Empty unless fine-tuning is among the regimes."""
+    """Empty unless both scratch and fine-tuning are compared."""
     gates: tuple[Gate, ...]
 
 
@@ -100,7 +102,6 @@ def conclude(evidence: Evidence, workspace: Path) -> Conclusions:
     published = compare_cells(evidence, influence_of, role="published")
     arms = sort_into_arms(evidence)
     concluded = _conclude_arms(evidence, arms, readings)
-    ladders = size_ladders(tuned, confidence=comparison.confidence)
     return Conclusions(
         evidence=evidence,
         cells=tuple(
@@ -112,8 +113,8 @@ def conclude(evidence: Evidence, workspace: Path) -> Conclusions:
             for cell in arms
         ),
         pooled=_pool(tuned, comparison.regimes[1:], comparison.confidence),
-        ladders=ladders,
-        claims=_claims(evidence, arms, tuned, published, ladders),
+        ladders=size_ladders(tuned, confidence=comparison.confidence),
+        claims=_claims(evidence, arms, influence_of),
         gates=check_gates(
             evidence, [arm for of_cell in arms.values() for arm in of_cell.values()], influence_of
         ),
@@ -133,22 +134,21 @@ def _pool(
 
 
 def _claims(
-    evidence: Evidence,
-    arms: dict[CellKey, dict[str, Arm]],
-    tuned: list[CellComparison],
-    published: list[CellComparison],
-    ladders: tuple[SizeLadder, ...],
+    evidence: Evidence, arms: dict[CellKey, dict[str, Arm]], influence_of: InfluenceOf
 ) -> tuple[Claim, ...]:
-    regime = "fine_tune"
-    if regime not in evidence.comparison.regimes[1:]:
+    if not {SCRATCH, FINE_TUNE} <= set(evidence.comparison.regimes):
         return ()
+    tuned, published = (
+        compare_cells(evidence, influence_of, role=role, reference=SCRATCH, others=(FINE_TUNE,))
+        for role in ROLES
+    )
     return judge_claims(
         ClaimGrounds(
             evidence=evidence,
             arms=arms,
-            tuned=[found for found in tuned if found.regime == regime],
-            published=[found for found in published if found.regime == regime],
-            ladders=[ladder for ladder in ladders if ladder.regime == regime],
+            tuned=tuned,
+            published=published,
+            ladders=size_ladders(tuned, confidence=evidence.comparison.confidence),
         )
     )
 

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from ecgopt.analysis.arms import Arm
 from ecgopt.analysis.compare import InfluenceOf, pair_finals
 from ecgopt.analysis.interval import PairedDifference, paired_interval
-from ecgopt.analysis.verdict import decide, run_tests
+from ecgopt.analysis.verdict import MIN_REPLICATES_TO_DECIDE, Decision, decide, run_tests
 from ecgopt.evidence.records import Evidence, FinalEvidence, SanityCheck
 
 State = Literal["passed", "failed", "not run"]
@@ -121,7 +121,7 @@ def _identical_arms(arms: Sequence[Arm], evidence: Evidence, influence_of: Influ
     ]
     if not verdicts:
         return Gate(name=name, state="not run", finding="no final fits yet")
-    n_wrong = sum(verdict not in ("equivalent", "undecided") for verdict in verdicts)
+    n_wrong = sum(verdict in (Decision.HIGHER, Decision.LOWER) for verdict in verdicts)
     return Gate(
         name=name,
         state="failed" if n_wrong else "passed",
@@ -148,11 +148,11 @@ def _half_against_half(arms: Sequence[Arm], evidence: Evidence) -> Gate:
                 )
                 for key, (second, first) in pairs.items()
             }
-            if len(differences) > 1:
+            if len({replicate for replicate, _ in differences}) >= MIN_REPLICATES_TO_DECIDE:
                 verdicts.append(_verdict(differences, evidence))
     if not verdicts:
-        return Gate(name=name, state="not run", finding="fewer than two pairs of seeds")
-    n_wrong = sum(verdict not in ("equivalent", "undecided") for verdict in verdicts)
+        return Gate(name=name, state="not run", finding="fewer than two replicates with two seeds")
+    n_wrong = sum(verdict in (Decision.HIGHER, Decision.LOWER) for verdict in verdicts)
     # A false win in one of twenty arms is what a 95 % interval promises.
     allowed = max(1, math.ceil(2 * (1 - evidence.comparison.confidence) * len(verdicts)))
     return Gate(
@@ -162,7 +162,9 @@ def _half_against_half(arms: Sequence[Arm], evidence: Evidence) -> Gate:
     )
 
 
-def _verdict(differences: Mapping[tuple[int, int], PairedDifference], evidence: Evidence) -> str:
+def _verdict(
+    differences: Mapping[tuple[int, int], PairedDifference], evidence: Evidence
+) -> Decision:
     comparison = evidence.comparison
     interval = paired_interval(differences, confidence=comparison.confidence)
     return decide(interval, run_tests(interval, comparison.margin), comparison.margin)

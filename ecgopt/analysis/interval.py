@@ -20,11 +20,21 @@ from ecgopt.shapes import Float
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PairedDifference:
-    """One run of the arm minus the same run of the reference: equal replicate, equal seed."""
+    """One run's score, or that of an arm minus the same run of the reference."""
 
     value: float
     influence: PatientInfluence | None
     """Of each patient on the difference; None where predictions were not kept."""
+
+
+def subtract(first: PairedDifference, second: PairedDifference) -> PairedDifference:
+    """Return `first` minus `second`, influences included where both are known."""
+    value = first.value - second.value
+    if first.influence is None or second.influence is None:
+        return PairedDifference(value=value, influence=None)
+    patients, (ours, theirs) = align_influences((first.influence, second.influence))
+    influence = PatientInfluence(macro_auroc=value, patients=patients, values=ours - theirs)
+    return PairedDifference(value=value, influence=influence)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +57,7 @@ class Interval:
     low: float
     high: float
     confidence: float
+    n_replicates: int
     error: MeanError
     variances: Variances
 
@@ -77,6 +88,7 @@ def paired_interval(differences: Mapping[Pair, PairedDifference], *, confidence:
         low=estimate - half,
         high=estimate + half,
         confidence=confidence,
+        n_replicates=len({replicate for replicate, _ in differences}),
         error=error,
         variances=_variances(differences, error.patient_variance if n_patients else None),
     )

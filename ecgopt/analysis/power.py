@@ -8,6 +8,7 @@ from scipy import special, stats
 
 from ecgopt.analysis.interval import Interval, Variances
 from ecgopt.analysis.mean_error import MeanError
+from ecgopt.analysis.verdict import MIN_REPLICATES_TO_DECIDE
 from ecgopt.shapes import Float
 
 POWER = 0.8
@@ -23,13 +24,13 @@ class Rules:
 
     margin: float
     confidence: float
-    n_cells: int = 1
-    """Verdicts decided together; Holm's first and hardest step is planned for."""
+    n_verdicts: int = 1
+    """Of all arms and cells, decided together; Holm's first and hardest step is planned for."""
 
     @property
     def cell_confidence(self) -> float:
         """The confidence that one cell must reach by itself."""
-        return 1 - (1 - self.confidence) / self.n_cells
+        return 1 - (1 - self.confidence) / self.n_verdicts
 
 
 def planned_error(
@@ -64,6 +65,8 @@ def chances(true_difference: float, error: MeanError, rules: Rules) -> Chances:
         error: With the true variances.
         rules: Margin and confidence.
     """
+    if error.n_units < MIN_REPLICATES_TO_DECIDE:
+        return Chances(higher_wins=0.0, lower_wins=0.0, equivalent=0.0)
     spread = error.standard_error
     if spread == 0:
         is_win = abs(true_difference) > rules.margin
@@ -102,15 +105,18 @@ def chance_to_exclude_zero(true_difference: float, error: MeanError, confidence:
     return found.higher_wins if true_difference > 0 else found.lower_wins
 
 
-def further_replicates(interval: Interval, *, margin: float, n_cells: int = 1) -> int | None:
+def further_replicates(interval: Interval, *, margin: float, n_verdicts: int = 1) -> int | None:
     """Return how many more replicates would decide with 80 % power, if the estimates are true.
 
-    None when no number up to `MOST_REPLICATES` would: the difference lies too close to the margin,
-    or the test set has too few patients.
+    None with one replicate, and when no number up to `MOST_REPLICATES` would: the difference lies
+    too close to the margin, or the test set has too few patients.
     """
-    if math.isinf(interval.error.standard_error):
+    if (
+        interval.n_replicates < MIN_REPLICATES_TO_DECIDE  # nothing is known about their spread
+        or math.isinf(interval.error.standard_error)
+    ):
         return None
-    rules = Rules(margin=margin, confidence=interval.confidence, n_cells=n_cells)
+    rules = Rules(margin=margin, confidence=interval.confidence, n_verdicts=n_verdicts)
 
     def decides(n_replicates: int) -> bool:
         error = replace(interval.error, n_units=n_replicates)

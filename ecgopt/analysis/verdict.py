@@ -1,13 +1,23 @@
-"""The four verdicts, and Holm's correction over cells."""
+"""What is decided about a difference, and Holm's correction over several of them."""
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from enum import StrEnum
 
 from ecgopt.analysis.interval import Interval
 
-Verdict = Literal["transfer wins", "scratch wins", "equivalent", "undecided"]
+MIN_REPLICATES_TO_DECIDE = 2
+"""One replicate shows nothing about other subsets, splits and searches."""
+
+
+class Decision(StrEnum):
+    """What is decided about a difference; who wins by it, only its two sides know."""
+
+    HIGHER = "higher"
+    LOWER = "lower"
+    EQUIVALENT = "equivalent"
+    UNDECIDED = "undecided"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +45,7 @@ def run_tests(interval: Interval, margin: float) -> PValues:
     )
 
 
-def correct_for_cells(tests: Sequence[PValues]) -> list[PValues]:
+def correct_together(tests: Sequence[PValues]) -> list[PValues]:
     """Return Holm-corrected p values, the differences as one family, the equivalences as another.
 
     Source: Holm 1979, Scand. J. Statist. 6:65.
@@ -63,16 +73,19 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return corrected
 
 
-def decide(interval: Interval, corrected: PValues, margin: float) -> Verdict:
-    """Return the verdict on one cell.
+def decide(interval: Interval, corrected: PValues, margin: float) -> Decision:
+    """Return what is decided about one difference.
 
-    An arm wins where no difference is refuted and the estimate exceeds the margin. The arms are
-    equivalent where a difference as large as the margin is refuted on both sides; for a single
-    cell that is an interval inside the margin. All else is undecided.
+    It is higher or lower where no difference is refuted and the estimate exceeds the margin. It is
+    equivalent to none where a difference as large as the margin is refuted on both sides; for a
+    single difference that is an interval inside the margin. All else is undecided, and so is every
+    difference that rests on one replicate.
     """
+    if interval.n_replicates < MIN_REPLICATES_TO_DECIDE:
+        return Decision.UNDECIDED
     alpha = 1 - interval.confidence
     if corrected.equivalence <= alpha / 2:
-        return "equivalent"
+        return Decision.EQUIVALENT
     if corrected.difference <= alpha and abs(interval.estimate) > margin:
-        return "transfer wins" if interval.estimate > 0 else "scratch wins"
-    return "undecided"
+        return Decision.HIGHER if interval.estimate > 0 else Decision.LOWER
+    return Decision.UNDECIDED

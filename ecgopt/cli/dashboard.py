@@ -55,12 +55,12 @@ def dashboard(
         workspace: Folder of the embedded database and of the files; by default $ECGOPT_WORKSPACE
             or storage.
     """
-    from ecgopt.cli.opening import chosen_workspace
     from ecgopt.dashboard.refresh import Refresher
     from ecgopt.dashboard.server import dashboard_app, serve
     from ecgopt.database.engine import open_database, open_for_reading, quiet_optuna
     from ecgopt.database.tables import create_tables
     from ecgopt.database.url import storage_url
+    from ecgopt.workspace import chosen_workspace
 
     place = chosen_workspace(workspace)
     listening = _listen(address)

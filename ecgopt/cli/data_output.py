@@ -60,16 +60,16 @@ def cell(value: object) -> str:
 
 def raw_folder(name: str) -> Path:
     """Return where `fetch` puts the data set `name` by default."""
-    from ecgopt.workspace import default_workspace
+    from ecgopt.workspace import chosen_workspace
 
-    return default_workspace().raw_data / name
+    return chosen_workspace(None).raw_data / name
 
 
 def prepared_folder() -> Path:
     """Return the folder of prepared sets in the workspace."""
-    from ecgopt.workspace import default_workspace
+    from ecgopt.workspace import chosen_workspace
 
-    return default_workspace().prepared_data
+    return chosen_workspace(None).prepared_data
 
 
 def raw_folders(name: str, given: list[Path] | None) -> Sequence[Path]:

@@ -48,10 +48,11 @@ def slurm(
     import os
     import sys
 
-    from ecgopt.cli.opening import chosen_workspace, open_study
+    from ecgopt.comparison.open_study import open_study
     from ecgopt.database.url import STORAGE_VARIABLE, storage_url
     from ecgopt.launchers.remote_worker import refuse_shared_sqlite
     from ecgopt.study_file.reading import load_spec
+    from ecgopt.workspace import chosen_workspace
 
     with _extra("slurm", "submitit"):
         from ecgopt.launchers import slurm as cluster
@@ -109,11 +110,12 @@ def ray(
     from pydantic import SecretStr
 
     from ecgopt.cli.live import LiveProgress
-    from ecgopt.cli.opening import chosen_workspace, open_study
+    from ecgopt.comparison.open_study import open_study
     from ecgopt.comparison.progress import read_progress
     from ecgopt.database.engine import TRANSIENT_ERRORS
     from ecgopt.database.url import storage_url
     from ecgopt.launchers.local import wait_until_done
+    from ecgopt.workspace import chosen_workspace
 
     with _extra("ray", "ray"):
         from ecgopt.launchers.ray import RayWorkers

@@ -3,16 +3,13 @@
 Wherever a study file is asked for, a bundle will do as well, except to plan.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from cyclopts import App
 
 if TYPE_CHECKING:
-    from ecgopt.analysis.conclude import Conclusions
-    from ecgopt.evidence.records import Evidence
+    from ecgopt.api import Results
 
 ReportFormat = Literal["html", "md", "latex"]
 
@@ -47,9 +44,9 @@ def report(
     from rich.console import Console
 
     from ecgopt.report.terminal import verdict_table
-    from ecgopt.report.write import write_conclusions
+    from ecgopt.report.write import write_report
 
-    with _concluded(source, storage, workspace) as (conclusions, _):
+    with _opened(source, storage, workspace).concluded() as (conclusions, _):
         if format != "html":
             from ecgopt.report.paper_table import paper_table
 
@@ -58,7 +55,7 @@ def report(
             )
             return
         folder = out or Path("out") / conclusions.evidence.comparison.name
-        paths = write_conclusions(conclusions, folder, with_pdf=pdf)
+        paths = write_report(conclusions, folder, with_pdf=pdf)
         console = Console()
         console.print(verdict_table(conclusions))
         console.print(f"report: {paths.html}", soft_wrap=True, highlight=False)
@@ -76,7 +73,7 @@ def answer(source: Path, *, storage: str | None = None, workspace: Path | None =
     """
     from ecgopt.report.terminal import answer_lines
 
-    with _concluded(source, storage, workspace) as (conclusions, _):
+    with _opened(source, storage, workspace).concluded() as (conclusions, _):
         _print_lines(answer_lines(conclusions))
 
 
@@ -93,11 +90,7 @@ def export(
         storage: Database URL; by default $ECGOPT_STORAGE or the embedded database.
         workspace: Folder of predictions and checkpoints; by default $ECGOPT_WORKSPACE or storage.
     """
-    from ecgopt.evidence.bundle import write_bundle
-    from ecgopt.report.results import results
-
-    with _concluded(source, storage, workspace) as (conclusions, root):
-        written = write_bundle(conclusions.evidence, root, bundle, results=results(conclusions))
+    written = _opened(source, storage, workspace).export(bundle)
     _print_lines([f"bundle: {written} ({written.stat().st_size:,} bytes)" if written.is_file()
                   else f"bundle: {written}"])  # fmt: skip
 
@@ -197,7 +190,7 @@ def plan(
     seconds: dict[str, float] = {}
     measured = None
     if pilot is not None:
-        with _evidence(pilot, storage, workspace) as (evidence, root):
+        with _opened(pilot, storage, workspace).evidence() as (evidence, root):
             seconds = measured_seconds(evidence)
             measured = measured_variances(evidence, root)
     if missing := [model for model in spec.models if model.label not in seconds]:
@@ -207,7 +200,7 @@ def plan(
 
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         for model in missing:
-            seconds[model.label] = measure_seconds_per_sample(model, spec.recipe, device)
+            seconds[model.label] = measure_seconds_per_sample(model, spec.recipe.recipe(), device)
     found = plan_comparison(
         spec,
         seconds_per_sample=seconds,
@@ -229,32 +222,11 @@ def _print_lines(lines: list[str]) -> None:
         console.print(line, soft_wrap=True, highlight=False, markup=False)
 
 
-@contextmanager
-def _concluded(
-    source: Path, storage: str | None, workspace: Path | None
-) -> Iterator[tuple["Conclusions", Path]]:
-    from ecgopt.analysis.conclude import conclude
+def _opened(source: Path, storage: str | None, workspace: Path | None) -> "Results":
+    """Return the results of a study file or bundle."""
+    import ecgopt
+    from ecgopt.evidence.bundle import is_bundle
 
-    with _evidence(source, storage, workspace) as (evidence, root):
-        yield conclude(evidence, root), root
-
-
-@contextmanager
-def _evidence(
-    source: Path, storage: str | None, workspace: Path | None
-) -> Iterator[tuple["Evidence", Path]]:
-    """Give the evidence of a study file or bundle, and the folder its paths are relative to."""
-    from ecgopt.evidence.bundle import is_bundle, open_bundle
-
-    if is_bundle(source):
-        with open_bundle(source) as bundle:
-            yield bundle.evidence, bundle.root
-        return
-    from ecgopt.comparison.evidence import load_evidence
-    from ecgopt.database.url import storage_url
-    from ecgopt.study_file.reading import load_spec
-    from ecgopt.workspace import Workspace, default_workspace
-
-    place = default_workspace() if workspace is None else Workspace(workspace)
-    spec = load_spec(source)
-    yield load_evidence(spec, place, storage_url(storage, place.sqlite_file)), place.root
+    return (
+        ecgopt.open_bundle(source) if is_bundle(source) else ecgopt.open(source, storage, workspace)
+    )

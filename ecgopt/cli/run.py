@@ -4,8 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ecgopt.comparison.opening import OpenComparison
-    from ecgopt.workspace import Workspace
+    from ecgopt.api import Comparison
 
 
 def run(  # noqa: PLR0913 - one argument per option
@@ -40,62 +39,42 @@ def run(  # noqa: PLR0913 - one argument per option
     """
     import signal
 
-    from ecgopt.cli.host import choose_slots, host_workers
+    import ecgopt
     from ecgopt.cli.live import LiveProgress
-    from ecgopt.cli.opening import chosen_workspace, open_study
-    from ecgopt.comparison.opening import add_work
-    from ecgopt.comparison.progress import read_progress
-    from ecgopt.errors import UserError
-    from ecgopt.launchers.local import wait_until_done
 
-    slots = choose_slots(gpus, per_gpu, workers)
-    place = chosen_workspace(workspace)
+    comparison = ecgopt.open(study, storage, workspace)
     # As Ctrl-C does: the workers save and give their items back.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with LiveProgress() as live:
-        opened = open_study(
-            study, place, storage, n_processes=len(slots), on_progress=live.preparing
+        comparison.run(
+            workers=workers,
+            gpus=gpus,
+            per_gpu=per_gpu,
+            audit=audit,
+            on_prepare=live.preparing,
+            on_progress=live.show,
         )
-        spec, database = opened.spec, opened.database
-        if audit:
-            add_work(database, spec.with_audit(audit))
-
-        def is_finished() -> bool:
-            progress = read_progress(database, spec)
-            live.show(progress)
-            return progress.is_finished
-
-        if not is_finished():
-            with host_workers(study, opened, storage, slots) as local:
-                wait_until_done(local, is_finished)
-            if not is_finished():
-                raise UserError(
-                    f"the workers of study {spec.name!r} were asked to stop before its end: the "
-                    "same command continues"
-                )
-    _conclude(opened, place, storage, out or Path("out") / spec.name)
+    _conclude(comparison, out or Path("out") / comparison.spec.name)
 
 
-def _conclude(opened: "OpenComparison", place: "Workspace", storage: str | None, out: Path) -> None:
+def _conclude(comparison: "Comparison", out: Path) -> None:
     from rich.console import Console
 
-    from ecgopt.analysis.conclude import conclude
-    from ecgopt.comparison.evidence import load_evidence
-    from ecgopt.database.url import storage_url
     from ecgopt.errors import UserError
     from ecgopt.report.terminal import verdict_lines, verdict_table
-    from ecgopt.report.write import write_conclusions
+    from ecgopt.report.write import write_report
 
-    evidence = load_evidence(opened.spec, place, storage_url(storage, place.sqlite_file))
-    if not evidence.finals:
-        reasons = "; ".join(
-            f"{item['item']}: {item['detail'][-200:]}" for item in evidence.set_aside
-        )
-        raise UserError(
-            f"study {opened.spec.name!r} ended without a final fit: {reasons or 'no item is done'}"
-        )
-    conclusions = conclude(evidence, place.root)
-    paths = write_conclusions(conclusions, out)
+    with comparison.concluded() as (conclusions, _):
+        evidence = conclusions.evidence
+        if not evidence.finals:
+            reasons = "; ".join(
+                f"{item['item']}: {item['detail'][-200:]}" for item in evidence.set_aside
+            )
+            raise UserError(
+                f"study {comparison.spec.name!r} ended without a final fit: "
+                f"{reasons or 'no item is done'}"
+            )
+        paths = write_report(conclusions, out)
     console = Console()
     console.print(verdict_table(conclusions))
     for line in verdict_lines(conclusions):

@@ -16,11 +16,6 @@ from ecgopt.launchers.worker_process import OWNER_VARIABLE
 _EXIT_USER_ERROR = 2
 
 
-def slot_command(study: Path, workspace: Path) -> list[str]:
-    """Return the command of a supervised worker process."""
-    return [sys.executable, "-m", "ecgopt.cli.slot", str(study), str(workspace), "supervised"]
-
-
 def main(arguments: list[str]) -> int:
     """Work until nothing is left, and return the exit code.
 

@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ecgopt.cli.begun import Begun
     from ecgopt.cli.views import Hands
+    from ecgopt.comparison.open_study import Begun
     from ecgopt.comparison.progress import Progress
 
 _WATCH_SECONDS = 1.0
@@ -34,8 +34,8 @@ def status(
 
     from rich.console import Console
 
-    from ecgopt.cli.begun import open_begun
     from ecgopt.cli.views import rendered
+    from ecgopt.comparison.open_study import open_begun
     from ecgopt.comparison.progress import read_progress
     from ecgopt.errors import UserError
 

@@ -21,7 +21,7 @@ def pause(study: Path, *, storage: str | None = None, workspace: Path | None = N
         storage: Database URL; by default $ECGOPT_STORAGE or SQLite in the workspace.
         workspace: Folder of the embedded database; by default $ECGOPT_WORKSPACE or storage.
     """
-    from ecgopt.cli.begun import open_begun
+    from ecgopt.comparison.open_study import open_begun
     from ecgopt.queue.pausing import pause as pause_comparison
 
     begun = open_begun(study, storage, workspace)
@@ -39,7 +39,7 @@ def resume(study: Path, *, storage: str | None = None, workspace: Path | None = 
         storage: Database URL; by default $ECGOPT_STORAGE or SQLite in the workspace.
         workspace: Folder of the embedded database; by default $ECGOPT_WORKSPACE or storage.
     """
-    from ecgopt.cli.begun import open_begun
+    from ecgopt.comparison.open_study import open_begun
     from ecgopt.queue.pausing import resume as resume_comparison
 
     begun = open_begun(study, storage, workspace)
@@ -71,7 +71,7 @@ def enqueue(
         storage: Database URL; by default $ECGOPT_STORAGE or SQLite in the workspace.
         workspace: Folder of the embedded database; by default $ECGOPT_WORKSPACE or storage.
     """
-    from ecgopt.cli.begun import open_begun
+    from ecgopt.comparison.open_study import open_begun
     from ecgopt.errors import UserError
     from ecgopt.jobs.enqueueing import checked_parameters
     from ecgopt.jobs.enqueueing import enqueue as enqueue_items
@@ -121,8 +121,8 @@ def extend(
         storage: Database URL; by default $ECGOPT_STORAGE or SQLite in the workspace.
         workspace: Folder of the embedded database; by default $ECGOPT_WORKSPACE or storage.
     """
-    from ecgopt.cli.begun import open_begun
     from ecgopt.comparison.extension import extend as extend_comparison
+    from ecgopt.comparison.open_study import open_begun
 
     begun = open_begun(study, storage, workspace)
     found = extend_comparison(begun.database, begun.spec, trials=trials, replicates=replicates)
@@ -154,8 +154,8 @@ def delete(
     """
     import shutil
 
-    from ecgopt.cli.begun import open_begun
     from ecgopt.comparison.deletion import remove_comparison
+    from ecgopt.comparison.open_study import open_begun
     from ecgopt.dashboard.artifacts import kept_files
     from ecgopt.study_file.cells import expand_studies, study_name
 

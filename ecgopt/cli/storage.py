@@ -109,7 +109,7 @@ def restore(file: Path, *, storage: str | None = None, workspace: Path | None = 
 
 
 def _url(storage: str | None, workspace: Path | None) -> str:
-    from ecgopt.cli.opening import chosen_workspace
     from ecgopt.database.url import storage_url
+    from ecgopt.workspace import chosen_workspace
 
     return storage_url(storage, chosen_workspace(workspace).sqlite_file)

@@ -62,8 +62,8 @@ def trials(
         storage: Database URL; by default $ECGOPT_STORAGE or SQLite in the workspace.
         workspace: Folder of the embedded database; by default $ECGOPT_WORKSPACE or storage.
     """
-    from ecgopt.cli.begun import open_begun
     from ecgopt.comparison.evidence import load_studies
+    from ecgopt.comparison.open_study import open_begun
     from ecgopt.errors import UserError
     from ecgopt.report.tables import trials_table
 
@@ -103,6 +103,7 @@ def _write(content: bytes, out: Path | None) -> None:
     import sys
 
     from ecgopt.errors import UserError
+    from ecgopt.files import write_whole
 
     if out is None:
         if sys.stdout.isatty() and b"\0" in content:
@@ -110,10 +111,7 @@ def _write(content: bytes, out: Path | None) -> None:
         sys.stdout.buffer.write(content)
         sys.stdout.buffer.flush()
         return
-    temporary = out.with_name(f".{out.name}.part")
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(content)
-        temporary.replace(out)
+        write_whole(out, content)
     except OSError as error:
         raise UserError(f"{out} cannot be written ({error.strerror}): choose --out") from error

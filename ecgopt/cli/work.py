@@ -43,7 +43,7 @@ def work(
     """
     import torch
 
-    from ecgopt.cli.opening import open_study
+    from ecgopt.comparison.open_study import open_study
     from ecgopt.dashboard.upkeep import Upkeep
     from ecgopt.jobs.diagnostics import diagnostic_handlers
     from ecgopt.jobs.final import FinalJob

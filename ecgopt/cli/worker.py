@@ -44,10 +44,11 @@ def worker(  # noqa: PLR0913 - one argument per option
     import sys
     import threading
 
-    from ecgopt.cli.host import choose_slots, host_workers
-    from ecgopt.cli.opening import chosen_workspace, open_study
     from ecgopt.cli.work import stop_on_signals
+    from ecgopt.comparison.open_study import open_study
+    from ecgopt.launchers.host import choose_slots, host_workers
     from ecgopt.launchers.local import wait_until_done
+    from ecgopt.workspace import chosen_workspace
 
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", force=True
@@ -85,7 +86,7 @@ def stop(
     """
     from rich.console import Console
 
-    from ecgopt.cli.begun import open_begun
+    from ecgopt.comparison.open_study import open_begun
     from ecgopt.queue.heartbeats import request_stop
 
     begun = open_begun(study, storage, workspace)

@@ -201,9 +201,10 @@ def _check_unchanged(spec: StudySpec, stored: Mapping[str, Any]) -> None:
 def _as_read_today(stored: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the content with the defaults of keys that are younger than it."""
     try:
-        return StudySpec.model_validate(stored).scientific_content()
+        current = StudySpec.of_content(stored).scientific_content()
     except ValidationError:
         return stored
+    return {**current, "code": stored.get("code")}
 
 
 def _differences(old: object, new: object, path: str) -> list[str]:

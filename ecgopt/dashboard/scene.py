@@ -18,6 +18,7 @@ from ecgopt.comparison.extensions import extended, extensions_of
 from ecgopt.comparison.opening import stored_comparison
 from ecgopt.database.engine import Database
 from ecgopt.database.tables import page_refresh, work_item
+from ecgopt.errors import UserError
 from ecgopt.study_file.cells import StudyKey, expand_studies, study_name
 from ecgopt.study_file.spec import StudySpec
 
@@ -65,9 +66,12 @@ def read_scene(database: Database, name: str) -> Scene | None:
     if stored is None:
         return None
     try:
-        spec = StudySpec.model_validate(stored["content"])
+        spec = StudySpec.of_content(stored["content"])
     except ValidationError:
         logger.warning("%s was begun by another version of ecgopt: its pages stay", name)
+        return None
+    except UserError as error:
+        logger.warning("%s cannot be read here, so its pages stay: %s", name, error)
         return None
     spec = extended(spec, extensions_of(database, name))
     by_name = {study_name(name, key): key for key in expand_studies(spec)}

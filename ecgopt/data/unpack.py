@@ -8,6 +8,7 @@ import zlib
 from pathlib import Path, PurePosixPath
 
 from ecgopt.errors import DataError
+from ecgopt.files import replacing
 
 MAX_UNPACKED_BYTES = 64 << 30
 _MAX_RATIO = 200
@@ -81,11 +82,5 @@ def _common_top(paths: list[PurePosixPath]) -> int:
 
 
 def _write(file: zipfile.ZipFile, member: zipfile.ZipInfo, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_name(target.name + ".unpacking")
-    try:
-        with file.open(member) as source, part.open("wb") as stream:
-            shutil.copyfileobj(source, stream, 1 << 20)
-        part.replace(target)
-    finally:
-        part.unlink(missing_ok=True)
+    with replacing(target) as part, file.open(member) as source, part.open("wb") as stream:
+        shutil.copyfileobj(source, stream, 1 << 20)

@@ -1,6 +1,6 @@
 """Optuna studies: creating them, opening one for a slot, and what its trial shall try."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import optuna
@@ -10,10 +10,12 @@ from ecgopt.database.engine import Database
 from ecgopt.database.optuna.storage import BEGUN, SlotStorage
 from ecgopt.database.optuna.trial_rows import FIXED_PARAMETERS
 from ecgopt.jobs.pruning import build_pruner
-from ecgopt.regimes.space import SearchSpace, Value
+from ecgopt.plugins import find, wrong_type
+from ecgopt.regimes.hyperparameters import SearchSpace
 from ecgopt.seeds import seed_for
 from ecgopt.study_file.cells import StudyKey, study_name
 from ecgopt.study_file.spec import StudySpec
+from ecgopt.training.recipe import Value
 
 COORDINATES = "coordinates"
 """User attribute of a study: its place in the comparison."""
@@ -87,14 +89,26 @@ def _sampler(spec: StudySpec, key: StudyKey, slot: int) -> optuna.samplers.BaseS
     seed = seed_for(
         spec.seed, "sampler", key.downstream, key.model.label, key.n_train, key.replicate, slot
     )
-    if spec.sampler.name == "random":
-        return optuna.samplers.RandomSampler(seed=seed % 2**32)
+    name = spec.sampler.name
+    build = find("sampler", name, _SAMPLERS)
+    sampler = build(seed=seed % 2**32, n_startup_trials=spec.sampler.startup_trials)
+    if not isinstance(sampler, optuna.samplers.BaseSampler):
+        raise wrong_type("sampler", name, "a function that returns an Optuna sampler", sampler)
+    return sampler
+
+
+def _tpe(*, seed: int, n_startup_trials: int) -> optuna.samplers.TPESampler:
     return optuna.samplers.TPESampler(
-        seed=seed % 2**32,
-        n_startup_trials=spec.sampler.startup_trials,
-        multivariate=True,
-        constant_liar=True,
+        seed=seed, n_startup_trials=n_startup_trials, multivariate=True, constant_liar=True
     )
+
+
+def _random(*, seed: int, n_startup_trials: int) -> optuna.samplers.RandomSampler:  # noqa: ARG001
+    return optuna.samplers.RandomSampler(seed=seed)
+
+
+_SAMPLERS: Mapping[str, Callable[..., object]] = {"tpe": _tpe, "random": _random}
+"""Each is called with `seed` and `n_startup_trials`, as one from outside the package is."""
 
 
 def _coordinates(spec: StudySpec, key: StudyKey) -> dict[str, str | int | None]:

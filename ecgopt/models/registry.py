@@ -1,6 +1,9 @@
-"""The networks by name, and the one way to build them."""
+"""The networks by name, and the one way to build them.
 
-import difflib
+A network from outside the package is a `Builder`, named `package.module:name` or by an entry point
+of the group `ecgopt.networks`.
+"""
+
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -16,6 +19,7 @@ from ecgopt.models.rnn import Cell, build_rnn
 from ecgopt.models.stages import StagedModel
 from ecgopt.models.transformer1d import build_transformer1d
 from ecgopt.models.xresnet1d import build_xresnet1d
+from ecgopt.plugins import find, wrong_type
 from ecgopt.seeds import seed_torch
 
 HeadKind = Literal["as_published", "flatten", "pooled"]
@@ -152,12 +156,11 @@ def build_model(
         seed: the only source of the weights.
 
     Raises:
-        UserError: no network has this name, or it has no such head.
+        UserError: no network has this name, or it has no such head, or it is no `StagedModel`.
     """
-    builder = _builder(spec.name)
     with torch.random.fork_rng(devices=[]):
         seed_torch("model", seed)
-        model = builder(spec, InputShape(n_leads=n_leads, n_samples=n_samples, n_labels=n_labels))
+        model = _built(spec, InputShape(n_leads=n_leads, n_samples=n_samples, n_labels=n_labels))
     model.set_dropout(spec.dropout)
     return model
 
@@ -167,15 +170,23 @@ def freezable_stages(spec: ModelSpec) -> int:
     """Return how many leading stages can be frozen; all of them leaves the head alone to train."""
     with torch.device("meta"):
         shape = InputShape(n_leads=12, n_samples=1000, n_labels=1)
-        return _builder(spec.name)(spec, shape).n_freezable_stages
+        return _built(spec, shape).n_freezable_stages
 
 
-def _builder(name: str) -> Builder:
-    try:
-        return MODELS[name]
-    except KeyError:
-        close = difflib.get_close_matches(name, MODELS, n=1)
-        hint = f": did you mean {close[0]!r}?" if close else ""
-        raise UserError(
-            f"a model must be one of {', '.join(MODELS)}, but got {name!r}{hint}"
-        ) from None
+def builder(name: str) -> Builder:
+    """Return the function that builds the network called `name`.
+
+    Raises:
+        UserError: there is none; the message names the nearest.
+    """
+    found = find("network", name, MODELS)
+    if not callable(found):
+        raise wrong_type("network", name, "a function of a ModelSpec and an InputShape", found)
+    return found
+
+
+def _built(spec: ModelSpec, shape: InputShape) -> StagedModel:
+    model: object = builder(spec.name)(spec, shape)
+    if not isinstance(model, StagedModel):
+        raise wrong_type("network", spec.name, "a function that returns a StagedModel", model)
+    return model

@@ -13,7 +13,7 @@ from ecgopt.analysis.conclude import ArmConclusion, CellConclusion, Conclusions
 from ecgopt.analysis.sizes import SizeLadder
 from ecgopt.evidence.records import FinalEvidence, StudyEvidence
 
-FORMAT = 1
+FORMAT = 2
 """Grows when a key of results.json changes its meaning."""
 
 
@@ -125,14 +125,15 @@ def _comparison(found: CellComparison) -> dict[str, Any]:
         "n_pairs": len(found.differences),
         "n_patients": interval and interval.error.n_patients,
         "share_won": found.share_won,
-        "p_difference": found.tests and found.tests.difference,
-        "p_difference_holm": found.corrected and found.corrected.difference,
-        "p_equivalence": found.tests and found.tests.equivalence,
-        "p_equivalence_holm": found.corrected and found.corrected.equivalence,
+        "p_difference": found.judgement.tests and found.judgement.tests.difference,
+        "p_difference_holm": found.judgement.corrected and found.judgement.corrected.difference,
+        "p_equivalence": found.judgement.tests and found.judgement.tests.equivalence,
+        "p_equivalence_holm": found.judgement.corrected and found.judgement.corrected.equivalence,
         "margin": found.margin,
+        "winner": found.winner,
         "verdict": found.verdict,
-        "further_replicates": found.further_replicates,
-        "caveats": found.caveats,
+        "further_replicates": found.judgement.further_replicates,
+        "caveats": found.judgement.caveats,
     }
 
 

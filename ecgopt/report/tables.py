@@ -12,7 +12,7 @@ import pyarrow.parquet
 
 from ecgopt.analysis.arms import TrialCounts
 from ecgopt.analysis.conclude import ArmConclusion, CellConclusion, Conclusions
-from ecgopt.evidence.records import StudyEvidence
+from ecgopt.evidence.records import FinalEvidence, StudyEvidence
 from ecgopt.report import words
 
 
@@ -87,8 +87,8 @@ def headline_table(conclusions: Conclusions) -> Table:
                     words.verdict_of(found),
                     found.n_replicates,
                     len(found.differences),
-                    found.corrected and found.corrected.difference,
-                    found.further_replicates,
+                    found.judgement.corrected and found.judgement.corrected.difference,
+                    found.judgement.further_replicates,
                 )
             )
     return Table(name="verdicts", title="Verdicts", columns=HEADLINE_COLUMNS, rows=tuple(rows))
@@ -113,9 +113,8 @@ def trials_table(studies: Sequence[StudyEvidence]) -> Table:
     return Table(name="trials", title="Trials", columns=columns, rows=rows)
 
 
-def finals_table(conclusions: Conclusions) -> Table:
+def finals_table(finals: Sequence[FinalEvidence]) -> Table:
     """Return every final fit with its test scores."""
-    finals = conclusions.evidence.finals
     metrics = list(dict.fromkeys(name for final in finals for name in final.metrics))
     columns = (
         "study", "regime", "replicate", "role", "seed_index", "seed", "trial", "epochs",
@@ -159,9 +158,9 @@ def cost_table(conclusions: Conclusions) -> Table:
 
 def all_tables(conclusions: Conclusions) -> list[Table]:
     """Return every table that a report writes."""
-    build = (headline_table, counts_table, cost_table, finals_table)
-    tables = [table(conclusions) for table in build]
-    return [*tables, trials_table(conclusions.evidence.studies)]
+    evidence = conclusions.evidence
+    tables = [table(conclusions) for table in (headline_table, counts_table, cost_table)]
+    return [*tables, finals_table(evidence.finals), trials_table(evidence.studies)]
 
 
 def _arms(conclusions: Conclusions) -> Iterator[tuple[CellConclusion, str, ArmConclusion]]:

@@ -4,13 +4,14 @@ from typing import TYPE_CHECKING
 
 from ecgopt.analysis.compare import CellComparison
 from ecgopt.analysis.conclude import CellConclusion, Conclusions
+from ecgopt.analysis.verdict import Decision
 from ecgopt.report import words
 from ecgopt.report.page.headline import answer, pooled_sentences
 
 if TYPE_CHECKING:
     import rich.table
 
-VERDICT_STYLES = {"transfer wins": "bold blue", "scratch wins": "bold dark_orange"}
+DECISION_STYLES = {Decision.HIGHER: "bold blue", Decision.LOWER: "bold dark_orange"}
 
 
 def verdict_table(conclusions: Conclusions) -> "rich.table.Table":
@@ -55,7 +56,7 @@ def _numbers(cell: CellConclusion, found: CellComparison) -> tuple[str, ...]:
         for role in ("published", "tuned")
     )
     verdict = words.verdict_of(found)
-    style = VERDICT_STYLES.get(verdict, "")
+    style = DECISION_STYLES.get(found.decision, "")
     return (
         f"{cell.cell.n_train:,}",
         published,
@@ -78,7 +79,7 @@ def verdict_lines(conclusions: Conclusions) -> list[str]:
     for cell in conclusions.cells:
         for found in cell.comparisons:
             lines.append(f"{cell.cell}: {words.verdict_sentence(found)}")
-            lines.extend(f"  note: {caveat}" for caveat in found.caveats)
+            lines.extend(f"  note: {caveat}" for caveat in found.judgement.caveats)
     return lines
 
 

@@ -6,7 +6,7 @@ import re
 from ecgopt.analysis.compare import CellComparison
 from ecgopt.analysis.conclude import Conclusions
 from ecgopt.analysis.interval import Interval
-from ecgopt.analysis.verdict import Verdict
+from ecgopt.analysis.verdict import Decision
 from ecgopt.evidence.records import CellKey, ParameterValue, PretrainEvidence
 
 REGIME_NAMES = {
@@ -140,13 +140,11 @@ def pretraining(found: PretrainEvidence) -> str:
     return f"{found.n_epochs} epochs{trials}, {quality}, {weights}"
 
 
-def verdict_of(comparison: CellComparison) -> Verdict | str:
-    """Return the verdict's name; for another arm than fine-tuning, that arm's name wins."""
-    if comparison.verdict == "transfer wins" and comparison.regime != "fine_tune":
-        return f"{regime_name(comparison.regime)} wins"
-    if comparison.verdict == "scratch wins" and comparison.reference != "scratch":
-        return f"{regime_name(comparison.reference)} wins"
-    return comparison.verdict
+def verdict_of(comparison: CellComparison) -> str:
+    """Return the verdict as people read it: the winner's name, `equivalent` or `undecided`."""
+    if comparison.winner is None:
+        return str(comparison.decision)
+    return f"{regime_name(comparison.winner)} wins"
 
 
 def verdict_sentence(comparison: CellComparison) -> str:
@@ -156,20 +154,21 @@ def verdict_sentence(comparison: CellComparison) -> str:
         return "No verdict yet: no pair of final fits is complete."
     numbers = difference(found)
     arm, reference = regime_name(comparison.regime), regime_name(comparison.reference)
-    if comparison.verdict == "equivalent":
+    if comparison.decision is Decision.EQUIVALENT:
         return f"Equivalent: {arm} minus {reference} is {numbers}, inside ±{comparison.margin:g}."
-    if comparison.verdict == "undecided":
+    if comparison.decision is Decision.UNDECIDED:
         return f"Undecided: {arm} minus {reference} is {numbers}. {_what_would_decide(comparison)}"
     winner = verdict_of(comparison)
     return f"{winner[0].upper()}{winner[1:]}: {arm} minus {reference} is {numbers}."
 
 
 def _what_would_decide(comparison: CellComparison) -> str:
-    further = comparison.further_replicates
-    at_least = "at least " if comparison.n_replicates == 1 else "about "
+    further = comparison.judgement.further_replicates
+    if comparison.n_replicates == 1:
+        return "One replicate never decides: use at least 3."
     if further is None:
-        return "More replicates alone would hardly decide it."
+        return "More replicates alone are unlikely to decide it."
     return (
-        f"{at_least[0].upper()}{at_least[1:]}{further} more replicate{'s' * (further != 1)} would "
-        "decide it."
+        f"About {further} more replicate{'s' * (further != 1)} would decide it, if the estimates "
+        "are right."
     )

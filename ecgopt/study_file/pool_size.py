@@ -1,6 +1,6 @@
 """How many records a part will hold, before any of its data are at hand."""
 
-from ecgopt.data.sources.catalog import dataset_info
+from ecgopt.data.sources.catalog import SOURCES, dataset_info
 from ecgopt.errors import UserError
 from ecgopt.study_file.cells import ALL_RECORDS
 from ecgopt.study_file.spec import StudySpec
@@ -30,7 +30,7 @@ def expected_size(spec: StudySpec, downstream: str, n_train: int) -> int:
 def _n_records(name: str, section: DataSection) -> int:
     if section.synthetic is not None:
         return section.synthetic.records
-    n_records = None if section.source.endswith(".toml") else dataset_info(section.source).records
+    n_records = dataset_info(section.source).records if section.source in SOURCES else None
     if n_records is None:
         raise UserError(
             f"[data.{name}]: how many records {section.source!r} has is not published, so the work "

@@ -1,13 +1,15 @@
 """The study file: one comparison, written in TOML and validated before anything runs."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Self
 
 from pydantic import Field, model_validator
 
-from ecgopt.models.registry import freezable_stages
-from ecgopt.regimes.published import published_parameters
-from ecgopt.regimes.registry import regime
-from ecgopt.regimes.space import SearchSpace
+from ecgopt.data.sources.catalog import SOURCES
+from ecgopt.models.registry import MODELS, freezable_stages
+from ecgopt.plugins import outside_code
+from ecgopt.regimes.hyperparameters import SearchSpace, published_parameters
+from ecgopt.regimes.regimes import regime
 from ecgopt.study_file.section import Name, Section, Share, Size
 from ecgopt.study_file.selection import CellsSection
 from ecgopt.study_file.space_rules import (
@@ -16,6 +18,7 @@ from ecgopt.study_file.space_rules import (
     check_ranges,
 )
 from ecgopt.study_file.tables import (
+    SAMPLERS,
     BudgetSection,
     DataSection,
     DiagnosticsSection,
@@ -30,6 +33,7 @@ from ecgopt.study_file.tables import (
     WorkersSection,
 )
 from ecgopt.study_file.upstreams import PretrainObjective, UpstreamSection
+from ecgopt.training.recipe import Value
 
 
 class StudySpec(Section):
@@ -94,9 +98,9 @@ class StudySpec(Section):
         """Return a hash over all regimes' spaces."""
         return "-".join(self.search_space(name).fingerprint() for name in self.regimes)
 
-    def published_values(self, regime_name: str) -> dict[str, float | int]:
+    def published_values(self, regime_name: str) -> dict[str, Value]:
         """Return the published recipe as values of the regime's tuned parameters."""
-        names = frozenset(self.search_space(regime_name))
+        names = list(self.search_space(regime_name))
         return published_parameters(names, n_epochs=self.published.epochs)
 
     def upstream_data(self, name: str) -> str | None:
@@ -124,7 +128,29 @@ class StudySpec(Section):
 
     def scientific_content(self) -> dict[str, Any]:
         """Return everything that must not change once a study has begun, as plain JSON."""
-        return self.model_dump(mode="json", exclude={"workers", "diagnostics", "question"})
+        content = self.model_dump(mode="json", exclude={"workers", "diagnostics", "question"})
+        code = self._outside_code()
+        return content | ({"code": code} if code else {})
+
+    @classmethod
+    def of_content(cls, content: Mapping[str, Any]) -> Self:
+        """Return the comparison of a stored `scientific_content`, with today's defaults.
+
+        Raises:
+            ValidationError: it is of a version that knew other keys.
+            UserError: code from outside the package that it names is not here.
+        """
+        return cls.model_validate({key: part for key, part in content.items() if key != "code"})
+
+    def _outside_code(self) -> dict[str, str]:
+        """Return which code the parts from outside the package are."""
+        sources = [self.data[name].source for name in self.data_names()]
+        readers = [source for source in sources if not source.endswith(".toml")]
+        return {
+            **outside_code("network", [model.name for model in self.models], MODELS),
+            **outside_code("data source", readers, SOURCES),
+            **outside_code("sampler", [self.sampler.name], dict.fromkeys(SAMPLERS)),
+        }
 
     @model_validator(mode="after")
     def _check_names(self) -> Self:

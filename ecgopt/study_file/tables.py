@@ -1,23 +1,28 @@
 """The tables of a study file: what each may hold, and within which limits."""
 
-from typing import Annotated, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self, get_type_hints
 
-from pydantic import Field, model_validator
+from pydantic import Field, create_model, field_validator, model_validator
 
-from ecgopt.models.registry import ModelSpec
-from ecgopt.regimes.published import PUBLISHED_EPOCHS
-from ecgopt.regimes.space import Range, SearchSpace
-from ecgopt.study_file.section import Name, PositiveInt, Section, Share
+from ecgopt.models.registry import ModelSpec, builder
+from ecgopt.plugins import find
+from ecgopt.regimes.hyperparameters import PUBLISHED_EPOCHS, Choices, Range, SearchSpace
+from ecgopt.study_file.section import PartName, PositiveInt, Section, Share
 from ecgopt.study_file.space_rules import (
     check_pretraining,
 )
 from ecgopt.study_file.upstreams import PretrainObjective
-from ecgopt.training.recipe import Recipe
+from ecgopt.training.recipe import DECLARATIONS, Recipe
 
 Reference = Annotated[
-    str, Field(pattern=r"^([A-Za-z0-9][A-Za-z0-9_.-]*|.+\.toml)$", max_length=300)
+    str,
+    Field(
+        pattern=r"^([A-Za-z0-9][A-Za-z0-9_.-]*(:[A-Za-z_][A-Za-z0-9_.]*)?|.+\.toml)$",
+        max_length=300,
+    ),
 ]
-"""A name of the catalogue, or the path of a TOML file that describes one's own data."""
+"""A name of the catalogue, the path of a TOML file that describes one's own data, or, of a data
+source, `package.module:name`."""
 
 
 class SyntheticSection(Section):
@@ -41,7 +46,8 @@ class DataSection(Section):
     """One data set or one patient-disjoint part of it."""
 
     source: Reference
-    """A reader of the catalogue (`ecgopt data list`), `synthetic`, or one's own `data.toml`."""
+    """A reader of the catalogue (`ecgopt data list`), `synthetic`, one's own `data.toml`, or a
+    reader from outside the package, as `package.module:name` or the name of an entry point."""
     labels: Reference
     """The label set that turns a record's statements into classes, or one's own `data.toml`."""
     unlabelled: Literal["keep", "drop_unstated", "drop"] = "keep"
@@ -80,19 +86,26 @@ class DataSection(Section):
 class ModelSection(Section):
     """A network; see `ecgopt.models.registry`."""
 
-    name: Name = "resnet1d18"
-    """A network of the registry, such as `resnet1d18`, `lstm` or `xresnet1d101`."""
+    name: PartName = "resnet1d18"
+    """A network of the registry, such as `resnet1d18`, `lstm` or `xresnet1d101`, or one from
+    outside the package, as `package.module:name` or the name of an entry point."""
     width: PositiveInt | None = None
     """Channels of the first stage, branch or token, or hidden units; by default as published."""
     head: Literal["as_published", "flatten", "pooled"] = "as_published"
     """What lies before the last layer: as published, all states in a row, or pooling over time."""
 
+    @field_validator("name")
+    @classmethod
+    def _exists(cls, name: str) -> str:
+        builder(name)
+        return name
+
     @property
     def label(self) -> str:
-        """A short name that tells the variants apart."""
+        """A short name that tells the variants apart, in studies' and files' names too."""
         width = f"-w{self.width}" if self.width is not None else ""
         head = f"-{self.head}" if self.head != "as_published" else ""
-        return f"{self.name}{width}{head}"
+        return f"{self.name.replace(':', '.')}{width}{head}"
 
     def spec(self, *, dropout: float = 0.0) -> ModelSpec:
         """Return the model specification of the registry."""
@@ -100,56 +113,74 @@ class ModelSection(Section):
 
 
 class RangeSection(Section):
-    """The closed interval one parameter is searched in."""
+    """The values one parameter is searched over: `{ low, high, log }`, or `{ choices }`."""
 
-    low: float
-    """Least value, included."""
-    high: float
-    """Greatest value, included."""
+    low: float | None = None
+    """Least value of a number, included."""
+    high: float | None = None
+    """Greatest value of a number, included."""
     log: bool = False
     """Search evenly over orders of magnitude instead of over values."""
+    choices: Annotated[tuple[str, ...], Field(min_length=2)] | None = None
+    """Values of a parameter that is not a number, such as `optimizer`."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
+        if self.choices is not None:
+            if self.low is not None or self.high is not None or self.log:
+                raise ValueError("give either choices, or low and high, but not both")
+            if len(set(self.choices)) < len(self.choices):
+                raise ValueError(f"choices must differ, but got {list(self.choices)}")
+            return self
+        if self.low is None or self.high is None:
+            raise ValueError("a range needs both low and high, or choices: add what is missing")
         if not self.low <= self.high:
             raise ValueError(f"`low <= high` must hold, but got low={self.low}, high={self.high}")
         if self.log and self.low <= 0:
             raise ValueError(f"`low > 0` must hold for a log range, but got low={self.low}")
         return self
 
-    def range(self) -> Range:
-        """Return the plain range."""
+    def range(self) -> Range | Choices:
+        """Return the plain range or choices."""
+        if self.choices is not None:
+            return Choices(self.choices)
+        assert self.low is not None
+        assert self.high is not None
         return Range(low=self.low, high=self.high, log=self.log)
 
 
-class RecipeSection(Section):
-    """What is fixed and equal in all arms; tuned parameters replace their field."""
+def _recipe_keys() -> dict[str, Any]:
+    """Return type, limits, default and meaning of each hyperparameter of gradient training."""
+    hints = get_type_hints(Recipe)
+    keys = {}
+    for field, declared in DECLARATIONS.items():
+        if declared.scope == "training":
+            is_number = declared.kind != "categorical"
+            limits: dict[str, Any] = {"ge": declared.low, "le": declared.high} if is_number else {}
+            about = Field(declared.default, description=declared.meaning, **limits)
+            keys[declared.name] = (hints[field], about)
+    return keys
 
-    batch_size: PositiveInt = 64
-    """Records per optimiser step."""
-    optimizer: Literal["adamw", "adam"] = "adamw"
-    """AdamW decays weights apart from the gradient; Adam is the published one."""
-    learning_rate: Annotated[float, Field(gt=0.0)] = 1e-3
-    """Peak rate of the schedule."""
-    epochs: PositiveInt = 30
-    """Passes over the training records."""
-    weight_decay: Annotated[float, Field(ge=0.0)] = 0.01
-    """Decay of weight matrices and kernels; biases and norms are spared."""
-    schedule: Literal["cosine", "constant"] = "cosine"
-    """After the warm-up: down to zero at the run's own end, or level."""
-    warmup_share: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.1
-    """Share of all steps in which the rate climbs linearly."""
-    clip_norm: Annotated[float, Field(gt=0.0)] | None = 1.0
-    """Largest norm of the whole gradient."""
-    dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
-    """Share of the head's inputs dropped; 0 leaves the model's own rate."""
-    precision: Literal["fp32", "bf16"] = "fp32"
-    """Arithmetic of training passes; networks slower in bf16 keep fp32, as all evaluation does."""
+
+if TYPE_CHECKING:
+    _RecipeKeys = Section
+else:
+    _RecipeKeys = create_model("_RecipeKeys", __base__=Section, **_recipe_keys())
+
+
+class RecipeSection(_RecipeKeys):
+    """What is fixed and equal in all arms; tuned parameters replace their field."""
 
     def recipe(self) -> Recipe:
         """Return the recipe that the tuned parameters then change."""
-        fields = self.model_dump(include=set(RecipeSection.model_fields))
-        return Recipe(n_epochs=fields.pop("epochs"), **fields)
+        values = self.model_dump()
+        return Recipe(
+            **{
+                field: values[declared.name]
+                for field, declared in DECLARATIONS.items()
+                if declared.scope == "training"
+            }
+        )
 
 
 class PretrainTuningSection(Section):
@@ -162,7 +193,7 @@ class PretrainTuningSection(Section):
     trials: Annotated[int, Field(ge=2)]
     """Pre-trainings of each model on each upstream."""
     space: dict[str, RangeSection]
-    """Ranges of learning_rate, epochs, weight_decay and dropout."""
+    """Ranges of parameters that `[recipe]` may hold."""
 
     def search_space(self) -> SearchSpace:
         """Return the ranges."""
@@ -223,13 +254,24 @@ class PruningSection(Section):
     """Trials that must have reached the step; fewer than 4 lets one survivor prune all."""
 
 
+SAMPLERS: Final = ("tpe", "random")
+"""The built-in samplers."""
+
+
 class SamplerSection(Section):
     """How configurations are proposed, the same in every regime."""
 
-    name: Literal["tpe", "random"] = "tpe"
-    """Tree-structured Parzen estimator, or random search."""
+    name: PartName = "tpe"
+    """`tpe`, the tree-structured Parzen estimator, `random`, or a sampler from outside the package,
+    as `package.module:name` or the name of an entry point."""
     startup_trials: PositiveInt = 8
-    """Random proposals before TPE begins."""
+    """Random proposals before the sampler learns from earlier trials."""
+
+    @field_validator("name")
+    @classmethod
+    def _exists(cls, name: str) -> str:
+        find("sampler", name, dict.fromkeys(SAMPLERS))
+        return name
 
 
 class VerdictSection(Section):

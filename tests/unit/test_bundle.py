@@ -114,7 +114,7 @@ def test_a_final_fit_of_another_trial_than_the_winner_is_found(tmp_path):
 def test_a_result_that_does_not_follow_is_found(tmp_path):
     evidence = invent(SMALL, tmp_path / "workspace")
     content = results(conclude(evidence, tmp_path / "workspace"))
-    content["cells"][0]["comparisons"][0]["verdict"] = "transfer wins!"
+    content["cells"][0]["comparisons"][0]["verdict"] = "fine_tune wins!"
     path = write_bundle(evidence, tmp_path / "workspace", tmp_path / "b.zip", results=content)
     (wrong,) = wrong_in(path)["results follow from trials, final fits and predictions"]
     assert wrong.startswith("cells[0].comparisons[0].verdict")

@@ -46,13 +46,13 @@ def with_difference(planned_replicates):
 
 
 def test_without_a_true_difference_an_arm_wins_in_at_most_one_of_twenty_studies(without_difference):
-    assert without_difference.share("transfer wins", "scratch wins") <= 0.05
+    assert without_difference.share("higher", "lower") <= 0.05
 
 
 def test_a_true_difference_of_three_points_wins_in_four_of_five_studies_of_the_planned_size(
     with_difference,
 ):
-    assert with_difference.share("transfer wins") >= 0.80
+    assert with_difference.share("higher") >= 0.80
 
 
 def test_intervals_cover_the_truth_as_often_as_they_claim(without_difference, with_difference):

@@ -14,6 +14,7 @@ from ecgopt.study_file.spec import StudySpec
 
 BLOCKS = [block for path in markdown_files() for block in blocks(path)]
 TOML = [block for block in BLOCKS if block.language == "toml"]
+MODULES = [block for block in BLOCKS if block.language == "python" and block.file]
 COMMANDS = [
     pytest.param(command, id=f"{block}: {command}")
     for block in BLOCKS
@@ -23,7 +24,11 @@ COMMANDS = [
 
 
 @pytest.mark.parametrize("block", TOML, ids=str)
-def test_a_toml_block_is_accepted_by_the_loader_of_its_kind(block, tmp_path):
+def test_a_toml_block_is_accepted_by_the_loader_of_its_kind(block, tmp_path, monkeypatch):
+    for module in MODULES:
+        if module.path == block.path:
+            (tmp_path / module.file).write_text(module.text)
+    monkeypatch.syspath_prepend(tmp_path)
     path = tmp_path / "block.toml"
     path.write_text(block.text)
     content = tomllib.loads(block.text)

@@ -1,11 +1,12 @@
 import numpy as np
 import pytest
 
-from ecgopt.analysis.compare import CellComparison
+from ecgopt.analysis.compare import CellComparison, Judgement
 from ecgopt.analysis.influence import PatientInfluence
 from ecgopt.analysis.interval import PairedDifference, paired_interval
 from ecgopt.analysis.pooled import pool
 from ecgopt.analysis.sizes import joint_covariance, size_ladders
+from ecgopt.analysis.verdict import Decision
 from ecgopt.evidence.records import CellKey
 
 SIZES = (200, 600, 2000, 6000)
@@ -25,11 +26,13 @@ def cell_with(values, *, n_train=200, upstream="u", downstream="d", influence=No
         differences=differences,
         interval=paired_interval(differences, confidence=0.95),
         margin=0.01,
-        tests=None,
-        corrected=None,
-        verdict="undecided",
-        further_replicates=None,
-        caveats=(),
+        judgement=Judgement(
+            decision=Decision.UNDECIDED,
+            tests=None,
+            corrected=None,
+            further_replicates=None,
+            caveats=(),
+        ),
     )
 
 

@@ -12,7 +12,7 @@ from ecgopt.analysis.influence import PatientInfluence
 from ecgopt.analysis.interval import Interval, PairedDifference, Variances, paired_interval
 from ecgopt.analysis.mean_error import MeanError
 from ecgopt.analysis.power import further_replicates
-from ecgopt.analysis.verdict import PValues, correct_for_cells, decide, holm, run_tests
+from ecgopt.analysis.verdict import PValues, correct_together, decide, holm, run_tests
 
 UNKNOWN = Variances(seeds=None, replicates=None, patients=None)
 
@@ -30,6 +30,7 @@ def interval_of(estimate, *, run_sd=0.01, n_units=5, patient_sd=0.0, n_patients=
         low=estimate - half,
         high=estimate + half,
         confidence=0.95,
+        n_replicates=n_units,
         error=error,
         variances=UNKNOWN,
     )
@@ -49,8 +50,8 @@ def differences_of(values, influences=None):
 @pytest.mark.parametrize(
     ("estimate", "run_sd", "verdict"),
     [
-        (0.05, 0.01, "transfer wins"),
-        (-0.05, 0.01, "scratch wins"),
+        (0.05, 0.01, "higher"),
+        (-0.05, 0.01, "lower"),
         (0.0, 0.002, "equivalent"),
         (0.005, 0.002, "equivalent"),
         (0.05, 0.2, "undecided"),
@@ -166,8 +167,8 @@ def test_a_cell_that_would_win_alone_may_be_undecided_among_many():
     interval = interval_of(0.02, run_sd=0.014)
     alone = run_tests(interval, 0.01)
     others = [PValues(difference=1.0, equivalence=1.0)] * 9
-    assert decide(interval, alone, 0.01) == "transfer wins"
-    assert decide(interval, correct_for_cells([alone, *others])[0], 0.01) == "undecided"
+    assert decide(interval, alone, 0.01) == "higher"
+    assert decide(interval, correct_together([alone, *others])[0], 0.01) == "undecided"
 
 
 def test_further_replicates_grow_as_the_difference_shrinks():

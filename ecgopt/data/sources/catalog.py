@@ -1,6 +1,9 @@
-"""The data sets that ecgopt knows by name: what is published about them, and who reads them."""
+"""The data sets that ecgopt knows by name: what is published about them, and who reads them.
 
-import difflib
+A data source from outside the package is a `Source`, named `package.module:name` or by an entry
+point of the group `ecgopt.data_sources`.
+"""
+
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,11 +21,12 @@ from ecgopt.data.sources.ptb import Ptb
 from ecgopt.data.sources.ptbxl import PtbXl
 from ecgopt.data.sources.sph import Sph
 from ecgopt.errors import UserError
+from ecgopt.plugins import find, nearest, wrong_type
 
 _CHAPMAN = r"JS(0\d{4}|10[0-5]\d\d|106[0-3]\d|1064[0-6])"
 _NINGBO = rf"(?!{_CHAPMAN})JS\d{{5}}"
 
-_SOURCES: Mapping[str, Source] = {
+SOURCES: Mapping[str, Source] = {
     source.name: source
     for source in (
         PtbXl(),
@@ -87,7 +91,7 @@ class DatasetInfo:
 
 def source_names() -> tuple[str, ...]:
     """Return the names of all known data sets."""
-    return tuple(_SOURCES)
+    return tuple(SOURCES)
 
 
 def source(name: str) -> Source:
@@ -98,9 +102,10 @@ def source(name: str) -> Source:
     """
     if name.endswith(".toml"):
         return own_source(Path(name))
-    if name not in _SOURCES:
-        raise UserError(f"data set {name!r} is not known{nearest(name, source_names())}")
-    return _SOURCES[name]
+    found = find("data source", name, SOURCES)
+    if isinstance(found, type) or not isinstance(found, Source):
+        raise wrong_type("data source", name, "a Source object", found)
+    return found
 
 
 def dataset_info(name: str) -> DatasetInfo:
@@ -111,19 +116,13 @@ def dataset_info(name: str) -> DatasetInfo:
     """
     catalog = _catalog()
     if name not in catalog:
-        raise UserError(f"data set {name!r} is not known{nearest(name, tuple(catalog))}")
+        raise UserError(f"data set {name!r} is not known; {nearest(name, catalog)}")
     return catalog[name]
 
 
 def published_records(name: str) -> int | None:
     """Return how many records the publisher has, None where it is not known."""
     return _catalog()[name].records if name in _catalog() else None
-
-
-def nearest(name: str, known: tuple[str, ...]) -> str:
-    """Return the end of an error message: the nearest of `known`, or all of them."""
-    close = difflib.get_close_matches(name, known, n=1)
-    return f"; did you mean {close[0]!r}?" if close else f"; known are {', '.join(known)}"
 
 
 @cache

@@ -7,6 +7,7 @@ from matplotlib.ticker import MaxNLocator
 
 from ecgopt.analysis.compare import CellComparison
 from ecgopt.analysis.conclude import Conclusions
+from ecgopt.analysis.verdict import Decision
 from ecgopt.report import words
 from ecgopt.report.figures.drawing import (
     ARM_COLOURS,
@@ -46,7 +47,7 @@ def draw_forest(conclusions: Conclusions) -> Drawing | None:
         caption=(
             f"Paired difference of test macro AUROC with its {comparison.confidence:.0%} interval "
             f"over replicates, seeds and patients. Shaded: the margin of ±{comparison.margin:g}. "
-            "Square: transfer wins; circle: scratch wins; diamond: equivalent; cross: undecided."
+            f"{_legend(comparison.regimes)}"
         ),
         alt=" ".join(said),
         layout=Layout(panel_height=ROW * len(found), left=14, right=14, top=8),
@@ -85,9 +86,15 @@ def _paint(
     panel.spines["left"].set_visible(False)
 
 
+def _legend(regimes: Sequence[str]) -> str:
+    reference, *others = map(words.regime_name, regimes)
+    arm = others[0] if len(others) == 1 else "the named arm"
+    return f"Square: {arm} wins; circle: {reference} wins; diamond: equivalent; cross: undecided."
+
+
 def _look(item: CellComparison) -> tuple[str, str]:
-    if item.verdict == "transfer wins":
+    if item.decision is Decision.HIGHER:
         return ARM_COLOURS[1], ARM_MARKERS[1]
-    if item.verdict == "scratch wins":
+    if item.decision is Decision.LOWER:
         return ARM_COLOURS[0], ARM_MARKERS[0]
-    return (INK, "D") if item.verdict == "equivalent" else (FAINT, "x")
+    return (INK, "D") if item.decision is Decision.EQUIVALENT else (FAINT, "x")

@@ -6,22 +6,15 @@ from collections.abc import Sequence
 from ecgopt.analysis.compare import CellComparison
 from ecgopt.analysis.conclude import CellConclusion, Conclusions
 from ecgopt.analysis.scores import ArmScores
+from ecgopt.analysis.verdict import Decision
 from ecgopt.evidence.records import FinalRole
 from ecgopt.report import words
 from ecgopt.report.figures.forest import draw_forest
 from ecgopt.report.page.html import PageTable, Section
+from ecgopt.training.metrics import METRICS, Metric
 
 MOST_ROWS_SHOWN = 16
 MOST_SENTENCES = 8
-
-SCORE_NAMES = {
-    "macro_auroc": "macro AUROC",
-    "macro_auprc": "macro AUPRC",
-    "macro_f1": "macro F1, thresholds from validation",
-    "weighted_f1_at_half": "prevalence-weighted F1 at 0.5",
-    "brier": "Brier score (lower is better)",
-    "challenge": "CinC 2020 challenge score",
-}
 
 
 def answer(conclusions: Conclusions) -> str:
@@ -51,7 +44,7 @@ def pooled_sentences(conclusions: Conclusions) -> list[str]:
 def verdict_section(conclusions: Conclusions) -> Section:
     """Return the verdicts with their table and forest plot."""
     found = [comparison for cell in conclusions.cells for comparison in cell.comparisons]
-    caveats = Counter(caveat for item in found for caveat in item.caveats)
+    caveats = Counter(caveat for item in found for caveat in item.judgement.caveats)
     sentences = [
         f"{words.cell_label(item.cell, conclusions, item.regime)}. {words.verdict_sentence(item)}"
         for item in found
@@ -103,7 +96,7 @@ def _verdict_row(
     reference, arm = cell.arms[found.reference], cell.arms[found.regime]
     roles: Sequence[FinalRole] = ("published", "tuned") if has_published else ("tuned",)
     scores = [words.score(each.test_score(role)) for role in roles for each in (reference, arm)]
-    interval = found.interval
+    interval, corrected = found.interval, found.judgement.corrected
     has_arms = len(conclusions.evidence.comparison.regimes) > 2
     return (
         words.cell_label(cell.cell, conclusions),
@@ -111,18 +104,20 @@ def _verdict_row(
         words.verdict_of(found),
         words.difference(interval) if interval else words.MISSING,
         *scores,
-        words.p_value(found.corrected.difference) if found.corrected else words.MISSING,
+        words.p_value(corrected.difference) if corrected else words.MISSING,
         f"{found.share_won:.0%}" if interval else words.MISSING,
         _to_decide(found),
     )
 
 
 def _to_decide(found: CellComparison) -> str:
-    if found.verdict != "undecided" or found.interval is None:
+    if found.decision is not Decision.UNDECIDED or found.interval is None:
         return words.MISSING
-    if found.further_replicates is None:
-        return "not so"
-    return f"+{found.further_replicates} repl."
+    if found.n_replicates == 1:
+        return "replicates"
+    if found.judgement.further_replicates is None:
+        return "not by replicates"
+    return f"+{found.judgement.further_replicates} repl."
 
 
 def _spread_table(conclusions: Conclusions) -> PageTable:
@@ -169,8 +164,8 @@ def score_section(conclusions: Conclusions) -> Section | None:
     rows = [
         row
         for cell in conclusions.cells
-        for name in SCORE_NAMES
-        if (row := _score_row(conclusions, cell, name)) is not None
+        for metric in METRICS.values()
+        if (row := _score_row(conclusions, cell, metric)) is not None
     ]
     if not rows:
         return None
@@ -206,16 +201,18 @@ def score_section(conclusions: Conclusions) -> Section | None:
     )
 
 
-def _score_row(conclusions: Conclusions, cell: CellConclusion, name: str) -> tuple[str, ...] | None:
+def _score_row(
+    conclusions: Conclusions, cell: CellConclusion, metric: Metric
+) -> tuple[str, ...] | None:
     scores = [arm.scores for arm in cell.arms.values()]
-    values = [each.means.get(name) if each is not None else None for each in scores]
+    values = [each.means.get(metric.name) if each is not None else None for each in scores]
     if all(value is None for value in values):
         return None
     return (
         words.cell_label(cell.cell, conclusions),
-        SCORE_NAMES[name],
+        metric.heading,
         *map(words.score, values),
-        words.score(_trivial(scores, name)),
+        words.score(_trivial(scores, metric.name)),
     )
 
 

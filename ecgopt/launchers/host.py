@@ -1,29 +1,26 @@
-"""The workers of this host, as `ecgopt run` and `ecgopt worker` both start them."""
+"""Starts the workers of this host, for `ecgopt run`, `ecgopt worker` and the Python API."""
 
 import os
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from ecgopt.comparison.opening import OpenComparison
-    from ecgopt.launchers.local import LocalWorkers
-    from ecgopt.launchers.worker_process import Slot
-
+from ecgopt.comparison.opening import OpenComparison
+from ecgopt.database.url import storage_url
+from ecgopt.errors import UserError
+from ecgopt.launchers.gpus import chosen_gpus
+from ecgopt.launchers.local import LocalWorkers, host_slots
+from ecgopt.launchers.worker_process import Slot, Start
 
 GPU_MEMORY_MIB = 2000
 GRACE_SECONDS = 60.0
 
 
-def choose_slots(gpus: str | None, per_gpu: int, workers: int | None) -> "list[Slot]":
+def choose_slots(gpus: str | None, per_gpu: int, workers: int | None) -> list[Slot]:
     """Return the places for workers that the options ask for.
 
     Raises:
         UserError: a number is below 1, or a GPU is asked for that is not there.
     """
-    from ecgopt.errors import UserError
-    from ecgopt.launchers.gpus import chosen_gpus
-    from ecgopt.launchers.local import host_slots
-
     for name, count in (("workers", workers), ("per_gpu", per_gpu)):
         if count is not None and count < 1:
             raise UserError(f"`{name} >= 1` must hold, but got {count}")
@@ -33,19 +30,14 @@ def choose_slots(gpus: str | None, per_gpu: int, workers: int | None) -> "list[S
 
 def host_workers(
     study: Path,
-    opened: "OpenComparison",
+    opened: OpenComparison,
     storage: str | None,
-    slots: "list[Slot]",
+    slots: list[Slot],
     *,
     gpu_memory: int = GPU_MEMORY_MIB,
     grace: float = GRACE_SECONDS,
-) -> "LocalWorkers":
+) -> LocalWorkers:
     """Return the supervisor of these slots, to be used as a context."""
-    from ecgopt.cli.slot import slot_command
-    from ecgopt.database.url import storage_url
-    from ecgopt.launchers.local import LocalWorkers
-    from ecgopt.launchers.worker_process import Start
-
     place, spec = opened.workspace, opened.spec
     return LocalWorkers(
         database=opened.database,
@@ -59,3 +51,8 @@ def host_workers(
         gpu_memory_mib=gpu_memory,
         grace_seconds=grace,
     )
+
+
+def slot_command(study: Path, workspace: Path) -> list[str]:
+    """Return the command of a supervised worker process."""
+    return [sys.executable, "-m", "ecgopt.cli.slot", str(study), str(workspace), "supervised"]

@@ -1,0 +1,268 @@
+"""The Python API: a comparison, or an exported bundle of one, in a notebook or a script.
+
+Heavy imports wait until a method needs them.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from ecgopt.analysis.conclude import Conclusions
+    from ecgopt.comparison.open_study import Begun
+    from ecgopt.comparison.progress import Progress
+    from ecgopt.evidence.records import Evidence
+    from ecgopt.report.tables import Table
+    from ecgopt.report.write import ReportPaths
+    from ecgopt.study_file.spec import StudySpec
+    from ecgopt.workspace import Workspace
+
+
+class Results(ABC):
+    """What a comparison found; a running one gives what it has found so far."""
+
+    @abstractmethod
+    def evidence(self) -> AbstractContextManager[tuple["Evidence", Path]]:
+        """Give everything measured, and the folder that its paths of files are relative to."""
+
+    @contextmanager
+    def concluded(self) -> Iterator[tuple["Conclusions", Path]]:
+        """Give everything a report prints, and the folder that its paths are relative to."""
+        from ecgopt.analysis.conclude import conclude
+
+        with self.evidence() as (evidence, root):
+            yield conclude(evidence, root), root
+
+    def trials(self) -> "pd.DataFrame":
+        """Return one row per trial: parameters, validation score, cost and why it ended."""
+        from ecgopt.report.tables import trials_table
+
+        with self.evidence() as (evidence, _):
+            return _frame(trials_table(evidence.studies))
+
+    def finals(self) -> "pd.DataFrame":
+        """Return one row per final fit: its seed and its scores on the sealed test."""
+        from ecgopt.report.tables import finals_table
+
+        with self.evidence() as (evidence, _):
+            return _frame(finals_table(evidence.finals))
+
+    def verdicts(self) -> "pd.DataFrame":
+        """Return one row per cell and arm: difference to the reference, interval, verdict."""
+        from ecgopt.report.tables import headline_table
+
+        with self.concluded() as (conclusions, _):
+            return _frame(headline_table(conclusions))
+
+    def report(self, out: str | PathLike[str], *, pdf: bool = False) -> "ReportPaths":
+        """Write the report into the folder `out` and return its files.
+
+        Args:
+            out: Folder, made when missing; files of an earlier report are replaced.
+            pdf: Whether to write the figures as PDF too.
+
+        Raises:
+            UserError: `out` cannot be written.
+        """
+        from ecgopt.report.write import write_report
+
+        with self.concluded() as (conclusions, _):
+            return write_report(conclusions, Path(out), with_pdf=pdf)
+
+    def export(self, bundle: str | PathLike[str]) -> Path:
+        """Write everything that the report rests on into one bundle and return its path.
+
+        Args:
+            bundle: A name that ends in .zip, or a folder that does not exist yet.
+
+        Raises:
+            UserError: `bundle` exists or cannot be written.
+        """
+        from ecgopt.evidence.bundle import write_bundle
+        from ecgopt.report.results import results
+
+        with self.concluded() as (conclusions, root):
+            content = results(conclusions)
+            return write_bundle(conclusions.evidence, root, Path(bundle), results=content)
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison(Results):
+    """The comparison of a study file, in its database and workspace."""
+
+    study_file: Path
+    spec: "StudySpec"
+    """What the study file says."""
+    workspace: "Workspace"
+    _storage: str | None = field(repr=False)
+
+    def run(
+        self,
+        *,
+        workers: int | None = None,
+        gpus: str | None = None,
+        per_gpu: int = 1,
+        audit: int = 0,
+        on_prepare: Callable[[str, int, int], None] | None = None,
+        on_progress: Callable[["Progress"], None] | None = None,
+    ) -> None:
+        """Do everything that the study file asks for and is not done yet, on this machine.
+
+        Args:
+            workers: Worker processes; by default one per core, or `per_gpu` for each GPU.
+            gpus: `all`, `none`, or comma-separated indexes as nvidia-smi counts; by default all.
+            per_gpu: Processes that share a GPU.
+            audit: Pruned trials of each study to train to their end, outside the budget.
+            on_prepare: Called with what is prepared, the records done, and their total.
+            on_progress: Called about twice a second with the progress.
+
+        Raises:
+            UserError: the data, the workspace or the database cannot be used, a number is below 1,
+                or the workers were asked to stop before the end.
+        """
+        from ecgopt.comparison.open_study import open_study
+        from ecgopt.comparison.opening import add_work
+        from ecgopt.comparison.progress import read_progress
+        from ecgopt.errors import UserError
+        from ecgopt.launchers.host import choose_slots, host_workers
+        from ecgopt.launchers.local import wait_until_done
+
+        slots = choose_slots(gpus, per_gpu, workers)
+        opened = open_study(
+            self.study_file,
+            self.workspace,
+            self._storage,
+            n_processes=len(slots),
+            on_progress=on_prepare,
+        )
+        spec, database = opened.spec, opened.database
+        if audit:
+            add_work(database, spec.with_audit(audit))
+
+        def is_finished() -> bool:
+            progress = read_progress(database, spec)
+            if on_progress is not None:
+                on_progress(progress)
+            return progress.is_finished
+
+        try:
+            if is_finished():
+                return
+            with host_workers(self.study_file, opened, self._storage, slots) as local:
+                wait_until_done(local, is_finished)
+            if not is_finished():
+                raise UserError(
+                    f"study {spec.name!r} is unfinished: its workers were stopped. Run it again to "
+                    "resume"
+                )
+        finally:
+            database.engine.dispose()
+
+    def status(self) -> "Progress":
+        """Return the progress: counts by stage and study, workers, time left.
+
+        Raises:
+            UserError: the comparison has not begun in this database.
+        """
+        from ecgopt.comparison.progress import read_progress
+
+        with self._begun() as begun:
+            return read_progress(begun.database, begun.spec)
+
+    def trials(self) -> "pd.DataFrame":
+        """Return one row per trial, also of a comparison whose data are not on this machine."""
+        from ecgopt.comparison.evidence import load_studies
+        from ecgopt.report.tables import trials_table
+
+        with self._begun() as begun:
+            return _frame(trials_table(load_studies(begun.database, begun.spec, self.spec.regimes)))
+
+    @contextmanager
+    def evidence(self) -> Iterator[tuple["Evidence", Path]]:
+        """Give everything measured so far, and the workspace's folder.
+
+        Raises:
+            UserError: the comparison has not begun in this database.
+        """
+        from ecgopt.comparison.evidence import load_evidence
+        from ecgopt.database.url import storage_url
+
+        url = storage_url(self._storage, self.workspace.sqlite_file)
+        yield load_evidence(self.spec, self.workspace, url), self.workspace.root
+
+    @contextmanager
+    def _begun(self) -> Iterator["Begun"]:
+        from ecgopt.comparison.open_study import open_begun
+
+        begun = open_begun(self.study_file, self._storage, self.workspace.root)
+        try:
+            yield begun
+        finally:
+            begun.database.engine.dispose()
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle(Results):
+    """An exported comparison, which needs no database; a zip file is unpacked for each call."""
+
+    path: Path
+
+    @contextmanager
+    def evidence(self) -> Iterator[tuple["Evidence", Path]]:
+        """Give everything measured, and the bundle's folder.
+
+        Raises:
+            UserError: `path` is not a bundle.
+        """
+        from ecgopt.evidence import bundle
+
+        with bundle.open_bundle(self.path) as opened:
+            yield opened.evidence, opened.root
+
+
+def open(
+    study_file: str | PathLike[str],
+    storage: str | None = None,
+    workspace: str | PathLike[str] | None = None,
+) -> Comparison:
+    """Return the comparison of a study file; nothing is created before it runs.
+
+    Args:
+        study_file: Path of the TOML file.
+        storage: Database URL without a password; by default $ECGOPT_STORAGE, or SQLite in the
+            workspace.
+        workspace: Folder of data, checkpoints and predictions; by default $ECGOPT_WORKSPACE, or
+            `storage` in the current folder.
+
+    Raises:
+        StudyFileError: the study file breaks a rule.
+    """
+    from ecgopt.study_file.reading import load_spec
+    from ecgopt.workspace import chosen_workspace
+
+    path = Path(study_file)
+    place = chosen_workspace(Path(workspace) if workspace is not None else None)
+    return Comparison(path, load_spec(path), place, storage)
+
+
+def open_bundle(path: str | PathLike[str]) -> Bundle:
+    """Return the comparison that was exported to `path`.
+
+    Raises:
+        UserError: `path` is not a bundle.
+    """
+    bundle = Bundle(Path(path))
+    with bundle.evidence():
+        return bundle
+
+
+def _frame(table: "Table") -> "pd.DataFrame":
+    import pandas as pd
+
+    return pd.DataFrame(list(table.rows), columns=list(table.columns))

@@ -1,0 +1,151 @@
+"""Finds networks, starts, data sources, launchers, metrics and samplers outside the package.
+
+Each is named `package.module:name`, or by the name of an entry point that an installed
+distribution declares. The study file names it, so a study file runs code as a script does.
+"""
+
+import difflib
+import hashlib
+import importlib
+import json
+import sys
+from collections.abc import Iterable, Mapping
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from types import ModuleType
+from typing import Final, Literal, TypeVar, cast
+
+from ecgopt.errors import UserError
+
+Kind = Literal["network", "start", "data source", "launcher", "metric", "sampler"]
+
+ENTRY_POINTS: Final[Mapping[Kind, str]] = {
+    "network": "ecgopt.networks",
+    "start": "ecgopt.starts",
+    "data source": "ecgopt.data_sources",
+    "launcher": "ecgopt.launchers",
+    "metric": "ecgopt.metrics",
+    "sampler": "ecgopt.samplers",
+}
+"""The entry-point group of each kind."""
+
+T = TypeVar("T")
+
+
+def find(kind: Kind, name: str, built_in: Mapping[str, T]) -> T:
+    """Return what `name` stands for: a built-in part, `package.module:name`, or an entry point.
+
+    The type of a part from outside is not known here: the caller checks it with `wrong_type`.
+
+    Raises:
+        UserError: there is none, or its module cannot be imported; the message names the nearest.
+    """
+    if name in built_in:
+        return built_in[name]
+    return cast(T, _loaded(kind, _reference(kind, name, built_in)))
+
+
+def wrong_type(kind: Kind, name: str, expected: str, found: object) -> UserError:
+    """Return the error that `name` stands for something else than `expected`."""
+    return UserError(f"the {kind} {name!r} must be {expected}, but is {found!r}")
+
+
+def outside_code(
+    kind: Kind, names: Iterable[str], built_in: Mapping[str, object]
+) -> dict[str, str]:
+    """Return which code each of `names` is that is not built in.
+
+    Raises:
+        UserError: there is no such part, or its code cannot be identified.
+    """
+    identities = {}
+    for name in names:
+        if name not in built_in:
+            reference = _reference(kind, name, built_in)
+            module = reference.partition(":")[0]
+            identities[f"{kind} {name}"] = code_identity(_loaded(kind, reference), module)
+    return identities
+
+
+def code_identity(found: object, *modules: str) -> str:
+    """Return which code an object from outside is; empty for an object of ecgopt itself.
+
+    That is the distribution and version of the module that defines it, or the SHA-256 of that
+    module's file where it belongs to no distribution or to one that is installed as editable.
+
+    Args:
+        found: A function, a class, or an instance of one.
+        modules: Further modules that count, such as one that only names the object.
+
+    Raises:
+        UserError: a module has no file.
+    """
+    defining = getattr(found, "__module__", None) or type(found).__module__
+    identities = {
+        _module_identity(module)
+        for module in {*modules, str(defining), type(found).__module__}
+        if module in sys.modules
+        and module.partition(".")[0] not in {"ecgopt", *sys.stdlib_module_names}
+    }
+    return ", ".join(sorted(identities))
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return the end of an error message: the nearest of `known`, or all of them."""
+    names = list(known)
+    close = difflib.get_close_matches(name, names, n=1)
+    return f"did you mean {close[0]!r}?" if close else f"known are {', '.join(names)}"
+
+
+def _reference(kind: Kind, name: str, built_in: Iterable[str]) -> str:
+    if ":" in name:
+        return name
+    declared = metadata.entry_points(group=ENTRY_POINTS[kind])
+    for entry_point in declared:
+        if entry_point.name == name:
+            return entry_point.value
+    known = [*built_in, *declared.names]
+    raise UserError(f"{kind} {name!r} is not known; {nearest(name, known)}")
+
+
+def _loaded(kind: Kind, reference: str) -> object:
+    module_name, _, path = reference.partition(":")
+    try:
+        found: object = importlib.import_module(module_name)
+    except Exception as error:
+        # Any error of somebody else's module is the user's to fix, with its own words.
+        raise UserError(
+            f"{kind} {reference!r}: the module {module_name!r} cannot be imported "
+            f"({type(error).__name__}: {error}): install it, or add its folder to PYTHONPATH"
+        ) from error
+    for attribute in path.split("."):
+        if not hasattr(found, attribute):
+            public = [each for each in dir(found) if not each.startswith("_")]
+            raise UserError(
+                f"{kind} {reference!r}: {module_name} has no {attribute!r}; "
+                f"{nearest(attribute, public)}"
+            )
+        found = getattr(found, attribute)
+    return found
+
+
+def _module_identity(name: str) -> str:
+    distribution = _distribution(name)
+    if distribution is not None:
+        return f"{distribution.name} {distribution.version}"
+    module: ModuleType = sys.modules[name]
+    if not module.__file__:
+        raise UserError(f"the module {name!r} has no file, so its code cannot be identified")
+    return f"{name} sha256:{hashlib.sha256(Path(module.__file__).read_bytes()).hexdigest()}"
+
+
+@cache
+def _distribution(module: str) -> metadata.Distribution | None:
+    """Return the distribution that installed the module; None if its files can still be edited."""
+    for name in metadata.packages_distributions().get(module.partition(".")[0], ()):
+        distribution = metadata.distribution(name)
+        origin = json.loads(distribution.read_text("direct_url.json") or "{}")
+        if not origin.get("dir_info", {}).get("editable", False):
+            return distribution
+    return None
