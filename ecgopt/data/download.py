@@ -1,7 +1,6 @@
 """Fetches data sets: resumable, in parallel, and every file is checked by its checksum."""
 
 import fcntl
-import hashlib
 import json
 import threading
 import time
@@ -19,6 +18,7 @@ from ecgopt.data.origins import LocalCopy, Origin, Web
 from ecgopt.data.sources.catalog import DatasetInfo, Download
 from ecgopt.data.unpack import unpack
 from ecgopt.errors import DataError
+from ecgopt.files import sha256_of, write_whole
 
 SUMS = "SHA256SUMS.txt"
 FETCHED = "FETCHED.json"
@@ -130,11 +130,6 @@ def _with_slash(address: str) -> str:
     return address.rstrip("/") + "/"
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
 @dataclass(frozen=True, slots=True)
 class _Fetcher:
     name: str
@@ -220,7 +215,7 @@ class _Fetcher:
         wrong: dict[str, str] = {}
         for name, digest in read_checksums(self.folder / SUMS, self.download.include).items():
             path = self.folder / name
-            found = _sha256(path) if path.exists() else None
+            found = sha256_of(path) if path.exists() else None
             if found not in (digest, served_hashes(self.name).get(name, digest)):
                 reason = "is missing" if found is None else _differs(found, digest)
                 if not self._is_accepted(name, reason):
@@ -252,7 +247,7 @@ class _Fetcher:
                         self.progress.failed[name] = str(error)
                     continue
                 text = json.dumps(known, indent=1)
-                (self.folder / FETCHED).write_text(text, encoding="utf-8")
+                write_whole(self.folder / FETCHED, text.encode())
             self.progress.add(files=1)
         if len(self.progress.failed) == len(self.download.files):
             raise DataError("; ".join(self.progress.failed.values()))
@@ -268,7 +263,7 @@ class _Fetcher:
         target = self.folder / name
         target.unlink(missing_ok=True)
         self._retrieve(name, origins, None)
-        digest, members = _sha256(target), [name]
+        digest, members = sha256_of(target), [name]
         if target.suffix == ".zip":
             try:
                 members = unpack(target, self.folder)
@@ -311,7 +306,7 @@ class _Fetcher:
         """
         target = self.folder / name
         right = set() if digest is None else {digest, served_hashes(self.name).get(name, digest)}
-        if right and target.exists() and _sha256(target) in right:
+        if right and target.exists() and sha256_of(target) in right:
             return
         part = self._part(name)
         reason = f"{name}: no origin has it"
@@ -323,7 +318,7 @@ class _Fetcher:
                 except DataError as error:
                     reason = str(error)
                     break
-                found = _sha256(part)
+                found = sha256_of(part)
                 if digest is None or found in right or name in self.settings.accept:
                     target.parent.mkdir(parents=True, exist_ok=True)
                     part.replace(target)

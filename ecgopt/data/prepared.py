@@ -3,9 +3,7 @@
 import hashlib
 import json
 import logging
-import os
 import re
-import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +14,7 @@ from jaxtyping import Bool, Int, Int16
 
 from ecgopt.data.label_classes import LabelSet
 from ecgopt.errors import DataError
+from ecgopt.files import write_whole
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -135,12 +134,11 @@ def read_local(folder: Path) -> dict[str, Any]:
 
 def write_local(folder: Path, notes: Mapping[str, Any]) -> None:
     """Add to what this machine has noted; a folder that cannot be written is left as it is."""
-    part = folder / f".{_LOCAL}.{os.getpid()}.{threading.get_ident()}"
+    path = folder / _LOCAL
     try:
-        part.write_text(json.dumps(read_local(folder) | dict(notes), indent=1), encoding="utf-8")
-        part.replace(folder / _LOCAL)
+        write_whole(path, json.dumps(read_local(folder) | dict(notes), indent=1).encode())
     except OSError as error:
-        logger.info("%s cannot be written, so the set is verified at each opening: %s", part, error)
+        logger.info("%s cannot be written, so the set is verified at each opening: %s", path, error)
 
 
 def prepared_folders(folder: Path, name: str) -> list[Path]:

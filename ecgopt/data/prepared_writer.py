@@ -14,6 +14,7 @@ from ecgopt.data.conditioning import signal_hash
 from ecgopt.data.outcomes import Dropped, Kept, Outcome
 from ecgopt.data.prepared import MANIFEST, RECORDS, SIGNALS
 from ecgopt.data.signals import LEADS
+from ecgopt.files import sha256_of
 
 _JOURNAL = "outcomes.jsonl"
 """What became of each record so far, one line of JSON for each, until `finish`."""
@@ -142,7 +143,7 @@ class PreparedWriter:
         dropped = self._dropped(names)
         manifest = dict(facts) | {
             "signals_sha256": self._signals_sha256(),
-            "records_sha256": hashlib.sha256((self._folder / RECORDS).read_bytes()).hexdigest(),
+            "records_sha256": sha256_of(self._folder / RECORDS),
             "counts": _counts(rows, dropped),
             "corrections": _corrections(rows),
             "records_without_published_patient": sum(not row["patient_published"] for row in rows),

@@ -13,6 +13,7 @@ from ecgopt.data.outcomes import Dropped, outcome
 from ecgopt.data.prepared import open_prepared, prepared_folders, read_local, write_local
 from ecgopt.data.records import RecordEntry, Source
 from ecgopt.errors import DataError
+from ecgopt.files import sha256_of
 
 PREPARE_VERSION = 5
 """Rises whenever the same input would be stored otherwise."""
@@ -232,5 +233,4 @@ def _content_hash(file: Path) -> str:
 @lru_cache(maxsize=8)
 def _hash_of_content(file: Path, size: int, changed_ns: int) -> str:  # noqa: ARG001 part of the key
     # Cached, because hundreds of records may lie in one file.
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+    return sha256_of(file)
