@@ -1,6 +1,6 @@
 """How fast each network trains on one thread, and what bf16 gains it: the basis of its default.
 
-ECGOPT_DATA=... python benchmarks/families.py [--rounds 3] [--records 64]
+ECGOPT_DATA=... python -m benchmarks.families [--rounds 3] [--records 64]
 """
 
 import argparse
@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any, get_args
 
 import torch
-from contest import Contestant, ratio, seconds_per_turn
-from real_records import first_records, prepared_records
 
+from benchmarks.contest import Contestant, ratio, seconds_per_turn
+from benchmarks.real_records import first_records, prepared_records
 from ecgopt.data.prepared import open_prepared
 from ecgopt.models.cost import macs_by_stage
 from ecgopt.models.registry import MODELS, ModelSpec, build_model

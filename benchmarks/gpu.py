@@ -4,7 +4,7 @@ Prints the device's name, records per second, and the share of the device's bf16
 at several batch sizes; then the sum over 1, 2, 4 and 8 trials side by side. Run it once plainly and
 once under the multi-process service (`nvidia-cuda-mps-control -d`) to see what that gains.
 
-    ECGOPT_DATA=... python benchmarks/gpu.py [--peak-tflops 989]
+    ECGOPT_DATA=... python -m benchmarks.gpu [--peak-tflops 989]
 """
 
 import argparse
@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from contest import Contestant, seconds_per_turn
-from real_records import first_records, prepared_records
 
+from benchmarks.contest import Contestant, seconds_per_turn
+from benchmarks.real_records import first_records, prepared_records
 from ecgopt.data.prepared import open_prepared
 from ecgopt.models.cost import macs_by_stage, training_macs
 from ecgopt.models.registry import ModelSpec, build_model
