@@ -82,7 +82,7 @@ def time_report() -> None:
     from fakes_evidence import World, invent
 
     from ecgopt.analysis.conclude import conclude
-    from ecgopt.report.write import write_conclusions
+    from ecgopt.report.write import write_report
 
     world = World(
         upstreams=("georgia", "cpsc2018"),
@@ -100,7 +100,7 @@ def time_report() -> None:
         started, cpu = time.perf_counter(), time.process_time()
         conclusions = conclude(evidence, workspace)
         concluded = time.perf_counter() - started
-        paths = write_conclusions(conclusions, out)
+        paths = write_report(conclusions, out)
         total, busy = time.perf_counter() - started, time.process_time() - cpu
         size = paths.html.stat().st_size / 1e6
         print(

@@ -140,7 +140,7 @@ def write_prepared(folder: Path, n_records: int) -> None:
                 padded_samples=0, repaired_samples=0, clipped_samples=0, flat_leads=0,
                 saturated_leads=0, signal_hash=f"{number:016x}",
             )  # fmt: skip
-            writer.add(Kept(f"{number:05d}", facts, 100.0, stored, ""))
+            writer.add(Kept(f"{number:05d}", facts, 100.0, stored, ()))
         settings = {"sampling_rate_hz": 100}
         writer.finish({"source": "noise", "fingerprint": f"{n_records:064x}", "settings": settings})
 

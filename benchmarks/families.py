@@ -14,9 +14,9 @@ from typing import Any, get_args
 import torch
 
 from benchmarks.contest import Contestant, ratio, seconds_per_turn
+from benchmarks.network_cost import macs_by_stage
 from benchmarks.real_records import first_records, prepared_records
 from ecgopt.data.prepared import open_prepared
-from ecgopt.models.cost import macs_by_stage
 from ecgopt.models.registry import MODELS, ModelSpec, build_model
 from ecgopt.training.fit import TrainingRun
 from ecgopt.training.recipe import Precision, Recipe

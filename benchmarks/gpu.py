@@ -20,9 +20,9 @@ from typing import Any
 import torch
 
 from benchmarks.contest import Contestant, seconds_per_turn
+from benchmarks.network_cost import macs_by_stage, training_macs
 from benchmarks.real_records import first_records, prepared_records
 from ecgopt.data.prepared import open_prepared
-from ecgopt.models.cost import macs_by_stage, training_macs
 from ecgopt.models.registry import ModelSpec, build_model
 from ecgopt.training.fit import TrainingRun
 from ecgopt.training.recipe import Recipe

@@ -35,7 +35,7 @@ from ecgopt.jobs.leased_trial import LeasedTrial
 from ecgopt.queue import items
 from ecgopt.queue.items import NewItem
 from ecgopt.queue.lease import Lease
-from ecgopt.regimes.space import Range, SearchSpace
+from ecgopt.regimes.hyperparameters import Range, SearchSpace
 
 N_REPORTS = 10
 NAME = "benchmark"
@@ -63,8 +63,7 @@ def plain_worker(url: str, n_trials: int, seed: int, ready: Barrier) -> None:
     study = optuna.load_study(study_name=NAME, storage=storage, **samplers(seed))
     ready.wait()
     for _ in range(n_trials):
-        trial = study.ask()
-        SPACE.suggest(trial)
+        trial = study.ask(SPACE.distributions())
         for step in range(1, N_REPORTS + 1):
             trial.report(0.5 + step / 100, step)
             trial.should_prune()

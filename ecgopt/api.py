@@ -70,10 +70,10 @@ class Results(ABC):
         Raises:
             UserError: `out` cannot be written.
         """
-        from ecgopt.report.write import write_conclusions
+        from ecgopt.report.write import write_report
 
         with self.concluded() as (conclusions, _):
-            return write_conclusions(conclusions, Path(out), with_pdf=pdf)
+            return write_report(conclusions, Path(out), with_pdf=pdf)
 
     def export(self, bundle: str | PathLike[str]) -> Path:
         """Write everything that the report rests on into one bundle and return its path.

@@ -10,6 +10,7 @@ The tree::
     │   │   └── RecordError  one record does, so it may be left out instead
     │   ├── CheckpointError  a checkpoint does not fit or is damaged
     │   ├── StorageError     the database cannot be used as asked
+    │   │   └── DatabaseUnavailable  it does not answer now, so the same may work later
     │   └── LaunchError      workers cannot be placed where they were asked for
     ├── TrialDiverged        training left the finite numbers: the trial is pruned
     └── LeaseLost            another worker owns the work item now: write nothing more
@@ -41,14 +42,16 @@ class DataError(UserError):
 class RecordError(DataError):
     """One record breaks a rule; the set can go on without it when the user says so."""
 
-    def __init__(self, record: str, reason: str) -> None:
-        super().__init__(f"record {record}: {reason}")
+    def __init__(self, record: str, reason: str, detail: str = "") -> None:
+        super().__init__(f"record {record}: {reason}" + (f" ({detail})" if detail else ""))
         self.record = record
         self.reason = reason
+        """What is wrong, without file and numbers, so that equal faults count as one."""
+        self.detail = detail
 
-    def __reduce__(self) -> tuple[type["RecordError"], tuple[str, str]]:
-        # Without this the error cannot leave a worker process: it is made from two arguments.
-        return type(self), (self.record, self.reason)
+    def __reduce__(self) -> tuple[type["RecordError"], tuple[str, str, str]]:
+        # Without this the error cannot leave a worker process: it is made from three arguments.
+        return type(self), (self.record, self.reason, self.detail)
 
 
 class CheckpointError(UserError):
@@ -57,6 +60,10 @@ class CheckpointError(UserError):
 
 class StorageError(UserError):
     """The database cannot be reached or used as asked."""
+
+
+class DatabaseUnavailable(StorageError):
+    """The database does not answer now; the same operation may succeed later."""
 
 
 class LaunchError(UserError):

@@ -50,9 +50,9 @@ class Workspace:
         """Return the folder of the resumable state of one unfinished work item."""
         return self.root / "running" / comparison / item_key.replace("/", "__")
 
-    def predictions(self, comparison: str, item_key: str) -> Path:
-        """Return the file of the sealed-test predictions of one final fit."""
-        return self.root / "predictions" / comparison / f"{item_key.replace('/', '__')}.npz"
+    def predictions(self, comparison: str) -> Path:
+        """Return the folder of the final fits' predictions, each file named by its SHA-256."""
+        return self.root / "predictions" / comparison
 
     def logs(self, comparison: str) -> Path:
         """Return the folder of the workers' log files."""

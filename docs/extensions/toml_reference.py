@@ -9,10 +9,10 @@ from typing import Any
 from pydantic import BaseModel, TypeAdapter
 from sphinx.pycode import ModuleAnalyzer
 
-from ecgopt.regimes.space import PARAMETERS
+from ecgopt.regimes.hyperparameters import PARAMETERS
 from ecgopt.study_file.section import Name
 from ecgopt.study_file.tables import Reference
-from ecgopt.training.recipe import Recipe
+from ecgopt.training.recipe import Hyperparameter
 
 _PLACEHOLDERS = {"space": ("GROUP", "PARAMETER"), "pretrain.tuning.space": ("PARAMETER",)}
 """What stands for a key that the writer of the file chooses; elsewhere it is NAME."""
@@ -78,22 +78,27 @@ def keys(model: type[BaseModel]) -> Iterator[tuple[str, Mapping[str, Any]]]:
 def parameters() -> str:
     """Return a Markdown table of the parameters that a study may search."""
     rows = [
-        f"| `{name}` | {parameter.low:g} to {parameter.high:g}"
-        f"{', whole' if parameter.is_integer else ''} "
-        f"| {documentation(Recipe, parameter.recipe_field)} |"
-        for name, parameter in PARAMETERS.items()
+        f"| `{name}` | {_values(declared)} | {declared.meaning} | {_literal(declared.published)} |"
+        for name, declared in PARAMETERS.items()
     ]
-    return "\n".join(("| parameter | must lie within | what it is |", "|---|---|---|", *rows))
+    heading = "| parameter | values | what it is | published recipe |"
+    return "\n".join((heading, "|---|---|---|---|", *rows))
 
 
-def documentation(model: type, field: str) -> str:
-    """Return the text under a field in the source, on one line; empty where there is none."""
+def _values(declared: Hyperparameter) -> str:
+    if declared.kind == "categorical":
+        return " or ".join(map(_literal, declared.choices))
+    return f"{declared.low:g} to {declared.high:g}{', whole' if declared.kind == 'int' else ''}"
+
+
+def documentation(model: type[BaseModel], field: str) -> str:
+    """Return a field's description, or the text under it in the source; empty where none is."""
     for owner in model.__mro__:
         if owner.__module__.startswith("ecgopt."):
             docs = ModuleAnalyzer.for_module(owner.__module__).find_attr_docs()
             if lines := docs.get((owner.__qualname__, field)):
                 return " ".join(line.strip() for line in lines if line.strip())
-    return ""
+    return model.model_fields[field].description or ""
 
 
 def _tables_below(model: type[BaseModel], path: str) -> Iterator[Table]:

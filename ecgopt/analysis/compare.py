@@ -5,8 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ecgopt.analysis.arms import Arm, Pair, sort_into_arms
-from ecgopt.analysis.influence import PatientInfluence, align_influences
-from ecgopt.analysis.interval import Interval, PairedDifference, paired_interval
+from ecgopt.analysis.influence import PatientInfluence
+from ecgopt.analysis.interval import Interval, PairedDifference, paired_interval, subtract
 from ecgopt.analysis.mean_error import FEW
 from ecgopt.analysis.power import further_replicates
 from ecgopt.analysis.verdict import (
@@ -23,6 +23,7 @@ from ecgopt.evidence.records import (
     FinalEvidence,
     FinalRole,
 )
+from ecgopt.training.metrics import PRIMARY
 
 InfluenceOf = Callable[[FinalEvidence], PatientInfluence | None]
 
@@ -149,20 +150,14 @@ def pair_finals(
     """Return arm minus reference wherever both have a final of equal replicate and seed index."""
     ours, theirs = arm.finals_by_pair(role), reference.finals_by_pair(role)
     return {
-        pair: _subtract(ours[pair], theirs[pair], influence_of) for pair in ours if pair in theirs
+        pair: subtract(_scored(ours[pair], influence_of), _scored(theirs[pair], influence_of))
+        for pair in ours
+        if pair in theirs
     }
 
 
-def _subtract(
-    final: FinalEvidence, reference: FinalEvidence, influence_of: InfluenceOf
-) -> PairedDifference:
-    value = final.metrics["macro_auroc"] - reference.metrics["macro_auroc"]
-    ours, theirs = influence_of(final), influence_of(reference)
-    if ours is None or theirs is None:
-        return PairedDifference(value=value, influence=None)
-    patients, (ours_row, theirs_row) = align_influences((ours, theirs))
-    influence = PatientInfluence(macro_auroc=value, patients=patients, values=ours_row - theirs_row)
-    return PairedDifference(value=value, influence=influence)
+def _scored(final: FinalEvidence, influence_of: InfluenceOf) -> PairedDifference:
+    return PairedDifference(value=final.metrics[PRIMARY], influence=influence_of(final))
 
 
 def _judge(

@@ -1,8 +1,7 @@
 """The difference between two differences: between models, upstreams, recipes."""
 
 from ecgopt.analysis.compare import CellComparison
-from ecgopt.analysis.influence import PatientInfluence, align_influences
-from ecgopt.analysis.interval import Interval, PairedDifference, paired_interval
+from ecgopt.analysis.interval import Interval, paired_interval, subtract
 
 
 def contrast(
@@ -20,13 +19,3 @@ def contrast(
         pair: subtract(first.differences[pair], second.differences[pair]) for pair in sorted(common)
     }
     return paired_interval(differences, confidence=confidence)
-
-
-def subtract(first: PairedDifference, second: PairedDifference) -> PairedDifference:
-    """Return `first` minus `second`, influences included where both are known."""
-    value = first.value - second.value
-    if first.influence is None or second.influence is None:
-        return PairedDifference(value=value, influence=None)
-    patients, (ours, theirs) = align_influences((first.influence, second.influence))
-    influence = PatientInfluence(macro_auroc=value, patients=patients, values=ours - theirs)
-    return PairedDifference(value=value, influence=influence)

@@ -1,7 +1,7 @@
 """What a budget buys: the expected score of the best trial among any k of a study's trials."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,25 +23,14 @@ class BudgetCurve:
     high: Float[np.ndarray, " trial"]
 
 
-def expected_best(scores: Sequence[float], n_unusable: int = 0) -> Float[np.ndarray, " trial"]:
-    """Return the unbiased expected best score among k trials, for k = 1 .. all trials.
+def _weights(n_complete: int, n_unusable: int) -> Float[np.ndarray, "trial other"]:
+    """Return P(best of k is the i-th smallest complete trial), a row per k.
 
     The k trials are drawn without replacement. Pruned and diverged trials are spent but cannot
-    win, so the expectation is over draws that hold at least one complete trial.
-
-    Args:
-        scores: Of the complete trials, in any order; at least one.
-        n_unusable: Trials that were paid for and have no score.
+    win, so the probabilities are over draws that hold at least one complete trial.
 
     Source: Tang et al. 2020, arXiv:2004.13705, equation 4; Dodge et al. 2019 is biased.
     """
-    ordered = np.sort(np.asarray(scores, dtype=np.float64))
-    weights = _weights(len(ordered), n_unusable)
-    return np.asarray(weights @ ordered)
-
-
-def _weights(n_complete: int, n_unusable: int) -> Float[np.ndarray, "trial other"]:
-    """Return P(best of k is the i-th smallest complete trial), a row per k."""
     total = n_complete + n_unusable
     weights = np.zeros((total, n_complete))
     for k in range(1, total + 1):

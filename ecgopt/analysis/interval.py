@@ -20,11 +20,21 @@ from ecgopt.shapes import Float
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PairedDifference:
-    """One run of the arm minus the same run of the reference: equal replicate, equal seed."""
+    """One run's score, or that of an arm minus the same run of the reference."""
 
     value: float
     influence: PatientInfluence | None
     """Of each patient on the difference; None where predictions were not kept."""
+
+
+def subtract(first: PairedDifference, second: PairedDifference) -> PairedDifference:
+    """Return `first` minus `second`, influences included where both are known."""
+    value = first.value - second.value
+    if first.influence is None or second.influence is None:
+        return PairedDifference(value=value, influence=None)
+    patients, (ours, theirs) = align_influences((first.influence, second.influence))
+    influence = PatientInfluence(macro_auroc=value, patients=patients, values=ours - theirs)
+    return PairedDifference(value=value, influence=influence)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,15 +1,14 @@
 """What the predictions of a final fit say beyond the scores stored with it, read only once."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
-from ecgopt.analysis.challenge import challenge_score, weights_for
-from ecgopt.analysis.classification import TrivialScores, trivial_scores
 from ecgopt.analysis.influence import PatientInfluence, influence_of_patients
 from ecgopt.evidence.predictions import Predictions, read_predictions
 from ecgopt.evidence.records import FinalEvidence
+from ecgopt.evidence.rescore import scores_of
+from ecgopt.training.metrics import trivial_scores
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,11 +16,11 @@ class Reading:
     """What one file of test predictions says."""
 
     influence: PatientInfluence
-    trivial: TrivialScores
+    scores: Mapping[str, float]
+    """By metric, as far as predictions and thresholds determine it."""
+    trivial: Mapping[str, float]
+    """What the best predictor scores that says the same about every record, by metric."""
     n_records: int
-    challenge: float | None
-    """The CinC 2020 score at the thresholds from validation; None where its weights do not cover
-    the labels or no thresholds are stored."""
 
 
 class Readings:
@@ -49,15 +48,7 @@ class Readings:
 def _read(final: FinalEvidence, predictions: Predictions) -> Reading:
     return Reading(
         influence=influence_of_patients(predictions),
+        scores=scores_of(predictions, final.thresholds),
         trivial=trivial_scores(predictions.labels),
         n_records=len(predictions.labels),
-        challenge=_challenge(final, predictions),
     )
-
-
-def _challenge(final: FinalEvidence, predictions: Predictions) -> float | None:
-    weights = weights_for(predictions.classes)
-    if weights is None or any(name not in final.thresholds for name in predictions.classes):
-        return None
-    thresholds = np.array([final.thresholds[name] for name in predictions.classes])
-    return challenge_score(predictions.labels, predictions.scores >= thresholds, weights)

@@ -1,7 +1,8 @@
 """`ecgopt data`: list, fetch, prepare, check and show data sets."""
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import App, Parameter
 
@@ -13,14 +14,48 @@ from ecgopt.cli.data_output import (
     new_table,
     open_console,
     prepared_folder,
+    print_doubts,
     progress_bar,
     raw_folder,
     raw_folders,
 )
 
+if TYPE_CHECKING:
+    from ecgopt.data.conditioning import PrepareSettings
+    from ecgopt.data.records import Source
+
 app = App(name="data", help="List, fetch, prepare, check and show data sets.")
 
 Folders = Annotated[list[Path] | None, Parameter(name="--from", consume_multiple=True, negative="")]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Form:
+    """How a record is stored."""
+
+    rate: int = 100
+    """Samples per second."""
+    seconds: float = 10.0
+    """Length of every record."""
+    longer: Literal["first", "centre"] = "first"
+    """Which part of longer records stays."""
+    shorter: Literal["drop", "pad"] = "drop"
+    """Leave shorter records out, or append zeros."""
+
+    def settings(self, broken: Literal["stop", "drop"] = "stop") -> "PrepareSettings":
+        """Return the settings of `prepare`."""
+        from ecgopt.data.conditioning import PrepareSettings
+
+        return PrepareSettings(
+            sampling_rate_hz=self.rate,
+            seconds=self.seconds,
+            longer=self.longer,
+            shorter=self.shorter,
+            broken=broken,
+        )
+
+
+_FORM = Form()
 
 
 @app.command(name="list")
@@ -61,49 +96,70 @@ def list_(name: str | None = None, *, json: bool = False) -> None:
 
 
 @app.command
-def fetch(
+def fetch(  # noqa: PLR0913 one parameter per option
     name: str,
     *,
+    from_: Annotated[Path | None, Parameter(name="--from")] = None,
     to: Path | None = None,
-    mirror: str | None = None,
+    mirror: Annotated[list[str] | None, Parameter(negative="")] = None,
+    accept: Annotated[list[str] | None, Parameter(negative="")] = None,
     archive: bool = False,
     connections: int = 8,
 ) -> None:
     """Fetch a data set: in parallel, checked against its checksums, resumed where it broke.
 
+    Exit code 1: some files could not be fetched; they are listed, and all others are there.
+
     Example: `ecgopt data fetch ptbxl --mirror https://physionet-open.s3.amazonaws.com/ptb-xl/1.0.3`
 
     Args:
         name: Name in `ecgopt data list`.
+        from_: Folder or zip file on this machine with the publisher's files; nothing is downloaded.
         to: Folder for the files; by default `data/NAME` in the workspace.
-        mirror: Address below which the files lie as at their publisher.
+        mirror: Address below which the files lie as at their publisher; repeat it to name others
+            that are tried where the first fails.
+        accept: Path of a file that may be missing or differ from its checksum; may be repeated.
         archive: Fetch the publisher's one zip file, where there is one.
         connections: Files fetched at once.
     """
+    import sys
+
     from ecgopt.data.download import FetchSettings
     from ecgopt.data.download import fetch as fetch_files
     from ecgopt.data.sources.catalog import dataset_info
 
     folder = to or raw_folder(name)
-    settings = FetchSettings(mirror=mirror, archive=archive, connections=connections)
+    settings = FetchSettings(
+        mirrors=tuple(mirror or ()),
+        local_copy=from_,
+        accept=frozenset(accept or ()),
+        archive=archive,
+        connections=connections,
+    )
     with fetch_bar(name) as on_change:
         done = fetch_files(dataset_info(name), folder, settings, on_change=on_change)
+    console = open_console()
+    for path, reason in done.accepted.items():
+        console.print(f"accepted: {path}: {reason}")
+    for path, reason in done.failed.items():
+        console.print(f"failed: {path}: {reason}")
     megabytes = done.bytes_received / 1e6
-    open_console().print(
-        f"{name}: {done.files_done} files in {folder}, {megabytes:.1f} MB received"
-    )
+    console.print(f"{name}: {done.files_done} files in {folder}, {megabytes:.1f} MB received")
+    if done.failed:
+        console.print(
+            f"{len(done.failed)} files failed: run fetch again, try another --mirror, or continue "
+            "without a file by --accept PATH"
+        )
+        sys.exit(1)
 
 
 @app.command
-def prepare(  # noqa: PLR0913 one parameter per option
+def prepare(
     name: str,
     *,
     from_: Folders = None,
     to: Path | None = None,
-    rate: int = 100,
-    seconds: float = 10.0,
-    longer: Literal["first", "centre"] = "first",
-    shorter: Literal["drop", "pad"] = "drop",
+    form: Annotated[Form, Parameter(name="*")] = _FORM,
     broken: Literal["stop", "drop"] = "stop",
     processes: int | None = None,
 ) -> None:
@@ -115,58 +171,62 @@ def prepare(  # noqa: PLR0913 one parameter per option
         name: Name in `ecgopt data list`, or a description `own.toml`.
         from_: Folders of the raw records; by default `data/NAME` in the workspace.
         to: Folder of prepared sets; by default `prepared` in the workspace.
-        rate: Samples per second.
-        seconds: Length of every record.
-        longer: Which part of longer records stays.
-        shorter: Leave shorter records out, or append zeros.
-        broken: Stop at a damaged record, or leave it out and count it.
+        form: How a record is stored.
+        broken: End with a list of all damaged records, or leave them out and count them.
         processes: Processes that read; by default one per core.
     """
     import os
 
-    from ecgopt.data.prepare import PrepareSettings
     from ecgopt.data.prepare import prepare as prepare_set
 
-    settings = PrepareSettings(
-        sampling_rate_hz=rate, seconds=seconds, longer=longer, shorter=shorter, broken=broken
-    )
     with progress_bar(f"preparing {name}") as on_progress:
         prepared = prepare_set(
             name,
             raw_folders(name, from_),
             to or prepared_folder(),
-            settings,
+            form.settings(broken),
             n_processes=processes or len(os.sched_getaffinity(0)),
             on_progress=on_progress,
         )
     console = open_console()
-    console.print(counts_table(prepared.manifest["counts"], prepared.manifest["dropped_reasons"]))
+    console.print(counts_table(prepared.manifest))
     console.print(f"{len(prepared)} records in {prepared.folder}")
 
 
 @app.command
-def check(name: str, *, labels: str | None = None, to: Path | None = None) -> None:
+def check(
+    name: str,
+    *,
+    labels: str | None = None,
+    from_: Folders = None,
+    to: Path | None = None,
+    form: Annotated[Form, Parameter(name="*")] = _FORM,
+) -> None:
     """Count records, classes, patients and folds of a prepared set, and name what is doubtful.
+
+    Its files are compared with their SHA-256.
 
     Example: `ecgopt data check ptbxl --labels ptbxl_rhythm`
 
     Args:
         name: Name in `ecgopt data list`, or a description `own.toml`.
         labels: Label set; by default the first that fits the data set.
+        from_: Folders of the raw records; by default those that the set was prepared from.
         to: Folder of prepared sets; by default `prepared` in the workspace.
+        form: As given to `prepare`.
     """
     from ecgopt.data.check import check as check_set
     from ecgopt.data.labels import label_set
-    from ecgopt.data.prepared import find_prepared, open_prepared
+    from ecgopt.data.prepared import open_prepared
     from ecgopt.data.sources.catalog import dataset_info, source
 
-    own = name if name.endswith(".toml") else None
-    folder = find_prepared(to or prepared_folder(), source(name).name, description=own)
-    prepared = open_prepared(folder)
-    chosen = labels or own or dataset_info(name).labels[0]
+    folder = _asked_for(source(name), name, from_, to, form)
+    prepared = open_prepared(folder, recheck=True)
+    chosen = labels or (name if name.endswith(".toml") else dataset_info(name).labels[0])
     found = check_set(prepared, label_set(chosen))
     console = open_console()
-    console.print(counts_table(found.counts, found.dropped_reasons))
+    console.print(f"{len(prepared)} records in {folder}")
+    console.print(counts_table(prepared.manifest))
     classes = new_table("class", "records", "share", title=f"label set {chosen}")
     for label, count in found.positives.items():
         classes.add_row(label, str(count), f"{count / len(prepared):.1%}")
@@ -183,13 +243,22 @@ def check(name: str, *, labels: str | None = None, to: Path | None = None) -> No
         f"{found.patients} patients, {found.without_age} records without age, "
         f"{found.without_sex} without sex"
     )
-    named = (("equal signals", ["=".join(g) for g in found.duplicates]), ("flat", found.flat))
-    for kind, records in (*named, ("saturated", found.saturated)):
-        if records:
-            more = f" and {len(records) - 10} more" if len(records) > 10 else ""
-            console.print(f"{kind}: {', '.join(records[:10])}{more}")
-    for warning in found.warnings:
-        console.print(f"warning: {warning}", style="yellow")
+    print_doubts(console, found)
+
+
+def _asked_for(
+    reader: "Source", name: str, from_: list[Path] | None, to: Path | None, form: Form
+) -> Path:
+    """Return the folder of the set that `prepare` with the same options opens."""
+    from ecgopt.data.request import find_prepared
+
+    return find_prepared(
+        reader,
+        to or prepared_folder(),
+        form.settings(),
+        from_,
+        description=name if name.endswith(".toml") else None,
+    )
 
 
 @app.command
@@ -200,6 +269,7 @@ def show(
     from_: Folders = None,
     to: Path | None = None,
     out: Path | None = None,
+    form: Annotated[Form, Parameter(name="*")] = _FORM,
 ) -> None:
     """Draw the twelve leads of a record on ECG paper.
 
@@ -211,8 +281,9 @@ def show(
         from_: Folders of raw records: draw the file itself; by default the prepared record.
         to: Folder of prepared sets; by default `prepared` in the workspace.
         out: Picture to write, .svg, .png or .pdf; by default NAME-RECORD.svg.
+        form: As given to `prepare`.
     """
-    from ecgopt.data.prepared import find_prepared, open_prepared
+    from ecgopt.data.prepared import open_prepared
     from ecgopt.data.sources.catalog import source
     from ecgopt.report.ecg_paper import save_ecg_page
     from ecgopt.report.record_pages import prepared_page, raw_page
@@ -221,8 +292,7 @@ def show(
     if from_:
         page = raw_page(reader, from_, record)
     else:
-        folder = find_prepared(to or prepared_folder(), reader.name)
-        page = prepared_page(open_prepared(folder), record)
+        page = prepared_page(open_prepared(_asked_for(reader, name, None, to, form)), record)
     path = out or Path(f"{reader.name}-{record.replace('/', '_')}.svg")
     save_ecg_page(page, path)
     open_console().print(f"{page.title}: {page.subtitle}")

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
+    from ecgopt.data.check import DataCheck
     from ecgopt.data.download import FetchProgress
     from ecgopt.data.sources.catalog import DatasetInfo
 
@@ -41,14 +42,9 @@ def _is_present(name: str) -> bool:
 
 
 def _is_prepared(name: str) -> bool:
-    from ecgopt.data.prepared import find_prepared
-    from ecgopt.errors import DataError
+    from ecgopt.data.prepared import prepared_folders
 
-    try:
-        find_prepared(prepared_folder(), name)
-    except DataError:
-        return False
-    return True
+    return bool(prepared_folders(prepared_folder(), name))
 
 
 def cell(value: object) -> str:
@@ -125,22 +121,48 @@ _WHY = {
     "padded": "shorter than asked for: zeros appended",
     "padded_at_source": "at least 0.1 s of zeros at an end, as published",
     "repaired": "missing samples, filled from their neighbours",
-    "corrected": "published with a wrong gain, known and put right",
+    "corrected": "with a known error of the publisher, set right",
     "clipped": "samples beyond 32.767 mV, set to it",
+    "with_flat_lead": "a lead that never changes: kept as published",
+    "copies": "signal equal to that of an earlier record",
     "broken": "of the dropped: damaged files",
 }
 
 
-def counts_table(counts: Mapping[str, int], reasons: Mapping[str, int]) -> "Table":
+def counts_table(manifest: Mapping[str, Any]) -> "Table":
     """Return what became of the records found: kept, cut, padded, dropped, and why."""
     table = new_table("outcome", "count", "reason")
-    for outcome, count in counts.items():
+    for outcome, count in manifest["counts"].items():
         if count or outcome in {"found", "kept", "cut", "padded", "dropped"}:
             why = _WHY.get(outcome, "") if count else ""
+            if outcome == "found" and (published := manifest["published_records"]):
+                why = f"of {published:,} published"
             table.add_row(outcome.replace("_", " "), f"{count:,}", why)
-    for reason, count in reasons.items():
+    for name, count in manifest["corrections"].items():
+        table.add_row("  corrected", f"{count:,}", name)
+    for reason, count in manifest["dropped_reasons"].items():
         table.add_row("  dropped", f"{count:,}", reason)
+    for reason, aside in manifest["left_aside"].items():
+        names = ", ".join(aside["names"][:5]) + (", ..." if aside["count"] > 5 else "")
+        table.add_row("left aside", f"{aside['count']:,}", f"{reason}: {names}")
     return table
+
+
+def print_doubts(console: "Console", found: "DataCheck") -> None:
+    """Print records and codes of a checked set that are doubtful, and its warnings."""
+    lists = {
+        "equal signals": ["=".join(group) for group in found.duplicates],
+        "flat": found.flat,
+        "saturated": found.saturated,
+        "statements that no class uses": [f"{c} ({n})" for c, n in found.unused_codes.items()],
+        "codes of the classes that no record has": found.absent_codes,
+    }
+    for kind, names in lists.items():
+        if names:
+            more = f" and {len(names) - 10} more" if len(names) > 10 else ""
+            console.print(f"{kind}: {'; '.join(names[:10])}{more}")
+    for warning in found.warnings:
+        console.print(f"warning: {warning}", style="yellow")
 
 
 @contextmanager

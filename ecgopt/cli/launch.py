@@ -112,8 +112,8 @@ def ray(
     from ecgopt.cli.live import LiveProgress
     from ecgopt.comparison.open_study import open_study
     from ecgopt.comparison.progress import read_progress
-    from ecgopt.database.engine import TRANSIENT_ERRORS
     from ecgopt.database.url import storage_url
+    from ecgopt.errors import DatabaseUnavailable
     from ecgopt.launchers.local import wait_until_done
     from ecgopt.workspace import chosen_workspace
 
@@ -129,7 +129,7 @@ def ray(
         def is_finished() -> bool:
             try:
                 progress = read_progress(opened.database, opened.spec)
-            except TRANSIENT_ERRORS:
+            except DatabaseUnavailable:
                 return False
             live.show(progress)
             return progress.is_finished

@@ -44,7 +44,7 @@ def report(
     from rich.console import Console
 
     from ecgopt.report.terminal import verdict_table
-    from ecgopt.report.write import write_conclusions
+    from ecgopt.report.write import write_report
 
     with _opened(source, storage, workspace).concluded() as (conclusions, _):
         if format != "html":
@@ -55,7 +55,7 @@ def report(
             )
             return
         folder = out or Path("out") / conclusions.evidence.comparison.name
-        paths = write_conclusions(conclusions, folder, with_pdf=pdf)
+        paths = write_report(conclusions, folder, with_pdf=pdf)
         console = Console()
         console.print(verdict_table(conclusions))
         console.print(f"report: {paths.html}", soft_wrap=True, highlight=False)
@@ -200,7 +200,7 @@ def plan(
 
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         for model in missing:
-            seconds[model.label] = measure_seconds_per_sample(model, spec.recipe, device)
+            seconds[model.label] = measure_seconds_per_sample(model, spec.recipe.recipe(), device)
     found = plan_comparison(
         spec,
         seconds_per_sample=seconds,

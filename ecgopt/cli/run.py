@@ -62,7 +62,7 @@ def _conclude(comparison: "Comparison", out: Path) -> None:
 
     from ecgopt.errors import UserError
     from ecgopt.report.terminal import verdict_lines, verdict_table
-    from ecgopt.report.write import write_conclusions
+    from ecgopt.report.write import write_report
 
     with comparison.concluded() as (conclusions, _):
         evidence = conclusions.evidence
@@ -74,7 +74,7 @@ def _conclude(comparison: "Comparison", out: Path) -> None:
                 f"study {comparison.spec.name!r} ended without a final fit: "
                 f"{reasons or 'no item is done'}"
             )
-        paths = write_conclusions(conclusions, out)
+        paths = write_report(conclusions, out)
     console = Console()
     console.print(verdict_table(conclusions))
     for line in verdict_lines(conclusions):

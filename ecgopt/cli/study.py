@@ -67,13 +67,9 @@ def check(study: Path, *, hours: bool = True) -> None:
         soft_wrap=True, highlight=False, markup=False,
     )  # fmt: skip
     for name in spec.regimes:
-        space = spec.search_space(name)
-        spans = ", ".join(
-            f"{key} {space.ranges[key].low:g}..{space.ranges[key].high:g}"
-            + (" log" if space.ranges[key].log else "")
-            for key in space
+        console.print(
+            f"{name}: {spec.search_space(name)}", soft_wrap=True, highlight=False, markup=False
         )
-        console.print(f"{name}: {spans}", soft_wrap=True, highlight=False, markup=False)
     if hours:
         for line in _hours(spec):
             console.print(line, soft_wrap=True, highlight=False, markup=False)

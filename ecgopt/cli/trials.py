@@ -103,6 +103,7 @@ def _write(content: bytes, out: Path | None) -> None:
     import sys
 
     from ecgopt.errors import UserError
+    from ecgopt.files import write_whole
 
     if out is None:
         if sys.stdout.isatty() and b"\0" in content:
@@ -110,10 +111,7 @@ def _write(content: bytes, out: Path | None) -> None:
         sys.stdout.buffer.write(content)
         sys.stdout.buffer.flush()
         return
-    temporary = out.with_name(f".{out.name}.part")
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(content)
-        temporary.replace(out)
+        write_whole(out, content)
     except OSError as error:
         raise UserError(f"{out} cannot be written ({error.strerror}): choose --out") from error

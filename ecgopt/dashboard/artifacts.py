@@ -16,6 +16,7 @@ from sklearn.metrics import roc_curve
 
 from ecgopt.evidence.predictions import Predictions
 from ecgopt.evidence.records import FinalEvidence, TrialEvidence
+from ecgopt.files import write_whole
 from ecgopt.report import words
 from ecgopt.report.figures.drawing import ARM_COLOURS, ARM_LINES, FAINT, add_legend, draw
 
@@ -47,10 +48,7 @@ def kept_files(folder: Path, studies: Iterable[str]) -> list[Path]:
 def keep(folder: Path, study: str, file: StudyFile) -> str:
     """Write the file into the store so that a reader never meets half of it; return its id."""
     name = artifact_id(study, file.filename)
-    folder.mkdir(parents=True, exist_ok=True)
-    temporary = folder / f".{name}.{uuid.uuid4().hex}.part"
-    temporary.write_bytes(file.content)
-    temporary.replace(folder / name)
+    write_whole(folder / name, file.content)
     return name
 
 

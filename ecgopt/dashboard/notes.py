@@ -2,12 +2,14 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from statistics import fmean
 
 from ecgopt.analysis.arms import budget_trials, count_trials
 from ecgopt.evidence.records import FinalEvidence, TrialEvidence
 from ecgopt.report import words
 from ecgopt.study_file.cells import StudyKey, size_in_words
 from ecgopt.study_file.spec import StudySpec
+from ecgopt.training.metrics import METRICS
 
 OWN_NOTES = "## Your notes"
 """What people write below this heading is kept; all above it is written anew."""
@@ -94,19 +96,19 @@ def _cell(key: StudyKey) -> str:
 
 
 def _space(spec: StudySpec, regime: str) -> str:
-    space = spec.search_space(regime)
-    return "; ".join(
-        f"{name} {space.ranges[name].low:g} to {space.ranges[name].high:g}"
-        + (" (log)" if space.ranges[name].log else "")
-        for name in space
-    )
+    return str(spec.search_space(regime))
 
 
 def _finals(finals: Sequence[FinalEvidence]) -> str:
-    tuned = [final.metrics["macro_auroc"] for final in finals if final.role == "tuned"]
+    tuned = [final.metrics for final in finals if final.role == "tuned"]
     if not tuned:
         return "not opened for this study's winner yet"
-    return f"macro AUROC {words.score(sum(tuned) / len(tuned))}, mean of {len(tuned)} final fits"
+    means = [
+        f"{metric.title} {words.score(fmean(scores[name] for scores in tuned))}"
+        for name, metric in METRICS.items()
+        if all(name in scores for scores in tuned)
+    ]
+    return f"{', '.join(means)}; mean of {len(tuned)} final fits"
 
 
 def _cell_text(text: str) -> str:

@@ -22,9 +22,9 @@ from ecgopt.dashboard.trade_off import (
     open_trade_off,
     trade_off_name,
 )
-from ecgopt.database.engine import TRANSIENT_ERRORS, Database
+from ecgopt.database.engine import Database
 from ecgopt.database.tables import comparison as comparison_table
-from ecgopt.errors import DataError, UserError
+from ecgopt.errors import DatabaseUnavailable, DataError, StorageError, UserError
 from ecgopt.evidence.predictions import Predictions
 from ecgopt.evidence.records import FinalEvidence, TrialEvidence, load_predictions
 from ecgopt.evidence.selection import choose_winner
@@ -79,8 +79,11 @@ class Refresher:
         while not pause.wait(SECONDS_BETWEEN):
             try:
                 self.refresh_all()
-            except TRANSIENT_ERRORS as error:
-                logger.warning("refresh: %s, trying again", type(error).__name__)
+            except DatabaseUnavailable as error:
+                logger.warning("refresh: %s; trying again", error)
+            except StorageError as error:
+                logger.error("the pages are refreshed no more: %s", error)
+                return
 
     def _fill_trade_offs(self, scene: Scene) -> list[_TradeOff]:
         """Fill the trade-off studies and return them."""

@@ -1,5 +1,6 @@
 """What there is to know, and to worry about, in a prepared data set."""
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -40,6 +41,10 @@ class DataCheck:
     """Records with a lead that rests at its extreme for 80 ms or more."""
     without_age: int
     without_sex: int
+    unused_codes: Mapping[str, int]
+    """Statements that no class of the label set uses, to the records that have them."""
+    absent_codes: tuple[str, ...]
+    """Codes of the label set that no record has."""
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -70,6 +75,7 @@ def check(prepared: PreparedSet, label_set: LabelSet) -> DataCheck:
     folds_of_patient = folded.groupby("patient")["fold"].nunique()
     copies = records[records["signal_hash"].duplicated(keep=False)]
     names = records["record"].to_numpy()
+    codes = Counter(code for listed in records["statement_codes"] for code in listed)
     return DataCheck(
         counts=dict(prepared.manifest["counts"]),
         dropped_reasons=dict(prepared.manifest["dropped_reasons"]),
@@ -88,6 +94,8 @@ def check(prepared: PreparedSet, label_set: LabelSet) -> DataCheck:
         saturated=tuple(names[(records["saturated_leads"] > 0).to_numpy()]),
         without_age=int(records["age_years"].isna().sum()),
         without_sex=int(records["sex"].isna().sum()),
+        unused_codes={code: n for code, n in codes.most_common() if code not in label_set.members},
+        absent_codes=tuple(code for code in label_set.members if code not in codes),
     )
 
 

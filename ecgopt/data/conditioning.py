@@ -7,10 +7,11 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Bool, Float64, Int16
 
+from ecgopt.data.records import LeftOut
 from ecgopt.data.resample import rational_ratio, resample, resampled_length
 from ecgopt.data.signal_quality import flat_and_saturated
 from ecgopt.data.signals import LEADS, RawSignal
-from ecgopt.errors import DataError, RecordError
+from ecgopt.errors import DataError
 
 REPAIRABLE_SHARE = 0.01
 """Share of a lead's samples that may be missing and is then filled from its neighbours."""
@@ -72,19 +73,8 @@ class Conditioned:
     """Hash of the stored samples: equal for two copies of one recording."""
 
 
-@dataclass(frozen=True, slots=True)
-class LeftOut:
-    """A sound record that cannot be stored, and why."""
-
-    reason: str
-
-
-def condition(raw: RawSignal, settings: PrepareSettings, *, record: str) -> Conditioned | LeftOut:
-    """Return `raw` in stored form, or the reason why it has none.
-
-    Raises:
-        RecordError: too many samples are missing to repair them.
-    """
+def condition(raw: RawSignal, settings: PrepareSettings) -> Conditioned | LeftOut:
+    """Return `raw` in stored form, or the reason why it has none."""
     order = _lead_order(raw.leads)
     if isinstance(order, LeftOut):
         return order
@@ -95,7 +85,10 @@ def condition(raw: RawSignal, settings: PrepareSettings, *, record: str) -> Cond
     length = resampled_length(microvolts.shape[1], *ratio)
     if length < settings.n_samples and settings.shorter == "drop":
         return LeftOut(f"shorter than {settings.seconds:g} s")
-    repaired, n_repaired = repair_missing(microvolts, record=record)
+    filled = repair_missing(microvolts)
+    if isinstance(filled, LeftOut):
+        return filled
+    repaired, n_repaired = filled
     kept = min(length, settings.n_samples)
     start = (length - kept) // 2 if settings.longer == "centre" else 0
     flat, saturated = flat_and_saturated(
@@ -117,8 +110,13 @@ def condition(raw: RawSignal, settings: PrepareSettings, *, record: str) -> Cond
         clipped_samples=n_clipped,
         flat_leads=int(flat.sum()),
         saturated_leads=int(saturated.sum()),
-        signal_hash=hashlib.blake2b(stored.tobytes(), digest_size=8).hexdigest(),
+        signal_hash=signal_hash(stored.tobytes()),
     )
+
+
+def signal_hash(samples: bytes) -> str:
+    """Return the hash of a record's stored samples."""
+    return hashlib.blake2b(samples, digest_size=8).hexdigest()
 
 
 def _source_part(
@@ -139,24 +137,19 @@ def _lead_order(leads: tuple[str, ...]) -> list[int] | LeftOut:
 
 
 def repair_missing(
-    microvolts: Float64[np.ndarray, "lead time"], *, record: str
-) -> tuple[Float64[np.ndarray, "lead time"], int]:
+    microvolts: Float64[np.ndarray, "lead time"],
+) -> tuple[Float64[np.ndarray, "lead time"], int] | LeftOut:
     """Return the signal with missing samples interpolated within their lead, and their number.
 
-    Raises:
-        RecordError: more than `REPAIRABLE_SHARE` of a lead is missing.
+    A signal that lacks more than `REPAIRABLE_SHARE` of a lead is left out: publishers mark gaps
+    so, and the file is not damaged.
     """
     # One reduction instead of a mask: NaN and infinity both survive a sum.
     if np.isfinite(microvolts.sum()):
         return microvolts, 0
     missing = ~np.isfinite(microvolts)
-    worst = float(missing.mean(axis=1).max())
-    if worst > REPAIRABLE_SHARE:
-        reason = (
-            f"{worst:.1%} of a lead's samples are missing (NaN); at most {REPAIRABLE_SHARE:.0%} "
-            "are repaired"
-        )
-        raise RecordError(record, reason)
+    if missing.mean(axis=1).max() > REPAIRABLE_SHARE:
+        return LeftOut(f"more than {REPAIRABLE_SHARE:.0%} of a lead's samples are missing")
     return _interpolate(microvolts, missing), int(missing.sum())
 
 

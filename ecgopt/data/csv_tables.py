@@ -18,11 +18,21 @@ def table_rows(table: str) -> list[dict[str, str]]:
         return list(csv.DictReader(stream))
 
 
-def read_rows(path: Path, columns: Sequence[str]) -> Sequence[Mapping[str, str]]:
-    """Return the rows of a CSV file, each with at least `columns`.
+class Row(dict[str, str]):
+    """One row of a table: column to cell."""
+
+    def __init__(self, cells: Mapping[str, str], line: int) -> None:
+        super().__init__(cells)
+        self.line = line
+        """Line of the file in which the row ends."""
+
+
+def read_rows(path: Path, columns: Sequence[str]) -> Sequence[Row]:
+    """Return the rows of a CSV file, each with at least `columns`; wholly empty rows are skipped.
 
     Raises:
-        DataError: the file is missing, unreadable, no UTF-8 text, or lacks a column.
+        DataError: the file is missing, unreadable, no UTF-8 text, lacks a column or has it twice,
+            or a row has more or fewer cells than there are columns.
     """
     try:
         if path.stat().st_size > _MAX_BYTES:
@@ -30,17 +40,34 @@ def read_rows(path: Path, columns: Sequence[str]) -> Sequence[Mapping[str, str]]
                 f"{path}: is larger than {_MAX_BYTES >> 20} MiB; no data set's table is"
             )
         with path.open(newline="", encoding="utf-8-sig") as stream:
-            reader = csv.DictReader(stream, restval="")
-            missing = [name for name in columns if name not in (reader.fieldnames or ())]
-            if missing:
-                raise DataError(
-                    f"{path}: column {missing[0]!r} is missing; the table has "
-                    f"{', '.join((reader.fieldnames or ())[:20]) or 'none'}"
-                )
-            return list(reader)
+            reader = csv.reader(stream)
+            names = next(reader, [])
+            _refuse_columns(path, names, columns)
+            rows: list[Row] = []
+            for cells in reader:
+                if not any(cell.strip() for cell in cells):
+                    continue
+                if len(cells) != len(names):
+                    raise DataError(
+                        f"{path}: line {reader.line_num} has {len(cells)} cells, but the table has "
+                        f"{len(names)} columns; put text with commas in double quotes"
+                    )
+                rows.append(Row(dict(zip(names, cells, strict=True)), reader.line_num))
+            return rows
     except OSError as error:
         raise DataError(f"{path}: {error.strerror}; check the folder") from error
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: must be UTF-8 text: {error.reason}") from error
     except csv.Error as error:
         raise DataError(f"{path}: is no CSV table: {error}") from error
+
+
+def _refuse_columns(path: Path, names: Sequence[str], columns: Sequence[str]) -> None:
+    for column in columns:
+        if column not in names:
+            raise DataError(
+                f"{path}: column {column!r} is missing; the table has "
+                f"{', '.join(names[:20]) or 'none'}"
+            )
+        if names.count(column) > 1:
+            raise DataError(f"{path}: column {column!r} occurs {names.count(column)} times")

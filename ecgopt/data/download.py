@@ -1,7 +1,8 @@
-"""Fetches data sets: resumable, in parallel, and nothing is kept that fails its checksum."""
+"""Fetches data sets: resumable, in parallel, and every file is checked by its checksum."""
 
+import fcntl
+import hashlib
 import json
-import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -10,10 +11,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
 from ecgopt.data.checksums import read_checksums
-from ecgopt.data.resuming import ResumingDownloader
+from ecgopt.data.errata import is_never_served, served_hashes
+from ecgopt.data.origins import LocalCopy, Origin, Web
 from ecgopt.data.sources.catalog import DatasetInfo, Download
 from ecgopt.data.unpack import unpack
 from ecgopt.errors import DataError
@@ -22,16 +24,21 @@ SUMS = "SHA256SUMS.txt"
 FETCHED = "FETCHED.json"
 """Checksums of files for which the publisher states none, as found at the first fetch."""
 _PARTS = ".parts"
-
-logger = logging.getLogger(__name__)
+_GIVE_UP_AFTER = 20
+"""Failed files in a row, none fetched between them, after which the address counts as wrong."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FetchSettings:
     """How a data set is fetched."""
 
-    mirror: str | None = None
-    """Address that replaces the publisher's; files lie below it as they do there."""
+    mirrors: tuple[str, ...] = ()
+    """Addresses that replace the publisher's, in the order of trying; files lie below each as they
+    do there."""
+    local_copy: Path | None = None
+    """A folder with the publisher's files, or its zip file; nothing is downloaded."""
+    accept: frozenset[str] = frozenset()
+    """Paths of files that may be missing or differ from their checksum."""
     connections: int = 8
     archive: bool = False
     """Fetch the publisher's one zip file instead of single files, where there is one."""
@@ -41,8 +48,11 @@ class FetchSettings:
             raise DataError(
                 f"`1 <= connections <= 64` must hold, but got connections={self.connections}"
             )
-        if self.mirror is not None and urlsplit(self.mirror).scheme not in {"http", "https"}:
-            raise DataError(f"mirror must begin with http:// or https://, but is {self.mirror!r}")
+        for mirror in self.mirrors:
+            if urlsplit(mirror).scheme not in {"http", "https"}:
+                raise DataError(f"mirror must begin with http:// or https://, but is {mirror!r}")
+        if self.mirrors and self.local_copy is not None:
+            raise DataError("give a mirror or a local copy, not both")
 
 
 @dataclass
@@ -52,6 +62,10 @@ class FetchProgress:
     files_total: int = 0
     files_done: int = 0
     bytes_received: int = 0
+    failed: dict[str, str] = field(default_factory=dict)
+    """Files that could not be fetched, and why."""
+    accepted: dict[str, str] = field(default_factory=dict)
+    """Files that are missing or differ from their checksum, and why they count as fetched."""
     on_change: Callable[["FetchProgress"], None] | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -74,7 +88,8 @@ def fetch(
 ) -> FetchProgress:
     """Bring the files of a data set to `folder`; what is there and right is not fetched again.
 
-    Interrupted at any point, it goes on where it was.
+    A file that cannot be fetched does not stop the others: it is in `failed` of the result. An
+    interrupted fetch continues where it was.
 
     Args:
         info: The data set.
@@ -84,56 +99,24 @@ def fetch(
         sleep: Waits between attempts, in seconds.
 
     Raises:
-        DataError: the data set has no address to fetch from, a server refuses or breaks off again
-            and again, a checksum is wrong, or `folder` cannot be written.
+        DataError: the data set has no address to fetch from, its list of checksums or archive
+            cannot be had, nothing comes from the address, or `folder` cannot be written.
     """
     if info.download is None:
         raise DataError(f"{info.name} cannot be fetched without a visit: get it from {info.home}")
     progress = FetchProgress(on_change=on_change)
-    fetcher = _Fetcher(folder, progress, settings.connections, sleep)
+    fetcher = _Fetcher(info.name, info.download, folder, settings, progress, sleep)
     try:
         with _only_one(folder):
-            if info.download.base is None:
-                fetcher.single_files(_addresses(info.download, settings))
-            elif settings.archive:
-                fetcher.whole_archive(*_archive(info.name, info.download, settings))
-            else:
-                base = _with_slash(settings.mirror or info.download.base)
-                fetcher.listed_files(base, info.download.include)
+            fetcher.run()
     except OSError as error:
         raise DataError(f"cannot fetch to {folder}: {error.strerror or error}") from error
     return progress
 
 
-def _with_slash(address: str) -> str:
-    return address.rstrip("/") + "/"
-
-
-def _addresses(download: Download, settings: FetchSettings) -> Sequence[str]:
-    if settings.mirror is None:
-        return download.files
-    return [_with_slash(settings.mirror) + _name(address) for address in download.files]
-
-
-def _archive(name: str, download: Download, settings: FetchSettings) -> tuple[str, str]:
-    if download.archive is None:
-        raise DataError(f"{name} is not published as one archive; leave out --archive")
-    if settings.mirror is None:
-        return download.archive, download.include
-    return f"{_with_slash(settings.mirror)}{name}.zip", download.include
-
-
-def _name(address: str) -> str:
-    name = Path(urlsplit(address).path).name
-    assert name, f"{address} names no file"
-    return name
-
-
 @contextmanager
 def _only_one(folder: Path) -> Iterator[None]:
     """Hold the folder for this process: two fetches would write the same partial files."""
-    import fcntl
-
     (folder / _PARTS).mkdir(parents=True, exist_ok=True)
     with (folder / _PARTS / "lock").open("w") as lock:
         try:
@@ -143,107 +126,222 @@ def _only_one(folder: Path) -> Iterator[None]:
         yield
 
 
+def _with_slash(address: str) -> str:
+    return address.rstrip("/") + "/"
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
 @dataclass(frozen=True, slots=True)
 class _Fetcher:
+    name: str
+    download: Download
     folder: Path
+    settings: FetchSettings
     progress: FetchProgress
-    connections: int
     sleep: Callable[[float], None]
 
-    def listed_files(self, base: str, include: str) -> None:
-        """Fetch the files that the list of checksums at `base` names."""
-        # The list itself has no checksum; a stale one would hide a new version, so fetch it anew.
-        (self.folder / SUMS).unlink(missing_ok=True)
-        self._fetch(base, {SUMS: None})
-        self._fetch(base, read_checksums(self.folder / SUMS, include))
+    def run(self) -> None:
+        """Fetch the data set in the form that publisher and settings have it."""
+        local = self.settings.local_copy
+        if self.download.base is None:
+            self._single_files()
+        elif local is not None and local.is_file():
+            self._unpack_and_verify(local)
+        elif self.settings.archive:
+            self._whole_archive()
+        else:
+            self._listed_files(self._origins(self.download.base, *self.download.mirrors))
 
-    def whole_archive(self, address: str, include: str) -> None:
-        """Fetch and unpack one archive, then verify its files by the list of checksums in it."""
-        archive = self.folder / _PARTS / "archive.zip"
+    def _origins(self, *published: str) -> Sequence[Origin]:
+        local = self.settings.local_copy
+        if local is not None:
+            return [LocalCopy(local.parent if local.is_file() else local)]
+        return [Web(_with_slash(base), self.sleep) for base in self.settings.mirrors or published]
+
+    def _part(self, name: str) -> Path:
+        return self.folder / _PARTS / (name.replace("/", "~") + ".part")
+
+    def _listed_files(self, origins: Sequence[Origin]) -> None:
+        """Fetch the files that the list of checksums names."""
+        # The list itself has no checksum, and an old one would hide a new version.
         self.progress.files_total += 1
-        if not self._verified(include):
-            self._retrieve(address, archive, None)
-            unpack(archive, self.folder, strip_top=True)
-            archive.unlink()
-            if not self._verified(include):
-                raise DataError(f"{address}: files of the archive do not match its {SUMS}")
+        self._part(SUMS).unlink(missing_ok=True)
+        self._retrieve(SUMS, origins, None)
+        self.progress.add(files=1)
+        self._fetch_all(read_checksums(self.folder / SUMS, self.download.include), origins)
+        if not self.progress.failed:
+            self._archive_file.unlink(missing_ok=True)
+
+    @property
+    def _archive_file(self) -> Path:
+        return self.folder / _PARTS / "archive.zip"
+
+    def _whole_archive(self) -> None:
+        """Fetch and unpack one archive, then verify its files by the list of checksums in it."""
+        if self.download.archive is None:
+            raise DataError(f"{self.name} is not published as one archive; leave out --archive")
+        if not (self.folder / SUMS).exists() or self._wrong_files():
+            if not self._archive_file.exists():
+                part = self._part("archive.zip")
+                self._archive_origin().bring(
+                    f"{self.name}.zip" if self.settings.mirrors else "", part, self._received
+                )
+                part.replace(self._archive_file)
+            self._unpack_and_verify(self._archive_file)
+            if self.progress.failed:
+                return
+        else:
+            self.progress.files_total += 1
+            self.progress.add(files=1)
+        self._archive_file.unlink(missing_ok=True)
+
+    def _archive_origin(self) -> Origin:
+        assert self.download.archive is not None
+        mirrors = self.settings.mirrors
+        return Web(_with_slash(mirrors[0]) if mirrors else self.download.archive, self.sleep)
+
+    def _unpack_and_verify(self, archive: Path) -> None:
+        self.progress.files_total += 1
+        try:
+            unpack(archive, self.folder, strip_top=True, include=rf"{self.download.include}|{SUMS}")
+        except DataError:
+            # Its own checksums are wrong: kept, it would fail for ever.
+            self._archive_file.unlink(missing_ok=True)
+            raise
+        self.progress.failed.update(self._wrong_files())
         self.progress.add(files=1)
 
-    def single_files(self, addresses: Sequence[str]) -> None:
+    def _wrong_files(self) -> dict[str, str]:
+        """Return the files that are missing or differ from the list of checksums, and how."""
+        wrong: dict[str, str] = {}
+        for name, digest in read_checksums(self.folder / SUMS, self.download.include).items():
+            path = self.folder / name
+            found = _sha256(path) if path.exists() else None
+            if found not in (digest, served_hashes(self.name).get(name, digest)):
+                reason = "is missing" if found is None else _differs(found, digest)
+                if not self._is_accepted(name, reason):
+                    wrong[name] = reason
+        return wrong
+
+    def _is_accepted(self, name: str, reason: str) -> bool:
+        if is_never_served(self.name, name):
+            self.progress.accepted[name] = f"{reason}, a known fault of the data set"
+        elif name in self.settings.accept:
+            self.progress.accepted[name] = f"{reason}, accepted"
+        return name in self.progress.accepted
+
+    def _single_files(self) -> None:
         """Fetch files without published checksums; zip files are unpacked and removed."""
         known: dict[str, Any] = {}
         if (self.folder / FETCHED).exists():
             known = json.loads((self.folder / FETCHED).read_text(encoding="utf-8"))
-        self.progress.files_total += len(addresses)
-        for address in addresses:
-            name = _name(address)
-            if name not in known:
-                known[name] = self._single_file(address, self.folder / name)
+        self.progress.files_total += len(self.download.files)
+        for address in self.download.files:
+            base, _, name = address.rpartition("/")
+            if name not in known or not self._is_whole(name, known[name]):
+                try:
+                    known[name] = self._single_file(name, self._origins(base)) | {
+                        "address": address
+                    }
+                except DataError as error:
+                    if not self._is_accepted(name, str(error)):
+                        self.progress.failed[name] = str(error)
+                    continue
                 text = json.dumps(known, indent=1)
                 (self.folder / FETCHED).write_text(text, encoding="utf-8")
             self.progress.add(files=1)
+        if len(self.progress.failed) == len(self.download.files):
+            raise DataError("; ".join(self.progress.failed.values()))
 
-    def _single_file(self, address: str, target: Path) -> dict[str, str]:
-        import pooch
-
-        self._retrieve(address, target, None)
-        digest = str(pooch.file_hash(str(target)))
-        if target.suffix == ".zip":
-            unpack(target, self.folder)
-            target.unlink()
-        return {"address": address, "sha256": digest}
-
-    def _verified(self, include: str) -> bool:
-        """Return True if the list of checksums is here and all its files are and match."""
-        import pooch
-
-        if not (self.folder / SUMS).exists():
-            return False
+    def _is_whole(self, name: str, facts: Mapping[str, Any]) -> bool:
+        """Return True if the file, or everything that was unpacked from it, has its size."""
         return all(
-            (self.folder / name).exists() and pooch.file_hash(str(self.folder / name)) == digest
-            for name, digest in read_checksums(self.folder / SUMS, include).items()
+            (self.folder / member).exists() and (self.folder / member).stat().st_size == size
+            for member, size in facts.get("sizes", {name: -1}).items()
         )
 
-    def _fetch(self, base: str, files: Mapping[str, str | None]) -> None:
+    def _single_file(self, name: str, origins: Sequence[Origin]) -> dict[str, Any]:
+        target = self.folder / name
+        target.unlink(missing_ok=True)
+        self._retrieve(name, origins, None)
+        digest, members = _sha256(target), [name]
+        if target.suffix == ".zip":
+            try:
+                members = unpack(target, self.folder)
+            finally:
+                target.unlink()
+        sizes = {member: (self.folder / member).stat().st_size for member in members}
+        return {"sha256": digest, "sizes": sizes}
+
+    def _fetch_all(self, files: Mapping[str, str], origins: Sequence[Origin]) -> None:
         self.progress.files_total += len(files)
-        pool = ThreadPoolExecutor(self.connections, thread_name_prefix="fetch")
+        pool = ThreadPoolExecutor(self.settings.connections, thread_name_prefix="fetch")
+        in_a_row = 0
         try:
-            futures = [
-                pool.submit(self._retrieve, base + quote(name), self.folder / name, digest)
+            futures = {
+                pool.submit(self._retrieve, name, origins, digest): name
                 for name, digest in files.items()
-            ]
+            }
             for future in as_completed(futures):
-                future.result()
-                self.progress.add(files=1)
+                error, name = future.exception(), futures[future]
+                if error is None or (
+                    isinstance(error, DataError) and self._is_accepted(name, str(error))
+                ):
+                    in_a_row = 0
+                    self.progress.add(files=1)
+                    continue
+                if not isinstance(error, DataError):
+                    raise error
+                self.progress.failed[name] = str(error)
+                in_a_row += 1
+                if in_a_row >= _GIVE_UP_AFTER:
+                    raise DataError(f"{in_a_row} files failed in a row, the last one: {error}")
         finally:
             pool.shutdown(cancel_futures=True)
 
-    def _retrieve(self, address: str, target: Path, digest: str | None) -> None:
-        """Fetch one file through pooch, which checks it and puts it in its place."""
-        import pooch
+    def _retrieve(self, name: str, origins: Sequence[Origin], digest: str | None) -> None:
+        """Put the file `name` in its place, from the first origin that has it with its checksum.
 
-        pooch.get_logger().setLevel(logging.WARNING)
-        part = self.folder / _PARTS / (target.relative_to(self.folder).as_posix().replace("/", "~"))
-        downloader = ResumingDownloader(
-            part.with_name(part.name + ".part"),
-            on_bytes=lambda count: self.progress.add(received=count),
-            sleep=self.sleep,
-        )
-        for attempt in (1, 2):
-            try:
-                pooch.retrieve(
-                    address,
-                    known_hash=None if digest is None else f"sha256:{digest}",
-                    fname=target.name,
-                    path=target.parent,
-                    downloader=downloader,
-                )
-            except ValueError as error:
-                # Wrong bytes may come from a resumed file that changed meanwhile: once more, whole.
-                logger.info("%s", error)
-                if attempt == 2:
-                    raise DataError(
-                        f"{address}: the SHA-256 is not the published {digest}; try a mirror"
-                    ) from error
-            else:
-                return
+        Raises:
+            DataError: no origin has it, or its checksum is wrong.
+        """
+        target = self.folder / name
+        right = set() if digest is None else {digest, served_hashes(self.name).get(name, digest)}
+        if right and target.exists() and _sha256(target) in right:
+            return
+        part = self._part(name)
+        reason = f"{name}: no origin has it"
+        for origin in origins:
+            # Wrong bytes may come from a resumed file that changed meanwhile: once more, whole.
+            for _ in range(2):
+                try:
+                    origin.bring(name, part, self._received)
+                except DataError as error:
+                    reason = str(error)
+                    break
+                found = _sha256(part)
+                if digest is None or found in right or name in self.settings.accept:
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    part.replace(target)
+                    self._note(name, found, digest)
+                    return
+                part.unlink()
+                reason = f"{name}: {_differs(found, digest)}; try a mirror"
+        raise DataError(reason)
+
+    def _note(self, name: str, found: str, digest: str | None) -> None:
+        if digest is not None and found != digest:
+            known = found == served_hashes(self.name).get(name)
+            why = "a known fault of the data set" if known else "accepted"
+            self.progress.accepted[name] = f"{_differs(found, digest)}, {why}"
+
+    def _received(self, count: int) -> None:
+        self.progress.add(received=count)
+
+
+def _differs(found: str, digest: str) -> str:
+    return f"the SHA-256 is not the published {digest[:12]}..., but {found[:12]}..."

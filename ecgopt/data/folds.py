@@ -64,6 +64,7 @@ def held_out(folds: Sequence[TuningData]) -> EcgDataset:
         classes=parts[0].classes,
         records=tuple(record for part in parts for record in part.records),
         patients=tuple(patient for part in parts for patient in part.patients),
+        sampling_rate_hz=parts[0].sampling_rate_hz,
     )
 
 

@@ -26,10 +26,10 @@ def open_dataset(path: Path, name: str, *, record: str) -> Iterator[Any]:
             link = file.get(name, getlink=True)
             dataset = file[name] if isinstance(link, h5py.HardLink) else None
             if not isinstance(dataset, h5py.Dataset) or dataset.is_virtual or dataset.external:
-                raise RecordError(record, f"{path.name} must hold a data set {name!r} of its own")
+                raise RecordError(record, f"it must hold a data set {name!r} of its own", path.name)
             if dataset.dtype.kind not in "fiu" or not np.issubdtype(dataset.dtype, np.number):
-                raise RecordError(record, f"{path.name}: {name} must be numbers")
+                raise RecordError(record, f"{name} must be numbers", path.name)
             yield dataset
     except (OSError, RuntimeError, KeyError, ValueError) as error:
-        reason = f"{path} cannot be read as HDF5: {str(error)[:160]}"
-        raise RecordError(record, reason) from error
+        detail = f"{path}: {str(error)[:160]}"
+        raise RecordError(record, "it cannot be read as HDF5", detail) from error

@@ -6,8 +6,8 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
 
-from ecgopt.data.conditioning import Conditioned, LeftOut, PrepareSettings, condition
-from ecgopt.data.records import RecordEntry, RecordFacts, Source
+from ecgopt.data.conditioning import Conditioned, PrepareSettings, condition
+from ecgopt.data.records import LeftOut, RecordEntry, RecordFacts, Source
 from ecgopt.errors import RecordError
 
 _CHUNK = 32
@@ -23,8 +23,8 @@ class Kept:
     sampling_rate_hz: float
     """As found in the file."""
     conditioned: Conditioned
-    correction: str
-    """As `Reading.correction`."""
+    corrections: tuple[str, ...]
+    """As `Reading.corrections`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,32 +35,32 @@ class Dropped:
     reason: str
     broken: bool
     """True where the file is damaged, False where it is sound but does not fit the settings."""
+    detail: str = ""
+    """File and numbers that `reason` leaves out, so that equal reasons count as one."""
 
 
 Outcome = Kept | Dropped
 
 
 def outcome(source: Source, entry: RecordEntry, settings: PrepareSettings) -> Outcome:
-    """Return what becomes of one record.
-
-    Raises:
-        RecordError: the record is damaged and `settings.broken` is `stop`.
-    """
+    """Return what becomes of one record."""
+    if entry.left_out:
+        return Dropped(entry.record, entry.left_out, broken=False)
     try:
         reading = source.read(entry)
-        rate = reading.signal.sampling_rate_hz
-        if source.sampling_rates_hz and rate not in source.sampling_rates_hz:
-            known = ", ".join(f"{known:g}" for known in source.sampling_rates_hz)
-            reason = f"sampling rate {rate:g} Hz, but {source.name} has {known} Hz"
-            return Dropped(entry.record, reason, broken=False)
-        stored = condition(reading.signal, settings, record=entry.record)
     except RecordError as error:
-        if settings.broken == "stop":
-            raise
-        return Dropped(entry.record, error.reason, broken=True)
+        return Dropped(entry.record, error.reason, broken=True, detail=error.detail)
+    if isinstance(reading, LeftOut):
+        return Dropped(entry.record, reading.reason, broken=False)
+    rate = reading.signal.sampling_rate_hz
+    if source.sampling_rates_hz and rate not in source.sampling_rates_hz:
+        known = ", ".join(f"{known:g}" for known in source.sampling_rates_hz)
+        reason = f"sampling rate {rate:g} Hz, but {source.name} has {known} Hz"
+        return Dropped(entry.record, reason, broken=False)
+    stored = condition(reading.signal, settings)
     if isinstance(stored, LeftOut):
         return Dropped(entry.record, stored.reason, broken=False)
-    return Kept(entry.record, reading.facts, rate, stored, reading.correction)
+    return Kept(entry.record, reading.facts, rate, stored, reading.corrections)
 
 
 def outcomes(

@@ -1,31 +1,30 @@
 """Preparation: every record of a data set read once, conditioned, and stored for fast opening."""
 
-import hashlib
-import json
+import fcntl
 import logging
+import os
 import shutil
 import time
-import uuid
-from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from ecgopt.data.conditioning import PrepareSettings
-from ecgopt.data.outcomes import outcomes
+from ecgopt.data.listing import first_few
+from ecgopt.data.outcomes import Dropped, outcomes
 from ecgopt.data.prepared import PreparedSet, open_prepared
 from ecgopt.data.prepared_writer import PreparedWriter
-from ecgopt.data.records import RecordEntry, Source
-from ecgopt.data.sources.catalog import source
+from ecgopt.data.records import Source
+from ecgopt.data.request import PREPARE_VERSION, PreparationRequest, remember_folders
+from ecgopt.data.sources.catalog import published_records, source
 from ecgopt.errors import DataError
 
 __all__ = ["PrepareSettings", "PreparedSet", "open_prepared", "prepare", "prepare_source"]
 
-_VERSION = 4
-"""Rises whenever the same input would be stored otherwise."""
+_ABANDONED_AFTER_S = 7 * 86_400.0
 
-_ABANDONED_AFTER_S = 86_400.0
-
-_HASHED_WHOLE_BYTES = 1 << 16
+_LOCK = "lock"
 
 logger = logging.getLogger(__name__)
 
@@ -51,8 +50,8 @@ def prepare(
 
     Raises:
         UserError: the data set is not known.
-        DataError: a folder or table is missing, no record fits, or `destination` is not writable.
-        RecordError: a record is damaged and `settings.broken` is `stop`.
+        DataError: a folder or table is missing, no record fits, records are damaged and
+            `settings.broken` is `stop`, or `destination` is not writable.
     """
     return prepare_source(
         source(source_name),
@@ -73,92 +72,136 @@ def prepare_source(
     n_processes: int = 1,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> PreparedSet:
-    """Do as `prepare`, for a source that need not be in the catalog."""
-    entries = origin.entries(folders)
-    fingerprint = preparation_fingerprint(origin, folders, entries, settings)
-    final = destination / f"{origin.name}-{fingerprint[:12]}"
-    if final.exists():
-        return open_prepared(final)
-    _remove_abandoned(destination)
-    part = destination / f".{final.name}.{uuid.uuid4().hex[:12]}.part"
+    """Do as `prepare`, for a source that need not be in the catalog.
+
+    What a run has read stays in a hidden folder until the set is complete, so a later run continues
+    there and reads only records that are new, changed or damaged. One run works at a time; others
+    that want the same set wait for it.
+    """
+    request = PreparationRequest(origin, folders, settings)
+    ready = request.ready_in(destination)
     try:
-        part.mkdir(parents=True)
-        with PreparedWriter(part, settings.n_samples) as writer:
-            found = outcomes(origin, entries, settings, n_processes=n_processes)
-            for done, outcome in enumerate(found, start=1):
-                writer.add(outcome)
-                if on_progress is not None:
-                    on_progress(done, len(entries))
-            if writer.n_kept == 0:
-                raise DataError(f"{origin.name}: no record fits: {writer.dropped_summary()}")
-            writer.finish(
-                {
-                    "source": origin.name,
-                    "source_version": origin.version,
-                    "prepare_version": _VERSION,
-                    "fingerprint": fingerprint,
-                    "settings": asdict(settings),
-                }
-            )
-        _publish(part, final)
+        if ready is None:
+            with _held(destination, request) as part:
+                # Another process may have finished the set while this one waited.
+                ready = request.ready_in(destination) or _prepare_in(
+                    part, destination, request, n_processes, on_progress
+                )
     except OSError as error:
         raise DataError(f"cannot write to {destination}: {error.strerror or error}") from error
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
-    prepared = open_prepared(final)
-    logger.info("prepared %s: %s", final.name, prepared.manifest["counts"])
+    remember_folders(ready, folders)
+    prepared = open_prepared(ready)
+    logger.info("prepared %s: %s", ready.name, prepared.manifest["counts"])
     return prepared
 
 
-def preparation_fingerprint(
-    origin: Source,
-    folders: Sequence[Path],
-    entries: Sequence[RecordEntry],
-    settings: PrepareSettings,
-) -> str:
-    """Return a hash of everything that decides the prepared set.
-
-    The input counts by the content of its tables and headers (which hold the checksums of the
-    signals) and by the names and sizes of its signal files, so the hash is equal on all machines
-    that hold the same data.
-    """
-    digest = hashlib.sha256()
-    key = [_VERSION, origin.name, origin.version, repr(origin), asdict(settings)]
-    digest.update(json.dumps(key, sort_keys=True).encode())
-    for table in origin.tables(folders):
-        digest.update(hashlib.sha256(table.read_bytes()).digest())
-    for entry in entries:
-        digest.update(entry.record.encode())
-        for file in entry.files:
-            digest.update(_file_identity(file))
-    return digest.hexdigest()
-
-
-def _file_identity(file: Path) -> bytes:
-    try:
-        if file.suffix == ".hea":
-            with file.open("rb") as stream:
-                return file.name.encode() + stream.read(_HASHED_WHOLE_BYTES)
-        return f"{file.name} {file.stat().st_size}".encode()
-    except OSError:
-        return f"{file.name} is missing".encode()
-
-
-def _remove_abandoned(destination: Path) -> None:
-    """Remove what killed preparations left behind a day ago or earlier."""
-    for part in destination.glob(".*.part"):
-        try:
-            abandoned = time.time() - part.stat().st_mtime > _ABANDONED_AFTER_S
-        except FileNotFoundError:
-            continue
-        if abandoned:
-            shutil.rmtree(part, ignore_errors=True)
+def _prepare_in(
+    part: Path,
+    destination: Path,
+    request: PreparationRequest,
+    n_processes: int,
+    on_progress: Callable[[int, int], None] | None,
+) -> Path:
+    """Complete the hidden folder `part`, give it the set's name, and return that folder."""
+    origin, settings = request.origin, request.settings
+    known = request.identities
+    names = list(known)
+    with PreparedWriter(part, settings.n_samples) as writer:
+        left = [each for each in request.found if not writer.holds(each.record, known[each.record])]
+        done = len(names) - len(left)
+        for read in outcomes(origin, left, settings, n_processes=n_processes):
+            writer.add(read, identity=known[read.record])
+            done += 1
+            if on_progress is not None:
+                on_progress(done, len(names))
+        damaged = writer.damaged(names)
+        if damaged and settings.broken == "stop":
+            raise DataError(_damaged_in_words(origin.name, damaged, len(names)))
+        if writer.n_kept(names) == 0:
+            raise DataError(f"{origin.name}: no record fits: {writer.dropped_summary(names)}")
+        fingerprint = request.fingerprint_without_damaged if damaged else request.fingerprint
+        writer.finish(
+            {
+                "source": origin.name,
+                "source_version": origin.version,
+                "prepare_version": PREPARE_VERSION,
+                "fingerprint": fingerprint,
+                "settings": request.form,
+                "published_records": published_records(origin.name),
+                "left_aside": {
+                    reason: {"count": len(aside), "names": list(aside[:20])}
+                    for reason, aside in request.found.aside.items()
+                },
+            },
+            names,
+        )
+    return _publish(part, destination / request.folder_name(fingerprint))
 
 
-def _publish(part: Path, final: Path) -> None:
-    """Give the finished folder its name; if another process was first, its equal result stays."""
+def _publish(part: Path, final: Path) -> Path:
+    """Give the finished folder its name; if another machine was first, its equal result stays."""
     try:
         part.rename(final)
     except OSError:
         if not final.exists():
             raise
+        shutil.rmtree(part, ignore_errors=True)
+    # The lock goes last: who waits for it must find the set, and not an unfinished folder.
+    (final / _LOCK).unlink(missing_ok=True)
+    return final
+
+
+def _damaged_in_words(source_name: str, damaged: Sequence[Dropped], n_records: int) -> str:
+    groups: dict[str, list[str]] = defaultdict(list)
+    for drop in damaged:
+        detail = f": {drop.detail}" if drop.detail and len(damaged) <= 3 else ""
+        groups[drop.reason].append(f"{drop.record}{detail}")
+    listed = "; ".join(
+        f"{len(records)} x {reason} ({first_few(records)})" for reason, records in groups.items()
+    )
+    return (
+        f"{source_name}: {len(damaged)} of {n_records} records are damaged: {listed}; fetch these "
+        "again and repeat the command, which reads only them, or leave them out: --broken drop, in "
+        'a study file broken = "drop"'
+    )
+
+
+@contextmanager
+def _held(destination: Path, request: PreparationRequest) -> Iterator[Path]:
+    """Give the hidden folder of the unfinished set; other processes wait until it is released."""
+    destination.mkdir(parents=True, exist_ok=True)
+    _remove_abandoned(destination)
+    part = destination / f".{request.origin.name}-{request.kind[:12]}.part"
+    while True:
+        part.mkdir(exist_ok=True)
+        try:
+            lock = (part / _LOCK).open("w")
+        except FileNotFoundError:
+            continue  # Another process has just finished and renamed the folder.
+        with lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not _is_at(part / _LOCK, lock.fileno()):
+                continue
+            yield part
+            if not any(path.name != _LOCK for path in part.glob("*")):
+                shutil.rmtree(part, ignore_errors=True)
+            return
+
+
+def _is_at(path: Path, descriptor: int) -> bool:
+    """Return True if the open file is still the one at `path`."""
+    try:
+        return path.stat().st_ino == os.fstat(descriptor).st_ino
+    except FileNotFoundError:
+        return False
+
+
+def _remove_abandoned(destination: Path) -> None:
+    """Remove unfinished sets that nobody has worked on for a week."""
+    for part in destination.glob(".*.part"):
+        try:
+            changed = max(path.stat().st_mtime for path in (part, *part.iterdir()))
+        except FileNotFoundError:
+            continue
+        if time.time() - changed > _ABANDONED_AFTER_S:
+            shutil.rmtree(part, ignore_errors=True)

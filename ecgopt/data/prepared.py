@@ -1,7 +1,11 @@
 """A prepared data set on disk: memory-mapped signals, a table of records, and a manifest."""
 
+import hashlib
 import json
+import logging
+import os
 import re
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +23,11 @@ if TYPE_CHECKING:
 SIGNALS = "signals.npy"
 RECORDS = "records.parquet"
 MANIFEST = "manifest.json"
+_LOCAL = "local.json"
+"""What one machine knows of the set: where its input lies, and that its files were verified."""
 _FINGERPRINT = re.compile(r"-[0-9a-f]{12}")
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,16 +69,24 @@ class PreparedSet:
         return label_set.encode(self.statements())
 
 
-def open_prepared(folder: Path) -> PreparedSet:
-    """Return the prepared set in `folder`; signals are mapped, not read.
+def open_prepared(folder: Path, *, recheck: bool = False) -> PreparedSet:
+    """Return the prepared set in `folder`; signals are mapped, and read only to verify them.
+
+    Both files are compared with their SHA-256 in the manifest when they are first opened on this
+    machine, and again whenever their size or time of change differs.
+
+    Args:
+        folder: The folder.
+        recheck: Compare them now, whatever was compared before.
 
     Raises:
-        DataError: `folder` is no prepared set or a damaged one.
+        DataError: `folder` is no prepared set, or a damaged one.
     """
     import pandas as pd
 
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        _verify(folder, manifest, recheck=recheck)
         records = pd.read_parquet(folder / RECORDS)
         signals = np.load(folder / SIGNALS, mmap_mode="r", allow_pickle=False)
         fingerprint = str(manifest["fingerprint"])
@@ -85,22 +101,55 @@ def open_prepared(folder: Path) -> PreparedSet:
     return PreparedSet(folder, fingerprint, signals, records, manifest)
 
 
-def find_prepared(folder: Path, name: str, *, description: str | None = None) -> Path:
-    """Return the folder of the newest prepared set of the data set `name` below `folder`.
+def _verify(folder: Path, manifest: Mapping[str, Any], *, recheck: bool) -> None:
+    """Raise if a file is not the one that was prepared."""
+    wanted = {SIGNALS: manifest["signals_sha256"], RECORDS: manifest["records_sha256"]}
+    status = {name: (folder / name).stat() for name in wanted}
+    state = {
+        name: [wanted[name], found.st_size, found.st_mtime_ns] for name, found in status.items()
+    }
+    if not recheck and read_local(folder).get("verified") == state:
+        return
+    for name, sha256 in wanted.items():
+        with (folder / name).open("rb") as stream:
+            if name == SIGNALS:
+                # The hash is that of the samples alone.
+                np.lib.format.read_magic(stream)
+                np.lib.format.read_array_header_1_0(stream)
+            if hashlib.file_digest(stream, "sha256").hexdigest() != sha256:
+                raise DataError(
+                    f"{folder / name} is not the file that was prepared: its SHA-256 differs; "
+                    "remove the folder and prepare again"
+                )
+    write_local(folder, {"verified": state})
+
+
+def read_local(folder: Path) -> dict[str, Any]:
+    """Return what this machine has noted about the prepared set in `folder`."""
+    try:
+        noted: dict[str, Any] = json.loads((folder / _LOCAL).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return noted
+
+
+def write_local(folder: Path, notes: Mapping[str, Any]) -> None:
+    """Add to what this machine has noted; a folder that cannot be written is left as it is."""
+    part = folder / f".{_LOCAL}.{os.getpid()}.{threading.get_ident()}"
+    try:
+        part.write_text(json.dumps(read_local(folder) | dict(notes), indent=1), encoding="utf-8")
+        part.replace(folder / _LOCAL)
+    except OSError as error:
+        logger.info("%s cannot be written, so the set is verified at each opening: %s", part, error)
+
+
+def prepared_folders(folder: Path, name: str) -> list[Path]:
+    """Return the folders of all prepared sets of the data set `name` below `folder`, newest first.
 
     Args:
         folder: Folder of prepared sets.
         name: The data set's name.
-        description: The file that describes it, where it is one's own.
-
-    Raises:
-        DataError: there is none; the message says how to make one.
     """
     found = [path for path in folder.glob(f"{name}-*") if (path / MANIFEST).exists()]
     found = [path for path in found if _FINGERPRINT.fullmatch(path.name.removeprefix(name))]
-    if not found:
-        raise DataError(
-            f"{name} is not prepared in {folder}; run `ecgopt data prepare "
-            f"{description or f'{name} --from DIR'}`"
-        )
-    return max(found, key=lambda path: ((path / MANIFEST).stat().st_mtime, path.name))
+    return sorted(found, key=lambda path: -(path / MANIFEST).stat().st_mtime)

@@ -3,10 +3,12 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 from ecgopt.data.signals import RawSignal
-from ecgopt.errors import DataError
+
+if TYPE_CHECKING:
+    from ecgopt.data.listing import Listing
 
 Sex = Literal["female", "male"]
 
@@ -35,7 +37,9 @@ class RecordEntry:
     files: tuple[Path, ...]
     """Every file the record is read from; the first is the one a message names."""
     facts: RecordFacts | None = None
-    """None where they stand in the record's own header."""
+    """None where they are in the record's own header."""
+    left_out: str = ""
+    """Why the record is not read although its files are there, else empty."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +48,15 @@ class Reading:
 
     facts: RecordFacts
     signal: RawSignal
-    correction: str = ""
-    """What the reader set right because the publisher is known to have erred, else empty."""
+    corrections: tuple[str, ...] = ()
+    """Names of the publisher's known errors that the reader has set right."""
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """Why a sound record is not part of the prepared set."""
+
+    reason: str
 
 
 @runtime_checkable
@@ -71,7 +82,7 @@ class Source(Protocol):
         """Return the files besides the records' own that its facts come from."""
         ...
 
-    def entries(self, folders: Sequence[Path]) -> Sequence[RecordEntry]:
+    def entries(self, folders: Sequence[Path]) -> "Listing":
         """Return all records in `folders` in a stable order, each once.
 
         Raises:
@@ -79,8 +90,8 @@ class Source(Protocol):
         """
         ...
 
-    def read(self, entry: RecordEntry) -> Reading:
-        """Return the signal and facts of one record.
+    def read(self, entry: RecordEntry) -> Reading | LeftOut:
+        """Return the signal and facts of one record, or why it cannot be used.
 
         Raises:
             RecordError: the record is damaged.
@@ -103,38 +114,3 @@ def number_or_none(text: str, low: float, high: float) -> float | None:
     except ValueError:
         return None
     return number if low <= number <= high else None
-
-
-def unique_entries(entries: Sequence[RecordEntry], source: str) -> Sequence[RecordEntry]:
-    """Return `entries` unchanged.
-
-    Raises:
-        DataError: there are none, or two have the same record name.
-    """
-    if not entries:
-        raise DataError(f"{source}: the folders hold no record of this data set; check the path")
-    first: dict[str, RecordEntry] = {}
-    for entry in entries:
-        twin = first.setdefault(entry.record, entry)
-        if twin is not entry:
-            raise DataError(
-                f"{source}: record {entry.record} occurs twice, as {twin.files[0]} and "
-                f"{entry.files[0]}; give folders whose records differ"
-            )
-    return entries
-
-
-def existing_folders(folders: Sequence[Path], source: str) -> Sequence[Path]:
-    """Return `folders` unchanged.
-
-    Raises:
-        DataError: there is none, or one is missing, unreadable or no folder.
-    """
-    if not folders:
-        raise DataError(f"{source}: at least one folder must be given")
-    for folder in folders:
-        try:
-            next(iter(folder.iterdir()), None)
-        except OSError as error:
-            raise DataError(f"{source}: folder {folder}: {error.strerror}") from error
-    return folders

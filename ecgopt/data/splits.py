@@ -28,6 +28,7 @@ class EcgDataset:
     classes: tuple[str, ...]
     records: tuple[str, ...]
     patients: tuple[str, ...]
+    sampling_rate_hz: int = 100
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -55,6 +56,7 @@ def dataset(prepared: PreparedSet, rows: Rows, label_set: LabelSet) -> EcgDatase
         classes=label_set.classes,
         records=tuple(table["record"]),
         patients=tuple(table["patient"]),
+        sampling_rate_hz=prepared.sampling_rate_hz,
     )
 
 

@@ -1,5 +1,6 @@
 """Zip archives of strangers, unpacked without leaving the target folder."""
 
+import re
 import shutil
 import stat
 import zipfile
@@ -7,14 +8,17 @@ import zlib
 from pathlib import Path, PurePosixPath
 
 from ecgopt.errors import DataError
+from ecgopt.files import replacing
 
 MAX_UNPACKED_BYTES = 64 << 30
 _MAX_RATIO = 200
 """Largest credible growth; signals and tables shrink to a tenth at best."""
 
 
-def unpack(archive: Path, folder: Path, *, strip_top: bool = False) -> int:
-    """Write the files of `archive` below `folder` and return their number.
+def unpack(
+    archive: Path, folder: Path, *, strip_top: bool = False, include: str = ".*"
+) -> list[str]:
+    """Write the files of `archive` below `folder` and return their paths.
 
     Everything is checked before the first file is written.
 
@@ -22,6 +26,7 @@ def unpack(archive: Path, folder: Path, *, strip_top: bool = False) -> int:
         archive: A zip file.
         folder: Where the files go.
         strip_top: Leave out the single folder that all members lie in, if there is one.
+        include: Full match of the paths to write.
 
     Raises:
         DataError: the archive is damaged, names a member outside `folder`, holds a link, or grows
@@ -33,11 +38,15 @@ def unpack(archive: Path, folder: Path, *, strip_top: bool = False) -> int:
             paths = [_safe_path(member, archive) for member in members]
             _refuse_bomb(members, archive)
             drop = _common_top(paths) if strip_top else 0
+            written: list[str] = []
             for member, path in zip(members, paths, strict=True):
-                _write(file, member, folder.joinpath(*path.parts[drop:]))
+                name = "/".join(path.parts[drop:])
+                if re.fullmatch(include, name):
+                    _write(file, member, folder / name)
+                    written.append(name)
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
         raise DataError(f"{archive.name} is a damaged archive: {error}; fetch it again") from error
-    return len(members)
+    return written
 
 
 def safe_relative_path(name: str) -> PurePosixPath | None:
@@ -73,11 +82,5 @@ def _common_top(paths: list[PurePosixPath]) -> int:
 
 
 def _write(file: zipfile.ZipFile, member: zipfile.ZipInfo, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_name(target.name + ".unpacking")
-    try:
-        with file.open(member) as source, part.open("wb") as stream:
-            shutil.copyfileobj(source, stream, 1 << 20)
-        part.replace(target)
-    finally:
-        part.unlink(missing_ok=True)
+    with replacing(target) as part, file.open(member) as source, part.open("wb") as stream:
+        shutil.copyfileobj(source, stream, 1 << 20)

@@ -5,12 +5,13 @@ them directly is 16 to 69 times as fast as wfdb and gives the same numbers.
 """
 
 from collections.abc import Sequence
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float64, Int16
 
-from ecgopt.data.signals import RawSignal
+from ecgopt.data.signals import LEADS, RawSignal
 from ecgopt.data.wfdb_header import SignalLine, WfdbHeader
 from ecgopt.errors import RecordError
 
@@ -24,6 +25,9 @@ MISSING_SAMPLE = -32768
 def read_wfdb(header: WfdbHeader, folder: Path) -> RawSignal:
     """Return the signal of the record that `header` describes.
 
+    If the record has any of the twelve leads, its other signals are neither judged nor returned,
+    and files that hold only others need not be there.
+
     Args:
         header: The parsed header.
         folder: Where the header lies; no file outside it is opened.
@@ -32,35 +36,39 @@ def read_wfdb(header: WfdbHeader, folder: Path) -> RawSignal:
         RecordError: a signal file is missing or too short, a checksum is wrong, or a unit is no
             voltage.
     """
-    for signal in header.signals:
+    needed = [signal for signal in header.signals if signal.lead in LEADS] or header.signals
+    for signal in needed:
         if signal.microvolts_per_unit is None:
-            reason = f"the unit of lead {signal.lead or '?'} is no voltage"
-            raise RecordError(header.record, reason)
-    if all(_is_plain_16_bit(signal) for signal in header.signals):
-        microvolts = _decode(header, folder)
+            raise RecordError(header.record, "the unit of a lead is no voltage", signal.lead)
+    names = {signal.file_name for signal in needed}
+    concerned = [signal for signal in header.signals if signal.file_name in names]
+    if all(_is_plain_16_bit(signal) for signal in concerned):
+        microvolts = _decode(header, folder, concerned, needed)
     else:
-        microvolts = _read_through_wfdb(header, folder)
-    leads = tuple(signal.lead for signal in header.signals)
-    return RawSignal(microvolts, leads, header.sampling_rate_hz)
+        microvolts = _read_through_wfdb(header, folder, needed)
+    return RawSignal(microvolts, tuple(signal.lead for signal in needed), header.sampling_rate_hz)
 
 
 def _is_plain_16_bit(signal: SignalLine) -> bool:
     return signal.format == 16 and signal.samples_per_frame == 1 and signal.skew == 0
 
 
-def _decode(header: WfdbHeader, folder: Path) -> Float64[np.ndarray, "lead time"]:
+def _decode(
+    header: WfdbHeader,
+    folder: Path,
+    concerned: Sequence[SignalLine],
+    needed: Sequence[SignalLine],
+) -> Float64[np.ndarray, "lead time"]:
     parts: list[np.ndarray] = []
-    position = 0
-    while position < len(header.signals):
-        name = header.signals[position].file_name
-        end = position
-        while end < len(header.signals) and header.signals[end].file_name == name:
-            end += 1
-        group = header.signals[position:end]
+    leads = {signal.lead for signal in needed}
+    for name, signals in groupby(concerned, key=lambda signal: signal.file_name):
+        group = list(signals)
         adc = _read_samples(folder / name, group, header)
+        kept = [row for row, signal in enumerate(group) if signal.lead in leads]
+        if len(kept) < len(group):
+            adc, group = adc[kept], [group[row] for row in kept]
         _verify_checksums(adc, group, header.record)
         parts.append(_to_microvolts(adc, group))
-        position = end
     if len(parts) == 1:
         return parts[0]
     if len({part.shape[1] for part in parts}) > 1:
@@ -73,38 +81,41 @@ def _read_samples(
 ) -> Int16[np.ndarray, "lead time"]:
     n_leads, offset = len(group), group[0].byte_offset
     if any(signal.byte_offset != offset for signal in group):
-        raise RecordError(header.record, f"the signals of {path.name} differ in byte offset")
+        raise RecordError(header.record, "the signals of a file differ in byte offset", path.name)
     try:
         available = max(0, (path.stat().st_size - offset) // (2 * n_leads))
         n_samples = available if header.n_samples is None else header.n_samples
         # The length is compared before anything is allocated: a header may announce anything.
         if n_samples == 0 or available < n_samples:
-            reason = (
-                f"{path.name} is truncated: {n_samples or 'some'} samples of {n_leads} leads "
-                f"expected, {available} found"
+            detail = (
+                f"{path.name}: {n_samples or 'some'} samples of {n_leads} leads expected, "
+                f"{available} found"
             )
-            raise RecordError(header.record, reason)
+            raise RecordError(header.record, "its signal file is truncated", detail)
         adc = np.fromfile(path, dtype="<i2", count=n_samples * n_leads, offset=offset)
     except OSError as error:
-        reason = f"signal file {path} cannot be read: {error.strerror or error}"
-        raise RecordError(header.record, reason) from error
+        reason = f"its signal file cannot be read: {error.strerror or error}"
+        raise RecordError(header.record, reason, str(path)) from error
     if adc.size != n_samples * n_leads:
-        raise RecordError(header.record, f"{path.name} became shorter while it was read")
+        raise RecordError(header.record, "its signal file became shorter meanwhile", path.name)
     # Lead by lead: everything that follows runs along time, several times as fast in this order.
     return np.ascontiguousarray(adc.reshape(n_samples, n_leads).T)
 
 
 def _verify_checksums(
-    adc: Int16[np.ndarray, "lead time"], group: Sequence[SignalLine], record: str
+    samples: Sequence[np.ndarray] | Int16[np.ndarray, "lead time"],
+    group: Sequence[SignalLine],
+    record: str,
 ) -> None:
-    sums = adc.sum(axis=1, dtype=np.int64) & 0xFFFF
-    for signal, total in zip(group, sums.tolist(), strict=True):
+    """Raise if the samples of a signal do not have the sum that the header states."""
+    for signal, adc in zip(group, samples, strict=True):
+        total = int(adc.sum(dtype=np.int64)) & 0xFFFF
         if signal.checksum is not None and signal.checksum != total:
-            reason = (
-                f"the checksum of lead {signal.lead or '?'} is {total}, but the header says "
-                f"{signal.checksum}: fetch {signal.file_name} again"
+            detail = (
+                f"lead {signal.lead or '?'} has {total}, the header says {signal.checksum}: fetch "
+                f"{signal.file_name} again"
             )
-            raise RecordError(record, reason)
+            raise RecordError(record, "the checksum of a lead is wrong", detail)
 
 
 def _to_microvolts(
@@ -124,33 +135,44 @@ def _to_microvolts(
     return signal
 
 
-def _refuse_impossible_length(header: WfdbHeader, folder: Path) -> None:
+def _refuse_impossible_length(
+    header: WfdbHeader, folder: Path, needed: Sequence[SignalLine]
+) -> None:
     """Raise if the files cannot hold the samples: wfdb would allocate them before it finds out."""
     try:
-        files = {signal.file_name for signal in header.signals}
+        files = {signal.file_name for signal in needed}
         n_bytes = sum((folder / name).stat().st_size for name in files)
     except OSError as error:
-        reason = f"signal file {error.filename} cannot be read: {error.strerror}"
-        raise RecordError(header.record, reason) from error
-    announced = (header.n_samples or 0) * sum(s.samples_per_frame for s in header.signals)
+        reason = f"its signal file cannot be read: {error.strerror}"
+        raise RecordError(header.record, reason, str(error.filename)) from error
+    announced = (header.n_samples or 0) * sum(s.samples_per_frame for s in needed)
     if announced > n_bytes * _MOST_SAMPLES_PER_BYTE:
-        reason = f"its signal files are truncated: {announced} samples cannot be in {n_bytes} bytes"
-        raise RecordError(header.record, reason)
+        detail = f"{announced} samples cannot be in {n_bytes} bytes"
+        raise RecordError(header.record, "its signal file is truncated", detail)
 
 
-def _read_through_wfdb(header: WfdbHeader, folder: Path) -> Float64[np.ndarray, "lead time"]:
+def _read_through_wfdb(
+    header: WfdbHeader, folder: Path, needed: Sequence[SignalLine]
+) -> Float64[np.ndarray, "lead time"]:
     """Return the signal as wfdb reads it: formats other than 16, several samples per frame, skew.
 
     The file names were checked when the header was parsed, so wfdb opens none elsewhere.
     """
     import wfdb
 
-    _refuse_impossible_length(header, folder)
+    _refuse_impossible_length(header, folder, needed)
+    path = str(folder / header.record)
+    leads = {signal.lead for signal in needed}
+    rows = [row for row, signal in enumerate(header.signals) if signal.lead in leads]
     try:
-        record = wfdb.rdrecord(str(folder / header.record), smooth_frames=True, physical=True)
+        stored = wfdb.rdrecord(
+            path, channels=rows, physical=False, smooth_frames=False, ignore_skew=True
+        )
+        record = wfdb.rdrecord(path, channels=rows, smooth_frames=True, physical=True)
     except Exception as error:
-        reason = f"wfdb cannot read it: {type(error).__name__}: {str(error)[:200]}"
-        raise RecordError(header.record, reason) from error
+        detail = f"{type(error).__name__}: {str(error)[:200]}"
+        raise RecordError(header.record, "wfdb cannot read it", detail) from error
+    _verify_checksums(stored.e_d_signal, needed, header.record)
     microvolts = np.ascontiguousarray(record.p_signal.T, dtype=np.float64)
-    microvolts *= np.array([[signal.microvolts_per_unit or 1.0] for signal in header.signals])
+    microvolts *= np.array([[signal.microvolts_per_unit or 1.0] for signal in needed])
     return microvolts

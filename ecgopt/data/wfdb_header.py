@@ -2,7 +2,7 @@
 
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -60,14 +60,24 @@ def read_header(path: Path) -> WfdbHeader:
     Raises:
         RecordError: the file is missing, too large, or breaks the WFDB header format.
     """
+    return parse_header(header_bytes(path), record=path.stem)
+
+
+def header_bytes(path: Path) -> bytes:
+    """Return the content of the header file at `path`.
+
+    Raises:
+        RecordError: the file is missing or too large.
+    """
     try:
         with path.open("rb") as stream:
             data = stream.read(MAX_HEADER_BYTES + 1)
     except OSError as error:
-        raise RecordError(path.stem, f"header {path} cannot be read: {error.strerror}") from error
+        reason = f"its header cannot be read: {error.strerror}"
+        raise RecordError(path.stem, reason, str(path)) from error
     if len(data) > MAX_HEADER_BYTES:
         raise RecordError(path.stem, f"header is larger than {MAX_HEADER_BYTES} bytes")
-    return parse_header(data, record=path.stem)
+    return data
 
 
 def parse_header(data: bytes, *, record: str) -> WfdbHeader:
@@ -89,6 +99,9 @@ def parse_header(data: bytes, *, record: str) -> WfdbHeader:
         reason = f"header announces {n_signals} signals but describes {len(lines) - 1}"
         raise RecordError(record, reason)
     signals = tuple(_parse_signal_line(line, record) for line in lines[1 : 1 + n_signals])
+    if not any(signal.checksum for signal in signals):
+        # A writer that computes no checksum puts 0 in every line.
+        signals = tuple(replace(signal, checksum=None) for signal in signals)
     return WfdbHeader(record, rate, n_samples, signals, tuple(comments))
 
 
@@ -121,10 +134,14 @@ def _split_lines(data: bytes) -> tuple[list[str], list[str]]:
 def _parse_record_line(line: str, record: str) -> tuple[int, float, int | None]:
     # Only the first four fields are read: Georgia's headers have the date before the time.
     fields = line.split()
-    if "/" in fields[0]:
+    name, slash, segments = fields[0].rpartition("/")
+    if slash and segments.isdigit():
         raise RecordError(record, "multi-segment records are not supported: join the segments")
+    if slash:
+        reason = "header's first line names the record with a path; name the file alone"
+        raise RecordError(record, reason, f"{name}/{segments}"[:60])
     if len(fields) < 2:
-        raise RecordError(record, f"header's first line {line[:60]!r} lacks the number of signals")
+        raise RecordError(record, "header's first line lacks the number of signals", line[:60])
     n_signals = _count(fields[1], "number of signals", MAX_SIGNALS, record)
     if n_signals == 0:
         raise RecordError(record, "header announces no signal")
@@ -139,7 +156,7 @@ def _parse_record_line(line: str, record: str) -> tuple[int, float, int | None]:
 def _count(text: str, what: str, limit: int, record: str) -> int:
     # ASCII digits only, and few of them: `int` is slow on a very long text.
     if not (text.isascii() and text.isdigit() and len(text) <= 12 and int(text) <= limit):
-        raise RecordError(record, f"{what} must lie in 0..{limit}, but is {text[:24]!r}")
+        raise RecordError(record, f"{what} must lie in 0..{limit}", f"is {text[:24]!r}")
     return int(text)
 
 
@@ -148,7 +165,7 @@ def _sampling_rate(text: str, record: str) -> float:
     rate = _number(match.group(1)) if match else math.nan
     if not 0 < rate <= MAX_SAMPLING_RATE_HZ:
         limit = f"0 < sampling rate <= {MAX_SAMPLING_RATE_HZ:g} Hz"
-        raise RecordError(record, f"`{limit}` must hold, but is {text[:24]!r}")
+        raise RecordError(record, f"`{limit}` must hold", f"is {text[:24]!r}")
     return rate
 
 
@@ -162,10 +179,12 @@ def _number(text: str) -> float:
 def _parse_signal_line(line: str, record: str) -> SignalLine:
     fields = line.split(maxsplit=8)
     if len(fields) < 2:
-        raise RecordError(record, f"signal line {line[:60]!r} lacks the format")
+        raise RecordError(record, "a signal line lacks the format", line[:60])
     storage = _parse_storage(fields[1])
     if storage is None:
-        raise RecordError(record, f"signal line {line[:60]!r}: unknown format {fields[1][:24]!r}")
+        raise RecordError(
+            record, f"unknown format {fields[1][:24]!r}", f"signal line {line[:60]!r}"
+        )
     gain, stated_baseline, unit = _gain_or_refuse(fields, record)
     adc_zero = _integer(fields[4], record) if len(fields) > 4 else 0
     return SignalLine(
@@ -206,7 +225,7 @@ def _gain_or_refuse(fields: list[str], record: str) -> tuple[float, int | None, 
     """Return gain, stated baseline and microvolts per unit."""
     parsed = _parse_gain(fields[2]) if len(fields) > 2 else (200.0, None, 1000.0)
     if parsed is None:
-        raise RecordError(record, f"gain must be a number, but is {fields[2][:24]!r}")
+        raise RecordError(record, "gain must be a number", f"is {fields[2][:24]!r}")
     return parsed
 
 
@@ -227,8 +246,8 @@ def _parse_gain(text: str) -> tuple[float, int | None, float | None] | None:
 def _integer(text: str, record: str) -> int:
     digits = text.lstrip("+-")
     if not (digits.isascii() and digits.isdigit() and len(text) <= 12):
-        raise RecordError(record, f"header holds {text[:24]!r} where an integer must stand")
+        raise RecordError(record, "header lacks an integer where one is needed", repr(text[:24]))
     try:
         return int(text)
     except ValueError as error:
-        raise RecordError(record, f"header holds {text[:24]!r}, no integer") from error
+        raise RecordError(record, "header holds a number that is no integer", text[:24]) from error

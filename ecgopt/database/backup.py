@@ -15,6 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from ecgopt.database.url import family, parsed_url, shown, transport_options, without_secrets
 from ecgopt.errors import StorageError
+from ecgopt.files import replacing
 
 
 def back_up(url: str, target: Path) -> None:
@@ -26,9 +27,7 @@ def back_up(url: str, target: Path) -> None:
     parsed = parsed_url(url)
     if target.exists():
         raise StorageError(f"{target} exists already: name a new file")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f"{target.name}.partial")
-    try:
+    with replacing(target) as partial:
         match family(parsed):
             case "sqlite":
                 _copy_sqlite(_sqlite_file(parsed), partial)
@@ -39,9 +38,6 @@ def back_up(url: str, target: Path) -> None:
                 tool = _tool(("mariadb-dump", "mysqldump"), "mariadb-client")
                 options = ["--single-transaction", f"--result-file={partial}"]
                 _run(parsed, [tool, "--no-defaults", *options, *_mysql_place(parsed)])
-        partial.replace(target)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def restore(url: str, source: Path) -> None:

@@ -20,18 +20,16 @@ from optuna.exceptions import StorageInternalError
 from optuna.storages import RDBStorage
 from sqlalchemy import Connection, Engine, event
 from sqlalchemy.engine import URL
-from sqlalchemy.exc import (
-    DataError,
-    InterfaceError,
-    InternalError,
-    NotSupportedError,
-    OperationalError,
-    ProgrammingError,
-    SQLAlchemyError,
-)
-from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.exc import SQLAlchemyError
 
-from ecgopt.database.optuna.storage import LOOKS_ONLY, SlotStorage
+from ecgopt.database.optuna.storage import LOOKS_ONLY, SlotStorage, check_version
+from ecgopt.database.retry import (
+    PatientPool,
+    duration_of,
+    retrying,
+    translate_errors,
+    words_of,
+)
 from ecgopt.database.schema import create_optuna_tables
 from ecgopt.database.timeouts import STATEMENT_SECONDS, PatientConnection
 from ecgopt.database.url import (
@@ -40,11 +38,8 @@ from ecgopt.database.url import (
     parsed_url,
     shown,
     transport_options,
-    without_secrets,
 )
-from ecgopt.errors import StorageError
-
-logger = logging.getLogger(__name__)
+from ecgopt.errors import DatabaseUnavailable, StorageError
 
 _SQLITE_BUSY_MILLISECONDS = 60_000
 _SQLITE_RETRY_SECONDS = 0.02
@@ -85,23 +80,6 @@ _CLOCK_SQL: dict[Family, str] = {
     "mysql": "unix_timestamp(sysdate(6))",
 }
 """Seconds since 1970 on the database's clock, the only clock that leases are measured by."""
-
-TRANSIENT_ERRORS = (
-    OperationalError,
-    InterfaceError,
-    InternalError,
-    PoolTimeout,
-    StorageInternalError,
-)
-"""What a restarted, paused or briefly unreachable database raises; the caller may try again.
-
-Optuna wraps every database error alike: see `is_transient`.
-"""
-
-
-def is_transient(error: BaseException) -> bool:
-    """Tell whether one of TRANSIENT_ERRORS may pass, or wraps a statement that can never work."""
-    return not isinstance(error.__cause__, DataError | ProgrammingError | NotSupportedError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,30 +123,32 @@ def open_database(url: str, *, patience_seconds: float = 0.0) -> Database:
 
     Raises:
         StorageError: the URL is malformed, its back end is not supported or its driver is not
-            installed, the way to it is not encrypted, or the server refuses the connection. The
-            text never holds a password.
+            installed, the way to it is not encrypted, the server refuses the connection, or the
+            tests have not run with this Optuna. The text never holds a password.
     """
+    check_version()
     parsed = parsed_url(url)
+    options = _engine_options(parsed)
     give_up_at = time.monotonic() + patience_seconds
-    while True:
-        try:
-            backend = _open(parsed)
-            return Database(engine=backend.engine, optuna=SlotStorage(backend))
-        except ImportError:
-            raise StorageError(
-                f"the driver of {shown(parsed)} is not installed: pip install 'ecgopt[mysql]' for "
-                "MySQL and MariaDB; PostgreSQL's (psycopg) comes with ecgopt as "
-                "postgresql+psycopg://"
-            ) from None
-        except (SQLAlchemyError, StorageInternalError, OSError, RuntimeError) as error:
-            # The text of the original error may quote the URL, so it is never chained.
-            text = _first_line(error, parsed)
-            if time.monotonic() >= give_up_at or not _MAY_PASS.search(text):
-                raise StorageError(
-                    f"cannot open {shown(parsed)}: {text}; {_remedy(text)}"
-                ) from None
-            logger.warning("database: %s, trying again", text)
-        time.sleep(_OPEN_AGAIN_SECONDS)
+
+    def wait() -> bool:
+        time.sleep(min(_OPEN_AGAIN_SECONDS, patience_seconds))
+        return time.monotonic() < give_up_at
+
+    try:
+        backend = retrying(lambda: _open(parsed, options), wait=wait)
+    except ImportError:
+        raise StorageError(
+            f"the driver of {shown(parsed)} is not installed: pip install 'ecgopt[mysql]' for "
+            "MySQL and MariaDB; PostgreSQL's (psycopg) comes with ecgopt as "
+            "postgresql+psycopg://"
+        ) from None
+    except (StorageError, SQLAlchemyError, StorageInternalError, OSError, RuntimeError) as error:
+        # The text of the original error may quote the URL, so it is never chained.
+        cause = error.__cause__ or error
+        text = words_of(getattr(cause, "orig", None) or cause, parsed)
+        raise StorageError(f"cannot open {shown(parsed)}: {text}; {_remedy(text)}") from None
+    return Database(engine=backend.engine, optuna=SlotStorage(backend))
 
 
 def open_for_reading(url: str) -> Database:
@@ -188,12 +168,6 @@ def open_for_reading(url: str) -> Database:
 _READS_ONLY = "ecgopt_reads_only"
 
 _OPEN_AGAIN_SECONDS = 0.5
-_MAY_PASS = re.compile(
-    r"too many (clients|connections)|remaining connection slots|starting up|shutting down|"
-    r"recovery mode|connection refused|timeout expired|closed the connection|lost connection",
-    re.IGNORECASE,
-)
-"""Messages of a server that may answer soon; a wrong password or name is none of them."""
 
 
 def _remedy(text: str) -> str:
@@ -210,24 +184,27 @@ def _remedy(text: str) -> str:
     return "check the address, the password and that the server runs"
 
 
-def _first_line(error: BaseException, url: URL) -> str:
-    # Optuna wraps SQLAlchemy's error, which wraps the driver's.
-    wrapped = error.__cause__ if isinstance(error, StorageInternalError) else error
-    cause = getattr(wrapped, "orig", None) or wrapped
-    return without_secrets(" ".join(str(cause).split()), url)[:300]
-
-
-def _open(url: URL) -> RDBStorage:
+def _engine_options(url: URL) -> dict[str, Any]:
     options = {**_ENGINE_OPTIONS[family(url)]}
     options["connect_args"] = {**options["connect_args"], **transport_options(url)}
-    if family(url) == "sqlite" and url.database and url.database != ":memory:":
-        Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+    if not _is_in_memory(url):
+        options["poolclass"] = PatientPool
+    return options
+
+
+def _open(url: URL, options: dict[str, Any]) -> RDBStorage:
+    if family(url) == "sqlite" and not _is_in_memory(url):
+        Path(url.database or "").parent.mkdir(parents=True, exist_ok=True)
     engine = sqlalchemy.create_engine(url, **options)
     _add_listeners(engine)
     create_optuna_tables(engine)
     return _SafeStorage(
         url.render_as_string(hide_password=False), engine_kwargs=options, skip_table_creation=True
     )
+
+
+def _is_in_memory(url: URL) -> bool:
+    return family(url) == "sqlite" and url.database in (None, "", ":memory:")
 
 
 class _SafeStorage(RDBStorage):
@@ -251,6 +228,7 @@ class _SafeStorage(RDBStorage):
 
 
 def _add_listeners(engine: Engine) -> None:
+    translate_errors(engine)
     match engine.dialect.name:
         case "sqlite":
             _begin_immediately(engine)
@@ -303,15 +281,20 @@ def _begin_immediately(engine: Engine) -> None:
 def _write_ahead(cursor: Any) -> None:  # noqa: ANN401 - DBAPI cursor
     # While others open the same new file, SQLite refuses this switch without waiting for them.
     give_up_at = time.monotonic() + _SQLITE_BUSY_MILLISECONDS / 1000
-    while True:
+
+    def switch() -> None:
         try:
             cursor.execute("PRAGMA journal_mode=WAL")
-        except sqlite3.OperationalError:
-            if time.monotonic() >= give_up_at:
+        except sqlite3.OperationalError as error:
+            if duration_of(error) != "transient":
                 raise
-            time.sleep(_SQLITE_RETRY_SECONDS)
-        else:
-            return
+            raise DatabaseUnavailable(f"write-ahead log: {error}") from error
+
+    def wait() -> bool:
+        time.sleep(_SQLITE_RETRY_SECONDS)
+        return time.monotonic() < give_up_at
+
+    retrying(switch, wait=wait)
 
 
 def quiet_optuna() -> None:

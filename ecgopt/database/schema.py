@@ -11,6 +11,8 @@ from optuna.storages._rdb import models as optuna_tables
 from sqlalchemy import Connection, Engine, MetaData
 from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
 
+from ecgopt.errors import DatabaseUnavailable
+
 _ATTEMPTS = 20
 """MySQL commits each CREATE TABLE by itself, so a loser may collide on several tables in a row."""
 
@@ -31,7 +33,7 @@ def create_missing_tables(
                 tables.create_all(connection)
                 if fill is not None:
                     fill(connection)
-        except (IntegrityError, OperationalError, ProgrammingError):
+        except (IntegrityError, OperationalError, ProgrammingError, DatabaseUnavailable):
             if attempt == _ATTEMPTS:
                 raise
         else:

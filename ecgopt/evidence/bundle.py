@@ -1,6 +1,5 @@
 """The export bundle: evidence, predictions and results in one folder or zip file, with hashes."""
 
-import hashlib
 import json
 import shutil
 import tempfile
@@ -13,6 +12,7 @@ from typing import Any
 
 from ecgopt.errors import DataError, UserError
 from ecgopt.evidence.records import Evidence, from_json, to_json
+from ecgopt.files import sha256_of
 
 EVIDENCE, RESULTS, SUMS = "evidence.json", "results.json", "SHA256SUMS"
 _EPOCH = (1980, 1, 1, 0, 0, 0)
@@ -80,13 +80,13 @@ def _fill(folder: Path, evidence: Evidence, workspace: Path, results: Mapping[st
             raise DataError(f"predictions {source}: no such file: the bundle would be incomplete")
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source, copy)
-        if sha256 and _sha256(copy) != sha256:
+        if sha256 and sha256_of(copy) != sha256:
             raise DataError(f"predictions {source}: altered since it was recorded")
     (folder / EVIDENCE).write_text(to_json(evidence), "utf-8")
     text = json.dumps(results, indent=1, ensure_ascii=False, allow_nan=False)
     (folder / RESULTS).write_text(text, "utf-8")
     sums = "".join(
-        f"{_sha256(path)}  {path.relative_to(folder).as_posix()}\n" for path in _files(folder)
+        f"{sha256_of(path)}  {path.relative_to(folder).as_posix()}\n" for path in _files(folder)
     )
     (folder / SUMS).write_text(sums, "utf-8")
 
@@ -161,7 +161,7 @@ def _read(path: Path, root: Path) -> Bundle:
 def altered_files(bundle: Bundle) -> list[str]:
     """Return the files whose hash differs from the recorded one, missing and added ones too."""
     found = {
-        path.relative_to(bundle.root).as_posix(): _sha256(path)
+        path.relative_to(bundle.root).as_posix(): sha256_of(path)
         for path in _files(bundle.root)
         if path.name != SUMS
     }
@@ -180,8 +180,3 @@ def _pack(folder: Path, target: Path) -> None:
 
 def _files(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.is_file())
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,12 +1,14 @@
 """Scores of a final fit on the sealed test, as a file with a hash."""
 
 import hashlib
+import io
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from ecgopt.errors import DataError
+from ecgopt.files import sha256_of, write_whole
 from ecgopt.shapes import Float32, LabelMatrix, ScoreMatrix
 
 
@@ -21,23 +23,23 @@ class Predictions:
     classes: tuple[str, ...]
 
 
-def write_predictions(predictions: Predictions, path: Path) -> str:
-    """Write `predictions` as .npz, atomically, and return the SHA-256 of the file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+def write_predictions(predictions: Predictions, folder: Path) -> tuple[Path, str]:
+    """Write `predictions` to `folder`, and return the file and the SHA-256 that names it.
+
+    Because its content names it, no other writer can put other predictions in its place.
+    """
     scores: Float32[np.ndarray, "record label"] = predictions.scores.astype(np.float32)
-    temporary = path.with_name(f".{path.name}.part")
-    with temporary.open("wb") as file:
-        np.savez(
-            file,
-            labels=predictions.labels.astype(np.uint8),
-            scores=scores,
-            records=np.array(predictions.records, dtype=np.str_),
-            patients=np.array(predictions.patients, dtype=np.str_),
-            classes=np.array(predictions.classes, dtype=np.str_),
-        )
-    digest = hashlib.sha256(temporary.read_bytes()).hexdigest()
-    temporary.replace(path)
-    return digest
+    content = io.BytesIO()
+    np.savez(
+        content,
+        labels=predictions.labels.astype(np.uint8),
+        scores=scores,
+        records=np.array(predictions.records, dtype=np.str_),
+        patients=np.array(predictions.patients, dtype=np.str_),
+        classes=np.array(predictions.classes, dtype=np.str_),
+    )
+    digest = hashlib.sha256(content.getbuffer()).hexdigest()
+    return write_whole(folder / f"{digest}.npz", content.getvalue()), digest
 
 
 def read_predictions(path: Path, sha256: str | None = None) -> Predictions:
@@ -52,7 +54,7 @@ def read_predictions(path: Path, sha256: str | None = None) -> Predictions:
     """
     if not path.is_file():
         raise DataError(f"predictions {path}: no such file: restore it from the bundle")
-    if sha256 and (found := hashlib.sha256(path.read_bytes()).hexdigest()) != sha256:
+    if sha256 and (found := sha256_of(path)) != sha256:
         raise DataError(
             f"predictions {path}: SHA-256 must be {sha256}, but is {found}: "
             "the file was altered after it was recorded"

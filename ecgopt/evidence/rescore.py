@@ -8,15 +8,7 @@ import numpy as np
 
 from ecgopt.evidence.predictions import Predictions, read_predictions
 from ecgopt.evidence.records import FinalEvidence
-from ecgopt.training.metrics import (
-    average_precision,
-    best_thresholds,
-    brier_scores,
-    f1_scores,
-    macro,
-    macro_auroc,
-    prevalence_weighted_f1,
-)
+from ecgopt.training.metrics import Tested, all_scores, best_thresholds, macro_auroc
 
 Rescored = tuple[str, float, float]
 """Name, stored value, value computed again."""
@@ -60,17 +52,9 @@ def _thresholds(final: FinalEvidence, root: Path) -> Iterator[Rescored]:
 
 
 def scores_of(test: Predictions, thresholds: Mapping[str, float]) -> dict[str, float]:
-    """Return the scores of predictions by name; macro F1 only where all thresholds are known."""
-    labels, scores = test.labels, test.scores
-    found = {
-        "macro_auroc": macro_auroc(labels, scores).value,
-        "macro_auprc": macro(average_precision(labels, scores)),
-        "weighted_f1_at_half": prevalence_weighted_f1(labels, scores, 0.5),
-        "brier": float(brier_scores(labels, scores).mean()),
-    }
-    if all(name in thresholds for name in test.classes):
-        chosen = np.array([thresholds[name] for name in test.classes])
-        has_positives = labels.any(axis=0)
-        f1 = f1_scores(labels, scores, chosen)
-        found["macro_f1"] = float(f1[has_positives].mean()) if has_positives.any() else math.nan
-    return found
+    """Return the scores of predictions by name, those that need thresholds only where all are."""
+    is_known = all(name in thresholds for name in test.classes)
+    chosen = np.array([thresholds[name] for name in test.classes]) if is_known else None
+    return all_scores(
+        Tested(classes=test.classes, labels=test.labels, scores=test.scores, thresholds=chosen)
+    )

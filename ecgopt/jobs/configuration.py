@@ -4,13 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import assert_never
 
-from ecgopt.evidence.records import FinalRole, ParameterValue, TrialEvidence
+from ecgopt.evidence.records import FinalRole, TrialEvidence
 from ecgopt.evidence.selection import choose_learning_rate, choose_winner
 from ecgopt.jobs.runs import arm_recipe
-from ecgopt.regimes.space import Value
 from ecgopt.study_file.cells import StudyKey
 from ecgopt.study_file.spec import StudySpec
-from ecgopt.training.recipe import Recipe
+from ecgopt.training.recipe import Recipe, Value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +56,7 @@ def published_configuration(spec: StudySpec, key: StudyKey) -> Configuration:
 
 def configuration_of(spec: StudySpec, key: StudyKey, trial: TrialEvidence) -> Configuration:
     """Return what a trial of the budget trained."""
-    parameters = {name: _number(trial.parameters[name]) for name in sorted(trial.parameters)}
+    parameters = {name: trial.parameters[name] for name in sorted(trial.parameters)}
     return Configuration(
         trial_number=trial.number,
         parameters=parameters,
@@ -78,8 +77,3 @@ def with_learning_rate(spec: StudySpec, key: StudyKey, rate: float, number: int)
 
 def _own_rate(spec: StudySpec, key: StudyKey, trial: TrialEvidence) -> Configuration:
     return with_learning_rate(spec, key, float(trial.parameters["learning_rate"]), trial.number)
-
-
-def _number(value: ParameterValue) -> Value:
-    assert isinstance(value, int | float), "tuned parameters are numbers"
-    return value

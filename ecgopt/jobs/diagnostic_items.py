@@ -42,7 +42,7 @@ def learning_rates(spec: StudySpec, key: StudyKey) -> list[float]:
     The recipe's own rate is not among them, because trial 0 has tried it.
     """
     n_rates = spec.diagnostics.learning_rates
-    span = spec.search_space(key.regime).ranges.get("learning_rate")
+    span = spec.search_space(key.regime).numeric("learning_rate")
     if span is None:
         return []  # a probe without gradient descent
     decades = math.log10(span.high / span.low)

@@ -5,6 +5,7 @@ it, no budget counts it and it cannot win.
 """
 
 import difflib
+import math
 from collections.abc import Mapping, Sequence
 from typing import Final
 
@@ -15,9 +16,10 @@ from ecgopt.database.tables import work_item
 from ecgopt.errors import UserError
 from ecgopt.models.registry import freezable_stages
 from ecgopt.queue.items import NewItem, add_missing, lock_comparison
-from ecgopt.regimes.registry import REGIMES, regime
-from ecgopt.regimes.space import PARAMETERS, Value
+from ecgopt.regimes.hyperparameters import PARAMETERS
+from ecgopt.regimes.regimes import REGIMES, regime
 from ecgopt.study_file.cells import StudyKey
+from ecgopt.training.recipe import Value
 
 _PRIORITY: Final = 900
 """After pre-trainings and before all trials: somebody waits for the answer."""
@@ -55,17 +57,12 @@ def _value(studies: Sequence[StudyKey], name: str, text: str) -> Value:
         if name not in (known := _meaningful(key.regime)):
             near = difflib.get_close_matches(name, known, n=1, cutoff=0.0)[0]
             raise UserError(f"{name!r} must be a parameter of {key.regime}: did you mean {near!r}?")
-    parameter = PARAMETERS[name]
-    high = parameter.high
+    most = math.inf
     if name == "frozen_stages":
-        high = min(freezable_stages(key.model.spec()) for key in studies)
-    try:
-        value: Value = int(text) if parameter.is_integer else float(text)
-    except ValueError as error:
-        kind = "a whole number" if parameter.is_integer else "a number"
-        raise UserError(f"{name} must be {kind}, but got {text!r}") from error
-    if not parameter.low <= value <= high:
-        raise UserError(f"`{parameter.low:g} <= {name} <= {high:g}` must hold, but got {value:g}")
+        most = min(freezable_stages(key.model.spec()) for key in studies)
+    value = PARAMETERS[name].parsed(text)
+    if problem := PARAMETERS[name].problem(value, high=most):
+        raise UserError(problem)
     return value
 
 

@@ -91,11 +91,10 @@ class FinalJob(OnItsOwn):
         test = _predictions(sealed, run.predict(sealed))
         aurocs = macro_auroc(test.labels, test.scores)
         left_out = [test.classes[index] for index in aurocs.left_out]
+        folder = self.arms.workspace.predictions(claim.comparison)
         stored = {}
         for name, predictions in (("predictions", test), ("validation_predictions", validation)):
-            item = claim.key if name == "predictions" else f"{claim.key}/validation"
-            path = self.arms.workspace.predictions(claim.comparison, item)
-            stored[f"{name}_sha256"] = write_predictions(predictions, path)
+            path, stored[f"{name}_sha256"] = write_predictions(predictions, folder)
             stored[name] = str(path.relative_to(self.arms.workspace.root))
         return {
             "metrics": scores_of(test, by_label),

@@ -11,7 +11,8 @@ from sqlalchemy.exc import IntegrityError
 from ecgopt.database.optuna.trial_rows import add_report, begin_trial, close_trial, put_attribute
 from ecgopt.jobs.studies import propose, slot_trial
 from ecgopt.queue.lease import Lease
-from ecgopt.regimes.space import SearchSpace, Value
+from ecgopt.regimes.hyperparameters import SearchSpace
+from ecgopt.training.recipe import Value
 
 
 @dataclass(frozen=True, slots=True)

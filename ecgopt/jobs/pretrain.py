@@ -19,12 +19,13 @@ from ecgopt.jobs.worker import ItemEnd
 from ecgopt.models.checkpoint import load_checkpoint, save_checkpoint
 from ecgopt.queue.items import Claim, NewItem
 from ecgopt.queue.lease import Lease
-from ecgopt.regimes.space import Value, with_parameters
+from ecgopt.regimes.hyperparameters import with_parameters
 from ecgopt.seeds import seed_for
 from ecgopt.study_file.cells import pretraining_key
 from ecgopt.study_file.spec import StudySpec
 from ecgopt.study_file.tables import ModelSection
 from ecgopt.training.pretrain import Pretrained, build_pretraining
+from ecgopt.training.recipe import Value
 
 _PRIORITY = 0
 """Before all trials, most of which wait for them."""
@@ -65,7 +66,7 @@ def pretraining_parameters(spec: StudySpec, name: str, number: int) -> dict[str,
         return {}
     seed = seed_for(spec.seed, "pretrain", name, "trial", number) % 2**32
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed))
-    return tuning.search_space().suggest(study.ask())
+    return study.ask(tuning.search_space().distributions()).params
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,15 +11,14 @@ from ecgopt.data.splits import TuningData
 from ecgopt.jobs.datasets import PreparedData
 from ecgopt.models.checkpoint import Checkpoint, load_checkpoint
 from ecgopt.models.registry import build_model, freezable_stages
-from ecgopt.regimes.published import published_recipe, with_precision_of
-from ecgopt.regimes.registry import regime
-from ecgopt.regimes.space import Value, with_parameters
+from ecgopt.regimes.hyperparameters import published_recipe, with_parameters, with_precision_of
+from ecgopt.regimes.regimes import regime
 from ecgopt.seeds import seed_for
 from ecgopt.study_file.cells import StudyKey
 from ecgopt.study_file.spec import StudySpec
 from ecgopt.training.cross_validation import CrossValidationRun
 from ecgopt.training.prefix_cache import PrefixCache
-from ecgopt.training.recipe import Recipe
+from ecgopt.training.recipe import Recipe, Value
 from ecgopt.training.run import Run
 from ecgopt.workspace import Workspace
 

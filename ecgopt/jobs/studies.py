@@ -11,10 +11,11 @@ from ecgopt.database.optuna.storage import BEGUN, SlotStorage
 from ecgopt.database.optuna.trial_rows import FIXED_PARAMETERS
 from ecgopt.jobs.pruning import build_pruner
 from ecgopt.plugins import find, wrong_type
-from ecgopt.regimes.space import SearchSpace, Value
+from ecgopt.regimes.hyperparameters import SearchSpace
 from ecgopt.seeds import seed_for
 from ecgopt.study_file.cells import StudyKey, study_name
 from ecgopt.study_file.spec import StudySpec
+from ecgopt.training.recipe import Value
 
 COORDINATES = "coordinates"
 """User attribute of a study: its place in the comparison."""

@@ -13,8 +13,9 @@ from typing import Any, Literal, Protocol, TypeVar
 
 import torch
 
-from ecgopt.database.engine import TRANSIENT_ERRORS, Database, is_transient
-from ecgopt.errors import LeaseLost
+from ecgopt.database.engine import Database
+from ecgopt.database.retry import retrying
+from ecgopt.errors import DatabaseUnavailable, LeaseLost, StorageError
 from ecgopt.queue import heartbeats, items
 from ecgopt.queue.items import Cause, Claim, Kind
 from ecgopt.queue.lease import Lease
@@ -91,7 +92,11 @@ class Worker:
     """Called when nothing is left to do; it must not raise."""
 
     def work(self) -> int:
-        """Work until nothing is left or a stop is requested; return the number of items closed."""
+        """Work until nothing is left or a stop is requested; return the number of items closed.
+
+        Raises:
+            StorageError: the user must fix the database first.
+        """
         closed = 0
         settings = self.settings
         self._patiently(
@@ -112,7 +117,7 @@ class Worker:
                     case _:
                         self.stop_event.wait(settings.poll_seconds)
         finally:
-            with suppress(*TRANSIENT_ERRORS):  # a row of a worker that has left is only untidy
+            with suppress(StorageError):  # a row of a worker that has left is only untidy
                 heartbeats.leave(self.database, [self.owner])
         return closed
 
@@ -121,15 +126,14 @@ class Worker:
 
     def _patiently(self, operation: Callable[[], Result]) -> Result | None:
         """Do what is bound to no lease, until the database answers or a stop is requested."""
-        while not self._stopping():
-            try:
-                return operation()
-            except TRANSIENT_ERRORS as error:
-                if not is_transient(error):
-                    raise
-                logger.warning("database: %s, trying again", type(error).__name__)
-                self.stop_event.wait(self.settings.poll_seconds)
-        return None
+
+        def wait() -> bool:
+            return not self.stop_event.wait(self.settings.poll_seconds)
+
+        try:
+            return retrying(operation, wait=wait)
+        except DatabaseUnavailable:
+            return None  # a stop was requested
 
     def _claim(self) -> Claim | Literal["finished"] | None:
         settings = self.settings
@@ -167,9 +171,9 @@ class Worker:
             lease.retrying(lambda: items.release(self.database, claim))
             logger.info("%s: released for another worker", claim.key)
             return False
-        except TRANSIENT_ERRORS as error:
-            # No fault of the item's: whoever takes it next goes on from its last checkpoint.
-            logger.warning("%s: database: %s, given back", claim.key, type(error).__name__)
+        except DatabaseUnavailable as error:
+            # The item is not at fault: its next owner continues from its last checkpoint.
+            logger.warning("%s: %s; given back", claim.key, error)
             lease.retrying(lambda: items.release(self.database, claim))
             return False
         if isinstance(end, str):
@@ -192,7 +196,7 @@ class Worker:
             return self._set_aside(lease, "set_aside", reason)
         try:
             return handler.run(lease, self._stopping)
-        except (LeaseLost, StopRequested):
+        except (LeaseLost, StopRequested, StorageError):
             raise
         except (torch.OutOfMemoryError, MemoryError) as error:
             # The frames of the traceback still hold the tensors that filled the memory.
@@ -203,9 +207,7 @@ class Worker:
             if claim.losses + 1 < self.settings.max_losses:
                 return reason
             return self._set_aside(lease, "out_of_memory", reason)
-        except Exception as error:
-            if isinstance(error, TRANSIENT_ERRORS) and is_transient(error):
-                raise
+        except Exception:
             logger.exception("%s: failed", claim.key)
             return traceback.format_exc(limit=-6)[-4000:]
 

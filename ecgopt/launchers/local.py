@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, Self
 
-from ecgopt.database.engine import TRANSIENT_ERRORS, Database
-from ecgopt.errors import StorageError, UserError
+from ecgopt.database.engine import Database
+from ecgopt.errors import DatabaseUnavailable, StorageError, UserError
 from ecgopt.launchers.exit_status import cause_of_death, last_line, oom_kills_so_far
 from ecgopt.launchers.gpus import Gpu, gpus_of_host
 from ecgopt.launchers.worker_process import Child, Slot, Start
@@ -131,9 +131,9 @@ class LocalWorkers:
         children = {slot.child.owner: slot.child for slot in self.slots if slot.child is not None}
         try:
             seen = heartbeats.last_seen(self.database, list(children))
-        except TRANSIENT_ERRORS as error:
-            # Nobody can give a sign of life now, so nobody's silence counts.
-            logger.warning("database: %s, trying again", type(error).__name__)
+        except DatabaseUnavailable as error:
+            # No worker can write a heartbeat now, so no silence counts.
+            logger.warning("%s; trying again", error)
             return
         for owner, child in children.items():
             child.watch(seen.get(owner), elapsed)
@@ -161,8 +161,9 @@ class LocalWorkers:
         try:
             items.release_all_of(self.database, [child.owner], cause=f"worker {cause}")
             heartbeats.leave(self.database, [child.owner])
-        except TRANSIENT_ERRORS:
-            logger.warning("the items of %s come free when their lease ends", child.owner)
+        except StorageError as error:
+            # What this process raises next is the worker's own error, or the same as this one.
+            logger.warning("%s; items of %s come free when their lease ends", error, child.owner)
 
 
 class TendedWorkers(Protocol):

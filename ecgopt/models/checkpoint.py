@@ -2,8 +2,6 @@
 
 import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +13,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from ecgopt.errors import CheckpointError
+from ecgopt.files import sha256_of, write_whole
 from ecgopt.models.stages import HEAD, StagedModel
 
 MODEL_PREFIX = "model."
@@ -41,25 +40,13 @@ def save_checkpoint(
 ) -> str:
     """Write a checkpoint under a temporary name, rename it to `path`, and return its SHA-256.
 
-    A crash at any moment leaves either the old file or the new one, and at worst a `.tmp` file
-    beside it.
+    A crash at any moment leaves either the old file or the new one.
     """
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     text = json.dumps(dict(metadata), allow_nan=True)
     header = {_METADATA_KEY: text, _DIGEST_KEY: _content_digest(plain, text)}
     content = save(plain, metadata=header)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(prefix=f"{path.name}.", suffix=".tmp", dir=path.parent)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-    _sync_folder(path.parent)
+    write_whole(path, content)
     return hashlib.sha256(content).hexdigest()
 
 
@@ -74,7 +61,7 @@ def load_checkpoint(path: Path, *, sha256: str | None = None) -> Checkpoint:
         CheckpointError: the file is missing, cut short, altered, or not of this kind.
     """
     try:
-        found = file_digest(path)
+        found = sha256_of(path)
     except OSError as error:
         raise CheckpointError(f"checkpoint {path} cannot be read: {error.strerror}") from error
     if sha256 is not None and found != sha256:
@@ -159,18 +146,3 @@ def _content_digest(tensors: Mapping[str, Tensor], metadata: str) -> str:
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
         digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
-
-
-def file_digest(path: Path) -> str:
-    """Return the SHA-256 of a file's content."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make the rename itself survive a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

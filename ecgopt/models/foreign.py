@@ -12,7 +12,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from ecgopt.errors import CheckpointError
-from ecgopt.models.checkpoint import LEFT_OUT_KEY, MODEL_PREFIX, Checkpoint, file_digest
+from ecgopt.files import sha256_of
+from ecgopt.models.checkpoint import LEFT_OUT_KEY, MODEL_PREFIX, Checkpoint
 from ecgopt.models.stages import HEAD, StagedModel
 
 NameTable = Mapping[str, str]
@@ -64,7 +65,7 @@ def load_foreign(path: Path, model: StagedModel, names: NameTable) -> Checkpoint
         CheckpointError: the file cannot be read, holds more than tensors, or does not fit.
     """
     try:
-        sha256 = file_digest(path)
+        sha256 = sha256_of(path)
     except OSError as error:
         raise CheckpointError(f"weights {path} cannot be read: {error.strerror}") from error
     theirs = _unwrapped(_read(path))

@@ -2,11 +2,9 @@
 
 from collections.abc import Mapping
 
-import torch
 from torch import Tensor, nn
 
 from ecgopt.errors import UserError
-from ecgopt.seeds import seed_torch
 from ecgopt.shapes import Float
 
 SignalBatch = Float[Tensor, "batch lead time"]
@@ -171,12 +169,3 @@ class StagedModel(nn.Module):
     def set_dropout(self, rate: float) -> None:
         """Drop this share of the head's inputs in training."""
         self.head.dropout.p = rate
-
-    def swap_head(self, n_labels: int, *, seed: int) -> None:
-        """Replace the head by a fresh one for `n_labels` labels, the same for the same `seed`."""
-        old = self.head.linear
-        with torch.random.fork_rng(devices=[]):
-            seed_torch("head", seed)
-            fresh = LinearHead(old.in_features, n_labels, self.head.dropout.p)
-        self.head = fresh.to(device=old.weight.device, dtype=old.weight.dtype)
-        self.train(self.training)

@@ -20,7 +20,7 @@ from ecgopt.evidence.records import Evidence, FinalEvidence
 from ecgopt.jobs.diagnostic_items import diagnostic_items, learning_rates
 from ecgopt.jobs.trial import study_key
 from ecgopt.queue.items import NewItem
-from ecgopt.regimes.space import Range
+from ecgopt.regimes.hyperparameters import Range
 from ecgopt.study_file.cells import StudyKey, expand_cells, expand_studies
 from ecgopt.study_file.pool_size import expected_pool, expected_size
 from ecgopt.study_file.spec import StudySpec
@@ -201,18 +201,19 @@ def _pretraining_samples(spec: StudySpec, upstream: str) -> int:
     section, part = spec.upstream.get(upstream), spec.upstream_data(upstream)
     if part is None or (section is not None and section.checkpoint is not None):
         return 0
-    epochs = float(spec.pretrain.epochs)
+    fixed = float(spec.pretrain.recipe().n_epochs)
+    epochs = fixed
     if (tuning := spec.pretrain.tuning) is not None:
-        span = tuning.search_space().ranges.get("epochs")
-        epochs += (tuning.trials - 1) * (_mean_of(span) if span else spec.pretrain.epochs)
+        span = tuning.search_space().numeric("epochs")
+        epochs += (tuning.trials - 1) * (_mean_of(span) if span else fixed)
     return round(expected_pool(spec, part) * (1.0 - spec.pretrain.validation_share) * epochs)
 
 
 def mean_epochs(spec: StudySpec, regime: str) -> float:
     """Return the mean of the tuned number of epochs, or the fixed one."""
-    span = spec.search_space(regime).ranges.get("epochs")
+    span = spec.search_space(regime).numeric("epochs")
     if span is None:
-        return float(spec.recipe.epochs)
+        return float(spec.recipe.recipe().n_epochs)
     return _mean_of(span)
 
 

@@ -3,16 +3,18 @@
 import json
 import os
 import platform
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from ecgopt.data.splits import EcgDataset, TuningData
+from ecgopt.files import write_whole
 from ecgopt.models.registry import build_model
 from ecgopt.seeds import generator_for
 from ecgopt.study_file.spec import StudySpec
-from ecgopt.study_file.tables import ModelSection, RecipeSection
+from ecgopt.study_file.tables import ModelSection
 from ecgopt.training.fit import TrainingRun
 from ecgopt.training.recipe import Recipe
 
@@ -24,7 +26,7 @@ N_LEADS, N_SAMPLES = 12, 1000
 
 def measure_seconds_per_sample(
     model: ModelSection,
-    recipe: RecipeSection,
+    recipe: Recipe,
     device: torch.device,
     *,
     n_batches: int = N_BATCHES,
@@ -37,7 +39,7 @@ def measure_seconds_per_sample(
     """
     n_train = n_batches * recipe.batch_size
     data = TuningData(train=_noise("train", n_train), validation=_noise("val", n_train // 3))
-    fixed: Recipe = recipe.model_copy(update={"epochs": n_epochs}).recipe()
+    fixed = replace(recipe, n_epochs=n_epochs)
     network = build_model(
         model.spec(), n_labels=N_LABELS, n_leads=N_LEADS, n_samples=N_SAMPLES, seed=0
     )
@@ -59,18 +61,15 @@ def known_seconds_per_sample(spec: StudySpec, device: torch.device, file: Path) 
     """
     machine = f"{platform.node()} {device} torch {torch.__version__}"
     known: dict[str, float] = json.loads(file.read_text()) if file.is_file() else {}
-    recipe = spec.recipe
-    brief = recipe.model_copy(update={"batch_size": min(recipe.batch_size, BRIEF_BATCH)})
+    recipe = spec.recipe.recipe()
+    brief = replace(recipe, batch_size=min(recipe.batch_size, BRIEF_BATCH))
     found = {}
     for model in spec.models:
         key = f"{machine} {model.label} {recipe.precision}"
         if key not in known:
             known[key] = measure_seconds_per_sample(model, brief, device, n_batches=1, n_epochs=2)
         found[model.label] = known[key]
-    file.parent.mkdir(parents=True, exist_ok=True)
-    temporary = file.with_name(f"{file.name}.{os.getpid()}")
-    temporary.write_text(json.dumps(known, indent=1))
-    temporary.replace(file)
+    write_whole(file, json.dumps(known, indent=1).encode())
     return found
 
 

@@ -9,9 +9,10 @@ from typing import Self, TypeVar
 
 from sqlalchemy import Connection
 
-from ecgopt.database.engine import TRANSIENT_ERRORS, Database, is_transient
+from ecgopt.database.engine import Database
+from ecgopt.database.retry import retrying
 from ecgopt.database.timeouts import answers_until
-from ecgopt.errors import LeaseLost
+from ecgopt.errors import DatabaseUnavailable, LeaseLost, StorageError
 from ecgopt.queue import items
 from ecgopt.queue.items import Claim
 
@@ -113,17 +114,19 @@ class Lease:
 
         Raises:
             LeaseLost: the lease ended before the operation succeeded.
+            StorageError: the operation cannot succeed until the user fixes the database.
         """
-        while True:
+
+        def attempt() -> Result:
             self.check()
-            try:
-                with answers_until(self._deadline):
-                    return operation()
-            except TRANSIENT_ERRORS as error:
-                if not is_transient(error):
-                    raise
-                logger.warning("database: %s, trying again", type(error).__name__)
-                self._closed.wait(_RETRY_SECONDS)
+            with answers_until(self._deadline):
+                return operation()
+
+        def wait() -> bool:
+            self._closed.wait(_RETRY_SECONDS)
+            return True
+
+        return retrying(attempt, wait=wait)
 
     def _renew(self, operation: Callable[[Connection], None] | None) -> None:
         asked_at = time.monotonic()
@@ -155,6 +158,11 @@ class Lease:
             except LeaseLost:
                 self._lost.set()
                 return
-            except TRANSIENT_ERRORS as error:
-                logger.warning("lease renewal: %s, trying again", type(error).__name__)
+            except DatabaseUnavailable as error:
+                logger.warning("lease renewal: %s; trying again", error)
                 pause = _RETRY_SECONDS
+            except StorageError as error:
+                # The worker's own thread meets the same error and ends the worker.
+                logger.error("lease renewal: %s", error)
+                self._lost.set()
+                return

@@ -9,6 +9,7 @@ from jaxtyping import Float64
 
 from ecgopt.data.signals import LEADS
 from ecgopt.errors import DataError, UserError
+from ecgopt.files import replacing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -55,15 +56,12 @@ def save_ecg_page(page: EcgPage, path: Path) -> None:
     # Text stays text in SVG, and equal records give equal files.
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "ecgopt", "font.size": 8}):
         figure = draw_ecg_page(page)
-        part = path.with_name(f".{path.name}.part{path.suffix}")
+        metadata = {"Date": None} if path.suffix == ".svg" else None
         try:
-            metadata = {"Date": None} if path.suffix == ".svg" else None
-            figure.savefig(part, dpi=150, metadata=metadata)
-            part.replace(path)
+            with replacing(path) as part:
+                figure.savefig(part, format=path.suffix[1:], dpi=150, metadata=metadata)
         except OSError as error:
             raise DataError(f"cannot write {path}: {error.strerror}") from error
-        finally:
-            part.unlink(missing_ok=True)
 
 
 def draw_ecg_page(page: EcgPage) -> "Figure":

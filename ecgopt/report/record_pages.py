@@ -8,7 +8,7 @@ import numpy as np
 from ecgopt.data.conditioning import repair_missing
 from ecgopt.data.overlap import finding_of
 from ecgopt.data.prepared import PreparedSet
-from ecgopt.data.records import Source
+from ecgopt.data.records import LeftOut, Source
 from ecgopt.data.signals import LEADS
 from ecgopt.errors import DataError
 from ecgopt.report.ecg_paper import EcgPage
@@ -49,14 +49,18 @@ def raw_page(source: Source, folders: Sequence[Path], record: str) -> EcgPage:
     if entry is None:
         raise DataError(f"{source.name} has no record {record!r} in {', '.join(map(str, folders))}")
     reading = source.read(entry)
+    if isinstance(reading, LeftOut):
+        raise DataError(f"record {record} cannot be drawn: {reading.reason}")
     signal, facts = reading.signal, reading.facts
     missing = [lead for lead in LEADS if lead not in signal.leads]
     if missing:
         raise DataError(f"record {record} cannot be drawn: it lacks {', '.join(missing)}")
     order = [signal.leads.index(lead) for lead in LEADS]
-    microvolts, _ = repair_missing(signal.microvolts[order], record=record)
+    filled = repair_missing(signal.microvolts[order])
+    if isinstance(filled, LeftOut):
+        raise DataError(f"record {record} cannot be drawn: {filled.reason}")
     return EcgPage(
-        microvolts=microvolts,
+        microvolts=filled[0],
         sampling_rate_hz=signal.sampling_rate_hz,
         title=f"{source.name}  {record}",
         subtitle=_in_words(sex=facts.sex, age_years=facts.age_years, statements=facts.statements),

@@ -4,9 +4,9 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from ecgopt.analysis.conclude import Conclusions, conclude
+from ecgopt.analysis.conclude import Conclusions
 from ecgopt.errors import UserError
-from ecgopt.evidence.records import Evidence
+from ecgopt.files import write_whole
 from ecgopt.report.page.html import render
 from ecgopt.report.page.sections import build_page
 from ecgopt.report.results import results
@@ -23,48 +23,38 @@ class ReportPaths:
     figures: tuple[Path, ...]
 
 
-def write_report(
-    evidence: Evidence, workspace: Path, out: Path, *, with_pdf: bool = False
-) -> ReportPaths:
+def write_report(conclusions: Conclusions, out: Path, *, with_pdf: bool = False) -> ReportPaths:
     """Write report.html, results.json, tables/*.csv and figures/*.svg under `out`.
 
     Args:
-        evidence: Of one comparison, finished or not.
-        workspace: Folder that the paths of the predictions are relative to.
-        out: Folder to write to, made when missing; files of an earlier report are replaced, each
-            at once.
+        conclusions: Of one comparison, finished or not.
+        out: Folder to write to, made when missing; files of an earlier report are replaced one by
+            one.
         with_pdf: Whether to write the figures as PDF too, which takes longer than all the rest.
 
     Raises:
         UserError: `out` cannot be written.
     """
-    return write_conclusions(conclude(evidence, workspace), out, with_pdf=with_pdf)
-
-
-def write_conclusions(
-    conclusions: Conclusions, out: Path, *, with_pdf: bool = False
-) -> ReportPaths:
-    """Write the report of `conclusions`; see `write_report`."""
     page = build_page(conclusions)
     drawings = [drawing for section in page.sections for drawing in section.all_drawings()]
     try:
         tables = tuple(
-            _write(out / "tables" / f"{table.name}.csv", table.to_csv().encode())
+            write_whole(out / "tables" / f"{table.name}.csv", table.to_csv().encode())
             for table in all_tables(conclusions)
         )
         figures = tuple(
-            _write(out / "figures" / f"{drawing.name}.svg", drawing.svg.encode())
+            write_whole(out / "figures" / f"{drawing.name}.svg", drawing.svg.encode())
             for drawing in drawings
         )
         if with_pdf:
             figures += tuple(
-                _write(out / "figures" / f"{drawing.name}.pdf", drawing.pdf())
+                write_whole(out / "figures" / f"{drawing.name}.pdf", drawing.pdf())
                 for drawing in drawings
             )
         content = json.dumps(results(conclusions), indent=1, ensure_ascii=False, allow_nan=False)
         return ReportPaths(
-            html=_write(out / "report.html", render(page).encode()),
-            results=_write(out / "results.json", content.encode()),
+            html=write_whole(out / "report.html", render(page).encode()),
+            results=write_whole(out / "results.json", content.encode()),
             tables=tables,
             figures=figures,
         )
@@ -72,11 +62,3 @@ def write_conclusions(
         raise UserError(
             f"report {out}: cannot be written ({error.strerror}): choose --out"
         ) from error
-
-
-def _write(path: Path, content: bytes) -> Path:
-    """Write `content` so that a reader never meets half a file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.part")
-    temporary.write_bytes(content)
-    return temporary.replace(path)

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from ecgopt.errors import StudyFileError
-from ecgopt.regimes.registry import regime
+from ecgopt.regimes.regimes import regime
 from ecgopt.study_file.selection import CellsSection
 from ecgopt.study_file.spec import StudySpec
 from ecgopt.study_file.tables import ModelSection

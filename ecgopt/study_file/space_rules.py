@@ -2,13 +2,11 @@
 
 import difflib
 from collections.abc import Collection, Mapping
-from typing import Final
 
 from ecgopt.models.registry import ModelSpec, freezable_stages
-from ecgopt.regimes.registry import Regime
-from ecgopt.regimes.space import PARAMETERS, Range, SearchSpace, Value
-
-PRETRAIN_PARAMETERS: Final = ("learning_rate", "epochs", "weight_decay", "dropout")
+from ecgopt.regimes.hyperparameters import PARAMETERS, Choices, Range, SearchSpace
+from ecgopt.regimes.regimes import Regime
+from ecgopt.training.recipe import Value
 
 
 def check_own_parameters(regime: Regime, given: Collection[str]) -> None:
@@ -33,11 +31,11 @@ def check_ranges(space: SearchSpace, models: Mapping[str, ModelSpec]) -> None:
     """Check that every parameter is known and its range has a meaning for the models.
 
     Raises:
-        ValueError: it is not so.
+        ValueError: a parameter is unknown or its range is out of bounds.
     """
     for name, span in space.ranges.items():
         _check_range(name, span)
-    if (frozen := space.ranges.get("frozen_stages")) is None:
+    if (frozen := space.numeric("frozen_stages")) is None:
         return
     # Of several models the one with most stages decides; the others' ranges end where theirs do.
     label, most = max(
@@ -57,11 +55,10 @@ def check_published(space: SearchSpace, values: Mapping[str, Value]) -> None:
         ValueError: it is not.
     """
     for name in space.outside(values):
-        span = space.ranges[name]
         shorter = ", or for a first look set `epochs` in [published]" if name == "epochs" else ""
         raise ValueError(
             f"the published recipe must lie in the searched space, but its {name} = "
-            f"{values[name]} is outside [{span.low:g}, {span.high:g}]: widen the range{shorter}"
+            f"{values[name]} is outside {space.ranges[name]}: widen the range{shorter}"
         )
 
 
@@ -69,22 +66,31 @@ def check_pretraining(space: SearchSpace) -> None:
     """Check that the tuned parameters of a pre-training have a meaning there.
 
     Raises:
-        ValueError: one has none, or its range has none.
+        ValueError: a parameter has no meaning there, or its range is out of bounds.
     """
+    known = [name for name, declared in PARAMETERS.items() if declared.scope == "training"]
     for name, span in space.ranges.items():
         _check_range(name, span)
-        if name not in PRETRAIN_PARAMETERS:
+        if name not in known:
             raise ValueError(
-                f"[pretrain.tuning.space] may hold {', '.join(PRETRAIN_PARAMETERS)}, but got "
-                f"{name!r}"
+                f"[pretrain.tuning.space] may hold {', '.join(known)}, but got {name!r}"
             )
 
 
-def _check_range(name: str, span: Range) -> None:
+def _check_range(name: str, span: Range | Choices) -> None:
     if name not in PARAMETERS:
         nearest = difflib.get_close_matches(name, PARAMETERS, n=1, cutoff=0.0)[0]
         raise ValueError(f"unknown parameter {name!r}: did you mean {nearest!r}?")
     parameter = PARAMETERS[name]
+    if isinstance(span, Choices):
+        if parameter.kind != "categorical":
+            raise ValueError(f"{name} is a number: give low and high instead of choices")
+        for value in span.values:
+            if problem := parameter.problem(value):
+                raise ValueError(problem)
+        return
+    if parameter.kind == "categorical":
+        raise ValueError(f"{name} is not a number: give choices out of {list(parameter.choices)}")
     if span.low < parameter.low or span.high > parameter.high:
         raise ValueError(
             f"`{parameter.low:g} <= {name} <= {parameter.high:g}` must hold, "

@@ -8,9 +8,8 @@ from pydantic import Field, model_validator
 from ecgopt.data.sources.catalog import SOURCES
 from ecgopt.models.registry import MODELS, freezable_stages
 from ecgopt.plugins import outside_code
-from ecgopt.regimes.published import published_parameters
-from ecgopt.regimes.registry import regime
-from ecgopt.regimes.space import SearchSpace
+from ecgopt.regimes.hyperparameters import SearchSpace, published_parameters
+from ecgopt.regimes.regimes import regime
 from ecgopt.study_file.section import Name, Section, Share, Size
 from ecgopt.study_file.selection import CellsSection
 from ecgopt.study_file.space_rules import (
@@ -34,6 +33,7 @@ from ecgopt.study_file.tables import (
     WorkersSection,
 )
 from ecgopt.study_file.upstreams import PretrainObjective, UpstreamSection
+from ecgopt.training.recipe import Value
 
 
 class StudySpec(Section):
@@ -98,9 +98,9 @@ class StudySpec(Section):
         """Return a hash over all regimes' spaces."""
         return "-".join(self.search_space(name).fingerprint() for name in self.regimes)
 
-    def published_values(self, regime_name: str) -> dict[str, float | int]:
+    def published_values(self, regime_name: str) -> dict[str, Value]:
         """Return the published recipe as values of the regime's tuned parameters."""
-        names = frozenset(self.search_space(regime_name))
+        names = list(self.search_space(regime_name))
         return published_parameters(names, n_epochs=self.published.epochs)
 
     def upstream_data(self, name: str) -> str | None:

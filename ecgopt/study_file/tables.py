@@ -1,19 +1,18 @@
 """The tables of a study file: what each may hold, and within which limits."""
 
-from typing import Annotated, Final, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self, get_type_hints
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, create_model, field_validator, model_validator
 
 from ecgopt.models.registry import ModelSpec, builder
 from ecgopt.plugins import find
-from ecgopt.regimes.published import PUBLISHED_EPOCHS
-from ecgopt.regimes.space import Range, SearchSpace
+from ecgopt.regimes.hyperparameters import PUBLISHED_EPOCHS, Choices, Range, SearchSpace
 from ecgopt.study_file.section import PartName, PositiveInt, Section, Share
 from ecgopt.study_file.space_rules import (
     check_pretraining,
 )
 from ecgopt.study_file.upstreams import PretrainObjective
-from ecgopt.training.recipe import Recipe
+from ecgopt.training.recipe import DECLARATIONS, Recipe
 
 Reference = Annotated[
     str,
@@ -114,56 +113,74 @@ class ModelSection(Section):
 
 
 class RangeSection(Section):
-    """The closed interval one parameter is searched in."""
+    """The values one parameter is searched over: `{ low, high, log }`, or `{ choices }`."""
 
-    low: float
-    """Least value, included."""
-    high: float
-    """Greatest value, included."""
+    low: float | None = None
+    """Least value of a number, included."""
+    high: float | None = None
+    """Greatest value of a number, included."""
     log: bool = False
     """Search evenly over orders of magnitude instead of over values."""
+    choices: Annotated[tuple[str, ...], Field(min_length=2)] | None = None
+    """Values of a parameter that is not a number, such as `optimizer`."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
+        if self.choices is not None:
+            if self.low is not None or self.high is not None or self.log:
+                raise ValueError("give either choices, or low and high, but not both")
+            if len(set(self.choices)) < len(self.choices):
+                raise ValueError(f"choices must differ, but got {list(self.choices)}")
+            return self
+        if self.low is None or self.high is None:
+            raise ValueError("a range needs both low and high, or choices: add what is missing")
         if not self.low <= self.high:
             raise ValueError(f"`low <= high` must hold, but got low={self.low}, high={self.high}")
         if self.log and self.low <= 0:
             raise ValueError(f"`low > 0` must hold for a log range, but got low={self.low}")
         return self
 
-    def range(self) -> Range:
-        """Return the plain range."""
+    def range(self) -> Range | Choices:
+        """Return the plain range or choices."""
+        if self.choices is not None:
+            return Choices(self.choices)
+        assert self.low is not None
+        assert self.high is not None
         return Range(low=self.low, high=self.high, log=self.log)
 
 
-class RecipeSection(Section):
-    """What is fixed and equal in all arms; tuned parameters replace their field."""
+def _recipe_keys() -> dict[str, Any]:
+    """Return type, limits, default and meaning of each hyperparameter of gradient training."""
+    hints = get_type_hints(Recipe)
+    keys = {}
+    for field, declared in DECLARATIONS.items():
+        if declared.scope == "training":
+            is_number = declared.kind != "categorical"
+            limits: dict[str, Any] = {"ge": declared.low, "le": declared.high} if is_number else {}
+            about = Field(declared.default, description=declared.meaning, **limits)
+            keys[declared.name] = (hints[field], about)
+    return keys
 
-    batch_size: PositiveInt = 64
-    """Records per optimiser step."""
-    optimizer: Literal["adamw", "adam"] = "adamw"
-    """AdamW decays weights apart from the gradient; Adam is the published one."""
-    learning_rate: Annotated[float, Field(gt=0.0)] = 1e-3
-    """Peak rate of the schedule."""
-    epochs: PositiveInt = 30
-    """Passes over the training records."""
-    weight_decay: Annotated[float, Field(ge=0.0)] = 0.01
-    """Decay of weight matrices and kernels; biases and norms are spared."""
-    schedule: Literal["cosine", "constant"] = "cosine"
-    """After the warm-up: down to zero at the run's own end, or level."""
-    warmup_share: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.1
-    """Share of all steps in which the rate climbs linearly."""
-    clip_norm: Annotated[float, Field(gt=0.0)] | None = 1.0
-    """Largest norm of the whole gradient."""
-    dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
-    """Share of the head's inputs dropped; 0 leaves the model's own rate."""
-    precision: Literal["fp32", "bf16"] = "fp32"
-    """Arithmetic of training passes; networks slower in bf16 keep fp32, as all evaluation does."""
+
+if TYPE_CHECKING:
+    _RecipeKeys = Section
+else:
+    _RecipeKeys = create_model("_RecipeKeys", __base__=Section, **_recipe_keys())
+
+
+class RecipeSection(_RecipeKeys):
+    """What is fixed and equal in all arms; tuned parameters replace their field."""
 
     def recipe(self) -> Recipe:
         """Return the recipe that the tuned parameters then change."""
-        fields = self.model_dump(include=set(RecipeSection.model_fields))
-        return Recipe(n_epochs=fields.pop("epochs"), **fields)
+        values = self.model_dump()
+        return Recipe(
+            **{
+                field: values[declared.name]
+                for field, declared in DECLARATIONS.items()
+                if declared.scope == "training"
+            }
+        )
 
 
 class PretrainTuningSection(Section):
@@ -176,7 +193,7 @@ class PretrainTuningSection(Section):
     trials: Annotated[int, Field(ge=2)]
     """Pre-trainings of each model on each upstream."""
     space: dict[str, RangeSection]
-    """Ranges of learning_rate, epochs, weight_decay and dropout."""
+    """Ranges of parameters that `[recipe]` may hold."""
 
     def search_space(self) -> SearchSpace:
         """Return the ranges."""

@@ -44,7 +44,7 @@ class TrainingRun:
         seed: int,
         device: torch.device,
         evaluate_after: Collection[int] | None = None,
-        objective: Objective = MULTI_LABEL,
+        objective: Objective | None = None,
         prefix_cache: PrefixCache | None = None,
     ) -> None:
         """Prepare `model`, which is trained in place.
@@ -53,11 +53,11 @@ class TrainingRun:
             model: fresh, or filled by `transfer`.
             data: training and validation records.
             recipe: how to train.
-            seed: the source of the order of records and of dropout.
+            seed: the source of the order of records, of dropout and of augmentation.
             device: where to train.
             evaluate_after: epochs after which validation is scored, the last always among them;
                 None scores it after every epoch.
-            objective: what to train for.
+            objective: what to train for; None predicts the labels, smoothed as the recipe says.
             prefix_cache: where features of frozen stages are kept if at most one stage besides
                 the head is trained; None computes them in every epoch. Results are equal.
 
@@ -73,8 +73,9 @@ class TrainingRun:
             model=model,
             data=data,
             recipe=recipe,
+            seed=seed,
             device=device,
-            objective=objective,
+            objective=objective or MultiLabel(label_smoothing=recipe.label_smoothing),
             prefix_cache=prefix_cache,
         )
         self._evaluate_after = None if evaluate_after is None else frozenset(evaluate_after)

@@ -1,15 +1,18 @@
-"""Scores of multi-label predictions, in plain NumPy so that workers need no scikit-learn.
+"""Scores of multi-label predictions, and the registry of those that a report shows.
 
-A label that the records cannot score is left out of a mean and named, never counted as 0 or 0.5.
+They are in plain NumPy, so that workers need no scikit-learn. A label that the records cannot score
+is left out of a mean and named, never counted as 0 or 0.5.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from jaxtyping import Shaped
 
 from ecgopt.shapes import Bool, Float, ScoreMatrix
+from ecgopt.training.challenge import challenge_score, weights_for
 
 Labels = Shaped[np.ndarray, "record label"]
 """True or 1 where the record carries the label, of any type of number."""
@@ -125,6 +128,137 @@ def brier_scores(labels: Labels, scores: ScoreMatrix) -> LabelScores:
 def macro(per_label: LabelScores) -> float:
     """Return the mean of the labels that have a score; NaN if none has."""
     return _mean_of_scored(per_label)[0]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Tested:
+    """Predictions of sealed records, next to the truth."""
+
+    classes: tuple[str, ...]
+    labels: Bool[np.ndarray, "record label"]
+    scores: ScoreMatrix
+    thresholds: LabelScores | None
+    """From validation; None where one of the labels has none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Metric:
+    """One test score; being in `METRICS` is all that evidence, tables and page need of it."""
+
+    name: str
+    """Key in the evidence, in results.json and in tables."""
+    title: str
+    score: Callable[[Tested], float | None]
+    """None where the metric does not apply to the labels."""
+    trivial: Callable[[Bool[np.ndarray, "record label"]], float]
+    """The best score of a predictor that says the same about every record."""
+    higher_is_better: bool = True
+    needs_thresholds: bool = False
+
+    @property
+    def heading(self) -> str:
+        """The title with what a reader must know about the numbers."""
+        source = ", thresholds from validation" if self.needs_thresholds else ""
+        return f"{self.title}{source}{'' if self.higher_is_better else ' (lower is better)'}"
+
+
+def _macro_f1(tested: Tested) -> float:
+    assert tested.thresholds is not None
+    f1 = f1_scores(tested.labels, tested.scores, tested.thresholds)
+    return macro(np.where(tested.labels.any(axis=0), f1, np.nan))
+
+
+def _challenge(tested: Tested) -> float | None:
+    weights = weights_for(tested.classes)
+    if weights is None:
+        return None
+    return challenge_score(tested.labels, tested.scores >= tested.thresholds, weights)
+
+
+def _f1_of_naming_all(labels: Bool[np.ndarray, "record label"]) -> LabelScores:
+    prevalence = labels.mean(axis=0)
+    return np.where(prevalence > 0, 2 * prevalence / (1 + prevalence), np.nan)
+
+
+def _trivial_weighted_f1(labels: Bool[np.ndarray, "record label"]) -> float:
+    """Return the better of naming every label, and of naming the commonest label alone."""
+    if not labels.any():
+        return float("nan")
+    prevalence = labels.mean(axis=0)
+    parts = prevalence / prevalence.sum() * np.nan_to_num(_f1_of_naming_all(labels))
+    return float(max(parts[prevalence.argmax()], parts.sum()))
+
+
+def _mean_prevalence(labels: Bool[np.ndarray, "record label"]) -> float:
+    return macro(np.where(labels.any(axis=0), labels.mean(axis=0), np.nan))
+
+
+PRIMARY: Final = "macro_auroc"
+"""The metric that winners and verdicts are judged by."""
+
+METRICS: Final[dict[str, Metric]] = {
+    metric.name: metric
+    for metric in (
+        Metric(
+            name=PRIMARY,
+            title="macro AUROC",
+            score=lambda tested: macro_auroc(tested.labels, tested.scores).value,
+            trivial=lambda _: 0.5,
+        ),
+        Metric(
+            name="macro_auprc",
+            title="macro AUPRC",
+            score=lambda tested: macro(average_precision(tested.labels, tested.scores)),
+            # Of random scores, over labels that occur.
+            trivial=_mean_prevalence,
+        ),
+        Metric(
+            name="macro_f1",
+            title="macro F1",
+            score=_macro_f1,
+            trivial=lambda labels: macro(_f1_of_naming_all(labels)),
+            needs_thresholds=True,
+        ),
+        Metric(
+            name="weighted_f1_at_half",
+            title="prevalence-weighted F1 at 0.5",
+            score=lambda tested: prevalence_weighted_f1(tested.labels, tested.scores, 0.5),
+            trivial=_trivial_weighted_f1,
+        ),
+        Metric(
+            name="brier",
+            title="Brier score",
+            score=lambda tested: float(brier_scores(tested.labels, tested.scores).mean()),
+            # Of giving each label its prevalence.
+            trivial=lambda labels: float((labels.mean(axis=0) * (1 - labels.mean(axis=0))).mean()),
+            higher_is_better=False,
+        ),
+        Metric(
+            name="challenge",
+            title="CinC 2020 challenge score",
+            score=_challenge,
+            # Of naming sinus rhythm in every record, by definition.
+            trivial=lambda _: 0.0,
+            needs_thresholds=True,
+        ),
+    )
+}
+"""The metrics by name, in the order in which they are shown."""
+
+
+def all_scores(tested: Tested) -> dict[str, float]:
+    """Return every metric that the predictions determine, by name."""
+    found = {
+        name: metric.score(tested)
+        for name, metric in METRICS.items()
+        if tested.thresholds is not None or not metric.needs_thresholds
+    }
+    return {name: score for name, score in found.items() if score is not None}
+
+
+def trivial_scores(labels: Bool[np.ndarray, "record label"]) -> Mapping[str, float]:
+    """Return for every metric what the best trivial predictor scores on these records."""
+    return {name: metric.trivial(labels) for name, metric in METRICS.items()}
 
 
 def _checked(labels: Labels, scores: ScoreMatrix) -> Bool[np.ndarray, "record label"]:

@@ -46,6 +46,9 @@ class Objective(Protocol):
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Return the mean loss of a batch."""
 
+    def training_loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Return the mean loss of a batch that training minimises."""
+
     def evaluate(self, outputs: Tensor, targets: Tensor) -> Evaluation:
         """Return the score of all validation records, on the CPU."""
 
@@ -54,6 +57,8 @@ class Objective(Protocol):
 class MultiLabel:
     """Each label is a yes-or-no question of its own: binary cross-entropy, macro AUROC."""
 
+    label_smoothing: float = 0.0
+    """Share s of each training target that is replaced by one half: y (1 - s) + s / 2."""
     keeps_inputs: bool = True
 
     def example(self, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
@@ -63,6 +68,12 @@ class MultiLabel:
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Return the mean binary cross-entropy over records and labels."""
         return binary_cross_entropy_with_logits(outputs, targets)
+
+    def training_loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Return the same against smoothed targets."""
+        if self.label_smoothing:
+            targets = targets * (1.0 - self.label_smoothing) + self.label_smoothing / 2
+        return self.loss(outputs, targets)
 
     def evaluate(self, outputs: Tensor, targets: Tensor) -> Evaluation:
         """Return the macro AUROC.
@@ -97,6 +108,8 @@ class AgeRegression:
         # A sum over nothing keeps the graph, where a mean would be NaN.
         errors = smooth_l1_loss(outputs[is_known], targets[is_known], reduction="sum")
         return errors / is_known.sum().clamp(min=1)
+
+    training_loss = loss
 
     def evaluate(self, outputs: Tensor, targets: Tensor) -> Evaluation:
         """Return the share of the ages' variance that is explained (R squared)."""
@@ -139,6 +152,8 @@ class MaskedSignal:
         is_hidden = targets.isfinite()
         errors = (outputs[is_hidden] - targets[is_hidden]).square().sum()
         return errors / is_hidden.sum().clamp(min=1)
+
+    training_loss = loss
 
     def evaluate(self, outputs: Tensor, targets: Tensor) -> Evaluation:
         """Return the share of the hidden samples' power that is explained."""

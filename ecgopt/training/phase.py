@@ -10,6 +10,7 @@ from ecgopt.data.splits import EcgDataset, TuningData
 from ecgopt.models.folding import folded
 from ecgopt.models.stages import StagedModel
 from ecgopt.shapes import RowIndex
+from ecgopt.training.augmentation import Augmentation, epoch_generator
 from ecgopt.training.batches import Source, batch_bounds, signal_source
 from ecgopt.training.objectives import Objective
 from ecgopt.training.optimizer import build_optimizer, set_rate_factor
@@ -54,6 +55,7 @@ class Setting:
     model: StagedModel
     data: TuningData
     recipe: Recipe
+    seed: int
     device: torch.device
     objective: Objective
     prefix_cache: PrefixCache | None
@@ -80,6 +82,8 @@ class Phase:
         self._trained = [p for p in setting.model.parameters() if p.requires_grad]
         n_batches = len(batch_bounds(len(setting.data.train), setting.recipe.batch_size))
         self._steps_per_epoch = n_batches
+        rate = setting.data.train.sampling_rate_hz
+        self._augmentation = Augmentation.of(setting.recipe, rate)
 
     # These are made at first use, so that the first epoch's seconds pay for kept features, and
     # after a run is restored, which may change the frozen weights.
@@ -91,6 +95,9 @@ class Phase:
     @cached_property
     def source(self) -> Source:
         """The training records."""
+        if self._augmentation is not None:
+            # Signals that differ in every epoch leave no features to keep.
+            return signal_source(self._setting.data.train, self._setting.device)
         return self._source_of(self._setting.data.train, self._setting.precision)
 
     @cached_property
@@ -108,7 +115,10 @@ class Phase:
         self._setting.model.train()
         step = (epochs_done - self.span.first_epoch) * self._steps_per_epoch
         total = torch.zeros((), device=self._setting.device)
+        draws = epoch_generator(self._setting.seed, epochs_done, self._setting.device)
         for inputs, targets in self.source.batches(order, self._setting.recipe.batch_size):
+            if self._augmentation is not None:
+                inputs = self._augmentation(inputs, draws)
             set_rate_factor(self.optimizer, self._rate_factor(step))
             total += self._train_step(inputs, targets) * len(targets)
             step += 1
@@ -124,7 +134,7 @@ class Phase:
                 with torch.no_grad():
                     seen = self._prefix.features(seen, n_frozen)
             outputs = setting.model.forward_from(seen, n_frozen)
-        loss = setting.objective.loss(outputs.float(), wanted)
+        loss = setting.objective.training_loss(outputs.float(), wanted)
         loss.backward()
         if setting.recipe.clip_norm is not None:
             torch.nn.utils.clip_grad_norm_(self._trained, setting.recipe.clip_norm)

@@ -11,6 +11,7 @@ import logging
 import mmap
 import os
 import time
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -119,7 +120,7 @@ class PrefixCache:
         first = next(batches)
         shape = (len(dataset), *first.shape[1:])
         n_bytes = int(np.prod(shape)) * first.dtype.itemsize
-        path, temporary = self._path(key), self._folder / f"{key}.{os.getpid()}.tmp"
+        path, temporary = self._path(key), self._folder / f"{key}.{uuid.uuid4().hex}.tmp"
         try:
             if not self._reserve(temporary, n_bytes):
                 return None

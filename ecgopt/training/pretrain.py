@@ -18,7 +18,7 @@ from ecgopt.models.registry import ModelSpec, build_model
 from ecgopt.seeds import generator_for
 from ecgopt.shapes import Float
 from ecgopt.training.fit import TrainingRun
-from ecgopt.training.objectives import AgeRegression, MaskedSignal, MultiLabel, Objective
+from ecgopt.training.objectives import AgeRegression, MaskedSignal, Objective
 from ecgopt.training.recipe import Recipe
 from ecgopt.training.run import EpochResult
 
@@ -193,7 +193,7 @@ def build_pretraining(
         spec, n_labels=max(1, n_labels), n_leads=n_leads, n_samples=n_samples, seed=seed
     )
     left_out: list[str] = []
-    task: Objective = MultiLabel()
+    task: Objective | None = None
     match objective:
         case "multi_label":
             pass

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 from fakes_evidence import World, invent
 
+from ecgopt.analysis.conclude import conclude
 from ecgopt.report.write import write_report
 
 pytestmark = pytest.mark.browser
@@ -31,7 +32,7 @@ def report(request, tmp_path_factory):
     evidence = invent(WORLDS[request.param], folder / "workspace")
     long_name = "a_comparison_with_a_name_that_is_longer_than_a_phone_is_wide_by_some_way"
     evidence = replace(evidence, comparison=replace(evidence.comparison, name=long_name))
-    return write_report(evidence, folder / "workspace", folder / "out").html
+    return write_report(conclude(evidence, folder / "workspace"), folder / "out").html
 
 
 @pytest.fixture(

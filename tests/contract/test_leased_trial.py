@@ -18,7 +18,7 @@ from ecgopt.queue import items
 from ecgopt.queue.inspect import read_custody
 from ecgopt.queue.items import NewItem
 from ecgopt.queue.lease import Lease
-from ecgopt.regimes.space import Range, SearchSpace
+from ecgopt.regimes.hyperparameters import Range, SearchSpace
 
 SPACE = SearchSpace(
     {

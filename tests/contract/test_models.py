@@ -121,21 +121,6 @@ def test_freezing_more_stages_than_there_are_is_refused(model):
         model.freeze(len(model.stage_names))
 
 
-def test_a_swapped_head_is_fresh_and_leaves_the_rest(model):
-    before = weights_of(model)
-    model.swap_head(9, seed=4)
-    after = weights_of(model)
-    assert model.n_labels == after["head.linear.weight"].shape[0] == 9
-    assert all(torch.equal(after[k], before[k]) for k in before if not k.startswith("head."))
-
-
-def test_equal_seeds_give_equal_swapped_heads(spec, model):
-    other = build_model(spec, n_labels=3, seed=8)
-    model.swap_head(9, seed=4)
-    other.swap_head(9, seed=4)
-    assert equal(model.head.state_dict(), other.head.state_dict())
-
-
 def test_dropout_acts_in_training_only(spec, signals):
     model = build_model(ModelSpec(name=spec.name, width=WIDTH, dropout=0.5), n_labels=5, seed=0)
     model.eval()

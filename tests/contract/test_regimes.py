@@ -8,9 +8,8 @@ from wave_records import wave_data
 from ecgopt.errors import CheckpointError
 from ecgopt.models.checkpoint import Checkpoint, model_tensors
 from ecgopt.models.registry import ModelSpec, build_model
-from ecgopt.regimes.published import published_parameters, published_recipe
-from ecgopt.regimes.registry import REGIMES, regime
-from ecgopt.regimes.space import PARAMETERS
+from ecgopt.regimes.hyperparameters import PARAMETERS, published_parameters, published_recipe
+from ecgopt.regimes.regimes import REGIMES, regime
 from ecgopt.training.recipe import Recipe
 
 CPU = torch.device("cpu")

@@ -54,7 +54,7 @@ def test_list_as_json_says_what_is_here(capsys, workspace):
 def test_prepare_ends_with_a_table_of_kept_cut_padded_and_dropped(capsys):
     run(["prepare", "code15", "--from", str(real("chagas2025_code15")), "--processes", "1"])
     rows = [line.split() for line in capsys.readouterr().out.splitlines()]
-    assert ["found", "39"] in rows
+    assert ["found", "39", "of", "345,779", "published"] in rows
     assert ["kept", "13"] in rows
     assert ["dropped", "24", "shorter", "than", "10", "s"] in rows
 
@@ -67,6 +67,31 @@ def test_check_names_classes_duplicates_and_warnings(capsys):
     assert "label set ptbxl_superclass" in text
     assert "00459=00460" in text
     assert "warning: 1 groups of records have equal signals" in text
+
+
+def test_check_and_show_read_the_set_that_was_made_last_for_the_files_as_they_are(capsys, tmp_path):
+    path, table = make_own(tmp_path / "own"), tmp_path / "own" / "findings.csv"
+    text = table.read_text()
+    run(["prepare", str(path), "--processes", "1"])
+    table.write_text(text.replace("40,F,0,0,0", "40,F,0,1,1"))
+    with pytest.raises(DataError, match=f"changed or moved .*`ecgopt data prepare {path}`"):
+        run(["check", str(path)])
+    run(["prepare", str(path), "--processes", "1"])
+    table.write_text(text)
+    run(["prepare", str(path), "--processes", "1"])
+    made = capsys.readouterr().out.splitlines()[-1]
+    run(["check", str(path)])
+    assert capsys.readouterr().out.splitlines()[0] == made
+
+
+def test_set_of_another_rate_is_checked_and_shown_by_the_same_options(capsys, tmp_path):
+    path = str(make_own(tmp_path / "own"))
+    run(["prepare", path, "--processes", "1", "--rate", "250", "--seconds", "5"])
+    with pytest.raises(DataError, match="but with --rate 250 --seconds 5"):
+        run(["check", path])
+    run(["check", path, "--rate", "250", "--seconds", "5"])
+    run(["show", path, "ward0/ecg0", "--rate", "250", "--seconds", "5"])
+    assert "wrote clinic-ward0_ecg0.svg" in capsys.readouterr().out
 
 
 def test_check_before_prepare_names_the_description_of_own_data(tmp_path):
@@ -115,6 +140,23 @@ def test_fetch_goes_to_the_workspace(capsys, workspace):
         run(["fetch", "georgia", "--mirror", server.address])
     assert (workspace / "data/georgia/training/georgia/E00001.hea").read_bytes() == b"header"
     assert "2 files in" in capsys.readouterr().out
+
+
+def test_fetch_that_lacks_a_file_lists_it_and_exits_with_1(capsys, workspace):
+    with file_server() as server:
+        server.files = {"training/georgia/E1.hea": b"1", "training/georgia/E2.hea": b"2"}
+        server.add_checksums()
+        del server.files["training/georgia/E2.hea"]
+        line = ["fetch", "georgia", "--mirror", server.address]
+        with pytest.raises(SystemExit) as ended:
+            run(line)
+        assert ended.value.code == 1
+        text = capsys.readouterr().out
+        assert "failed: training/georgia/E2.hea: " in text
+        assert "1 files failed: run fetch again" in text
+        run([*line, "--accept", "training/georgia/E2.hea"])
+    assert "accepted: training/georgia/E2.hea: " in capsys.readouterr().out
+    assert (workspace / "data/georgia/training/georgia/E1.hea").exists()
 
 
 def test_unknown_name_names_the_nearest():

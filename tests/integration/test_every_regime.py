@@ -6,7 +6,7 @@ import pytest
 from processes import ecgopt
 from tiny_study import tiny_study
 
-from ecgopt.regimes.registry import REGIMES
+from ecgopt.regimes.regimes import REGIMES
 
 OWN = """
 weight_decay = { low = 0.0, high = 0.1 }

@@ -241,11 +241,10 @@ def invent_final(
     }
     trial = choose[role](study.trials)
     predictions = invent_predictions(world, study, role, seed_index)
-    path = f"predictions/{study.study}/{role}-{seed_index}.npz"
-    digest = write_predictions(predictions, workspace / path)
+    folder = workspace / "predictions" / world.name
+    path, digest = write_predictions(predictions, folder)
     validation = invent_predictions(world, study, role, seed_index, part="validation")
-    validation_path = f"predictions/{study.study}/{role}-{seed_index}-validation.npz"
-    validation_digest = write_predictions(validation, workspace / validation_path)
+    validation_path, validation_digest = write_predictions(validation, folder)
     thresholds = dict(
         zip(
             CLASSES,
@@ -253,7 +252,7 @@ def invent_final(
             strict=True,
         )
     )
-    stored = read_predictions(workspace / path, digest)
+    stored = read_predictions(path, digest)
     score = macro_auroc(stored.labels, stored.scores)
     epochs = int(trial.parameters["epochs"])
     curve = tuple(
@@ -278,9 +277,9 @@ def invent_final(
         n_epochs=epochs,
         seconds=2.5 * epochs,
         n_samples=150 * epochs,
-        predictions=path,
+        predictions=str(path.relative_to(workspace)),
         predictions_sha256=digest,
-        validation_predictions=validation_path,
+        validation_predictions=str(validation_path.relative_to(workspace)),
         validation_predictions_sha256=validation_digest,
         curve=curve,
         test_curve=(*(v + 0.002 * np.sin(i) for i, v in enumerate(curve[:-1])), score.value)

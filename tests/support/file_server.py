@@ -33,8 +33,8 @@ class FileServer(ThreadingHTTPServer):
         return f"http://127.0.0.1:{self.server_port}"
 
     def add_checksums(self, name: str = "SHA256SUMS.txt") -> None:
-        """List the checksums of all files, as PhysioNet does."""
-        lines = [f"{hashlib.sha256(data).hexdigest()}  {path}" for path, data in self.files.items()]
+        """List the checksums of all files as PhysioNet does: one blank between hash and path."""
+        lines = [f"{hashlib.sha256(data).hexdigest()} {path}" for path, data in self.files.items()]
         self.files[name] = "\n".join(lines).encode() + b"\n"
 
 

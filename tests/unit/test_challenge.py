@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from ecgopt.analysis.challenge import challenge_score, read_weights, weights_for
 from ecgopt.data.labels import label_set
 from ecgopt.errors import DataError
+from ecgopt.training.challenge import challenge_score, read_weights, weights_for
 
 GEORGIA = ("NORM", "AF", "IAVB", "SB", "LAD", "STach", "TAb", "TInv", "LQT", "PAC")
 

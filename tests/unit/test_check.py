@@ -70,3 +70,17 @@ def test_a_heartbeat_is_no_saturation(tmp_path):
     write_record(tmp_path / "in", "r", np.repeat(beats[:, None], 12, axis=1))
     prepared = prepare("cinc", [tmp_path / "in"], tmp_path / "out", PrepareSettings())
     assert check(prepared, label_set("georgia")).saturated == ()
+
+
+def test_statements_that_no_class_uses_and_absent_codes_are_named(tmp_path):
+    for number, code in enumerate((AF, "i48", "i48", f"{AF}|{NORM}")):
+        write_record(
+            tmp_path / "in", f"r{number}", adc(5000, seed=number), comments=f"#Dx: {code}\n"
+        )
+    found = check(
+        prepare("cinc", [tmp_path / "in"], tmp_path / "out", PrepareSettings()),
+        label_set("georgia"),
+    )
+    assert found.unused_codes == {"i48": 2, f"{AF}|{NORM}": 1}
+    assert NORM in found.absent_codes
+    assert AF not in found.absent_codes

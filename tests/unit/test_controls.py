@@ -10,9 +10,8 @@ from wave_records import wave_data
 from ecgopt.data.splits import TuningData
 from ecgopt.errors import StudyFileError
 from ecgopt.models.registry import ModelSpec, build_model
-from ecgopt.regimes.published import published_recipe
-from ecgopt.regimes.registry import REGIMES, regime
-from ecgopt.regimes.space import with_parameters
+from ecgopt.regimes.hyperparameters import published_recipe, with_parameters
+from ecgopt.regimes.regimes import REGIMES, regime
 from ecgopt.study_file.reading import load_spec
 from ecgopt.training.optimizer import stage_rate_ratios
 from ecgopt.training.phase import spans

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ecgopt.analysis.curves import BudgetCurve, budget_crossover, budget_curve, expected_best
+from ecgopt.analysis.curves import BudgetCurve, budget_crossover, budget_curve
 from ecgopt.evidence.records import TrialEvidence
 
 
@@ -22,19 +22,17 @@ def brute_force(scores, n_unusable):
     return expected
 
 
+def trial(number, value, state="complete", recipe="tuned"):
+    return TrialEvidence(number=number, state=state, value=value, parameters={}, recipe=recipe)
+
+
 @settings(max_examples=60, deadline=None)
 @given(scores=st.lists(st.floats(0, 1), min_size=1, max_size=6), n_unusable=st.integers(0, 4))
 def test_expected_best_equals_the_mean_over_all_draws(scores, n_unusable):
-    found = expected_best(scores, n_unusable)
+    complete = [trial(number, score) for number, score in enumerate(scores)]
+    pruned = [trial(len(scores) + n, 0.1, state="pruned") for n in range(n_unusable)]
+    found = budget_curve([*complete, *pruned]).expected
     assert found == pytest.approx(brute_force(scores, n_unusable), abs=1e-12)
-
-
-def test_expected_best_ends_at_the_best_score():
-    assert expected_best([0.3, 0.9, 0.5], 2)[-1] == 0.9
-
-
-def trial(number, value, state="complete", recipe="tuned"):
-    return TrialEvidence(number=number, state=state, value=value, parameters={}, recipe=recipe)
 
 
 def test_pruned_trials_are_paid_for_and_failed_ones_are_not():

@@ -25,7 +25,7 @@ def test_a_note_says_which_cell_and_arm_it_is_and_what_is_searched(spec, arms):
     text = note(spec, arms[2]).replace("\u00a0", " ")
     assert "| cell | up → down, resnet1d18-w2, n = 60 |" in text
     assert "| regime | fine-tune |" in text
-    assert "learning_rate 0.001 to 0.03 (log)" in text
+    assert "learning_rate 0.001..0.03 log" in text
     assert "| budget used | 0 of 4 trials" in text
     assert "not opened" in text
 

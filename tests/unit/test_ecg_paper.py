@@ -71,8 +71,9 @@ def test_other_formats_are_refused(tmp_path):
 
 
 def test_folder_that_cannot_be_written_is_a_data_error(tmp_path):
+    (tmp_path / "taken").write_text("a file")
     with pytest.raises(DataError, match="cannot write"):
-        save_ecg_page(page(), tmp_path / "absent" / "r.png")
+        save_ecg_page(page(), tmp_path / "taken" / "r.png")
 
 
 def test_raw_and_prepared_record_give_the_same_words(tmp_path):

@@ -1,3 +1,5 @@
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 from fakes_evidence import World, invent
@@ -52,24 +54,42 @@ def test_a_damaged_file_is_refused_with_the_place(evidence, old, new, place):
 
 def test_predictions_survive_a_file(tmp_path):
     written = predictions_of([0.25, 0.5, 0.75, 1.0])
-    digest = write_predictions(written, tmp_path / "a" / "p.npz")
-    restored = read_predictions(tmp_path / "a" / "p.npz", digest)
+    path, digest = write_predictions(written, tmp_path / "a")
+    restored = read_predictions(path, digest)
     assert (restored.labels == written.labels).all()
     assert restored.scores == pytest.approx(written.scores)
     assert restored.patients == written.patients
     assert restored.classes == ("AF",)
 
 
-def test_no_half_written_predictions_are_left(tmp_path):
-    write_predictions(predictions_of([0.1, 0.2]), tmp_path / "p.npz")
-    assert [path.name for path in tmp_path.iterdir()] == ["p.npz"]
+def test_predictions_are_named_by_their_hash(tmp_path):
+    path, digest = write_predictions(predictions_of([0.1, 0.2]), tmp_path)
+    assert [found.name for found in tmp_path.iterdir()] == [path.name] == [f"{digest}.npz"]
+
+
+def test_another_writer_cannot_replace_the_predictions_whose_hash_is_stored(tmp_path):
+    path, digest = write_predictions(predictions_of([0.1, 0.2]), tmp_path)
+    other, _ = write_predictions(predictions_of([0.1, 0.3]), tmp_path)
+    assert other != path
+    assert read_predictions(path, digest).scores[1, 0] == pytest.approx(0.2)
+
+
+def test_two_writers_of_the_same_predictions_do_not_disturb_each_other(tmp_path):
+    def write_and_read(_):
+        path, digest = write_predictions(predictions_of([0.1, 0.2]), tmp_path)
+        return read_predictions(path, digest).patients
+
+    with ThreadPoolExecutor(2) as pool:
+        found = list(pool.map(write_and_read, range(80)))
+    assert len(set(found)) == 1
+    assert len(list(tmp_path.iterdir())) == 1
 
 
 def test_altered_predictions_are_refused(tmp_path):
-    digest = write_predictions(predictions_of([0.1, 0.2]), tmp_path / "p.npz")
-    write_predictions(predictions_of([0.1, 0.3]), tmp_path / "p.npz")
+    path, digest = write_predictions(predictions_of([0.1, 0.2]), tmp_path)
+    path.write_bytes(path.read_bytes()[:-1] + b"?")
     with pytest.raises(DataError, match="altered"):
-        read_predictions(tmp_path / "p.npz", digest)
+        read_predictions(path, digest)
 
 
 def test_missing_predictions_are_named(tmp_path):

@@ -10,7 +10,7 @@ from documents import ROOT
 
 from ecgopt.cli.app import VERBS
 from ecgopt.data.sources.own_files import OwnFile
-from ecgopt.regimes.space import PARAMETERS
+from ecgopt.regimes.hyperparameters import PARAMETERS
 from ecgopt.study_file.spec import StudySpec
 
 KEYS = [

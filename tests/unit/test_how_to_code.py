@@ -29,6 +29,6 @@ def test_the_example_network_is_a_staged_model_for_any_leads_and_labels():
 
 
 def test_the_example_regime_freezes_the_stem():
-    arm = first_example("own-regime.md")["FixedStem"]()
+    arm = first_example("own-regime.md")["FIXED_STEM"]
     recipe = arm.constrain(Recipe(learning_rate=1e-3, n_epochs=3), n_freezable_stages=5)
     assert (arm.name, arm.needs_upstream, recipe.n_frozen_stages) == ("fixed_stem", True, 1)

@@ -2,12 +2,13 @@ import re
 from pathlib import Path
 
 import pytest
+from ecg_files import adc, write_record
 from made_sets import OWN_TOML, make_own
 
 from ecgopt.data.labels import label_set
 from ecgopt.data.prepare import PrepareSettings, prepare
 from ecgopt.data.sources.catalog import source
-from ecgopt.errors import DataError, RecordError
+from ecgopt.errors import DataError
 
 
 def with_text(tmp_path, old, new):
@@ -69,7 +70,8 @@ def test_fingerprint_does_not_depend_on_the_folder(tmp_path):
         ('{ flags = ["AF", "LBBB"] }', '{ column = "x" }', "`classes` is needed"),
         ('name = "clinic"', "name = ", "is no TOML file"),
         ('record = "file"', 'record = "missing"', "column 'missing' is missing"),
-        ('flags = ["AF", "LBBB"]', 'flags = ["age"]', "record ward0/ecg0: age must be 0 or 1"),
+        ('flags = ["AF", "LBBB"]', 'flags = ["age"]', "line 2: age must be 0 or 1"),
+        ('flags = ["AF", "LBBB"]', 'flags = ["AF", ""]', "statements.flags.1: String should have"),
         ('fold = "fold"', 'fold = "file"', "file must be a whole number, but is 'ward0/ecg0'"),
         ('records = "ecgs"', 'records = "nowhere"', "nowhere: No such file"),
     ],
@@ -93,8 +95,35 @@ def test_record_outside_the_folder_or_with_a_formula_is_refused(tmp_path, record
 def test_missing_record_file_is_named(tmp_path):
     path = make_own(tmp_path)
     (tmp_path / "ecgs" / "ward1" / "ecg3.hea").unlink()
-    with pytest.raises(RecordError, match=r"ecg3\.hea cannot be read"):
+    with pytest.raises(DataError, match=r"its header cannot be read: .*ecg3\.hea"):
         prepare(str(path), [], tmp_path / "out", PrepareSettings())
+
+
+def test_empty_flag_is_unknown_and_refused_with_its_line(tmp_path):
+    path = make_own(tmp_path)
+    table = tmp_path / "findings.csv"
+    lines = table.read_text().splitlines()
+    lines[3] = lines[3][: lines[3].rindex(",") + 1]
+    table.write_text("\n".join(lines))
+    with pytest.raises(DataError, match="line 4: LBBB must be 0 or 1, but is ''"):
+        source(str(path)).entries([])
+
+
+def test_record_in_two_rows_is_refused(tmp_path):
+    path = make_own(tmp_path)
+    table = tmp_path / "findings.csv"
+    table.write_text(table.read_text() + table.read_text().splitlines()[1] + "\n")
+    with pytest.raises(DataError, match="names record ward0/ecg0 in several rows; keep one"):
+        source(str(path)).entries([])
+
+
+def test_headers_without_a_row_are_counted(tmp_path):
+    path = make_own(tmp_path)
+    write_record(tmp_path / "ecgs" / "ward1", "other", adc(100))
+    manifest = prepare(str(path), [], tmp_path / "out", PrepareSettings()).manifest
+    assert manifest["left_aside"] == {
+        "header without a row": {"count": 1, "names": ["ward1/other"]}
+    }
 
 
 def test_missing_description_is_named(tmp_path):

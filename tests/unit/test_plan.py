@@ -18,6 +18,7 @@ from ecgopt.study_file.tables import (
     RangeSection,
     RecipeSection,
 )
+from ecgopt.training.recipe import Recipe
 
 RULES = Rules(margin=0.01, confidence=0.95)
 
@@ -150,6 +151,6 @@ def test_a_pilot_of_one_replicate_gives_no_spread(tmp_path):
 
 def test_training_speed_is_measured_on_the_real_training_code():
     seconds = measure_seconds_per_sample(
-        ModelSection(width=2), RecipeSection(batch_size=8), torch.device("cpu")
+        ModelSection(width=2), Recipe(batch_size=8), torch.device("cpu")
     )
     assert 0 < seconds < 1

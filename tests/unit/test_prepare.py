@@ -1,5 +1,9 @@
 import json
 import os
+import shutil
+import signal
+import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -8,11 +12,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from ecg_files import adc, real, write_record
+from ecg_files import adc, as_nobody, real, write_record
+from made_sets import make_cpsc_native
 from scipy.signal import resample_poly
 
 from ecgopt.data.prepare import PrepareSettings, open_prepared, prepare
-from ecgopt.errors import DataError, RecordError
+from ecgopt.data.request import find_prepared
+from ecgopt.data.sources.catalog import source
+from ecgopt.errors import DataError
 
 SETTINGS = PrepareSettings()
 DROP_BROKEN = PrepareSettings(broken="drop")
@@ -49,7 +56,7 @@ def test_folder_is_named_by_source_and_fingerprint(folder):
     prepared = prepare_cinc(folder)
     assert prepared.folder.name == f"cinc-{prepared.fingerprint[:12]}"
     files = sorted(path.name for path in prepared.folder.iterdir())
-    assert files == ["manifest.json", "records.parquet", "signals.npy"]
+    assert files == ["local.json", "manifest.json", "records.parquet", "signals.npy"]
 
 
 def test_preparing_again_opens_what_is_there(folder):
@@ -101,7 +108,7 @@ def test_manifest_accounts_for_every_record(folder):
     assert reasons["B3"].startswith("lacks 10 of 12 leads")
     assert reasons["B4"] == "all leads are flat"
     assert reasons["B5"] == "sampling rate 300 Hz, but cinc has 257, 500, 1000 Hz"
-    assert "B6.dat cannot be read" in reasons["B6"]
+    assert reasons["B6"] == "its signal file cannot be read: No such file or directory"
 
 
 def test_hash_in_the_manifest_is_that_of_the_samples(folder):
@@ -149,22 +156,21 @@ def break_checksum(folder: Path) -> None:
 BREAKS = [
     (break_missing, "cannot be read: No such file"),
     (break_truncated, "truncated"),
-    (break_nan, r"8\.0% of a lead's samples are missing"),
     (break_outside, "only a plain name in its own folder is read"),
-    (break_checksum, "checksum of lead"),
+    (break_checksum, "the checksum of a lead is wrong"),
 ]
 
 
 @pytest.mark.parametrize(("break_it", "reason"), BREAKS)
 @pytest.mark.parametrize("n_processes", [1, 2])
-def test_broken_record_stops_with_one_line_and_leaves_nothing(
+def test_damaged_record_stops_with_one_line_and_leaves_no_set(
     folder, break_it, reason, n_processes
 ):
     break_it(folder)
-    with pytest.raises(RecordError, match=f"record A0003: .*{reason}") as caught:
+    with pytest.raises(DataError, match=f"1 of 6 records are damaged: 1 x .*{reason}.*A0003") as e:
         prepare_cinc(folder, n_processes=n_processes)
-    assert "\n" not in str(caught.value)
-    assert list((folder.parent / "out").iterdir()) == []
+    assert "\n" not in str(e.value)
+    assert [path.name[0] for path in (folder.parent / "out").iterdir()] == ["."]
 
 
 @pytest.mark.parametrize(("break_it", "reason"), BREAKS)
@@ -174,6 +180,106 @@ def test_broken_record_is_left_out_and_counted_on_request(folder, break_it, reas
     assert prepared.manifest["counts"]["broken"] == 1
     assert "A0003" not in set(prepared.records["record"])
     assert len(prepared) == 5
+
+
+def test_published_gap_leaves_a_record_out_and_stops_nothing(folder):
+    break_nan(folder)
+    manifest = prepare_cinc(folder).manifest
+    assert (manifest["counts"]["kept"], manifest["counts"]["broken"]) == (5, 0)
+    assert manifest["dropped_reasons"] == {"more than 1% of a lead's samples are missing": 1}
+
+
+def test_all_damaged_records_are_listed_in_one_pass_by_reason(folder):
+    for record in ("A0001", "A0004", "A0005"):
+        (folder / f"{record}.mat").unlink()
+    break_checksum(folder)
+    with pytest.raises(DataError) as caught:
+        prepare_cinc(folder)
+    text = str(caught.value)
+    assert "4 of 6 records are damaged" in text
+    assert "3 x its signal file cannot be read: No such file or directory (A0001, A0004" in text
+    assert "1 x the checksum of a lead is wrong (A0003)" in text
+
+
+def test_reasons_of_many_missing_files_are_one_row(folder):
+    for record in ("A0001", "A0004", "A0005"):
+        (folder / f"{record}.mat").unlink()
+    reasons = prepare_cinc(folder, DROP_BROKEN).manifest["dropped_reasons"]
+    assert reasons == {"its signal file cannot be read: No such file or directory": 3}
+
+
+def files_of(prepared):
+    names = ("signals.npy", "records.parquet", "manifest.json")
+    return [(prepared.folder / name).read_bytes() for name in names]
+
+
+def test_only_damaged_records_are_read_again(folder, tmp_path):
+    whole = prepare("cinc", [folder], tmp_path / "whole", SETTINGS)
+    data = (folder / "A0003.mat").read_bytes()
+    break_truncated(folder)
+    with pytest.raises(DataError, match="damaged"):
+        prepare_cinc(folder)
+    (folder / "A0003.mat").write_bytes(data)
+    seen = []
+    again = prepare_cinc(folder, on_progress=lambda *counts: seen.append(counts))
+    assert seen == [(6, 6)]
+    assert files_of(again) == files_of(whole)
+
+
+@pytest.mark.parametrize("damage", ["none", "torn journal", "torn signal", "wrong signal"])
+def test_interrupted_preparation_continues_where_it_stopped(folder, tmp_path, damage):
+    whole = prepare("cinc", [folder], tmp_path / "whole", SETTINGS)
+
+    def interrupt(done, total):
+        if done == 4:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        prepare_cinc(folder, on_progress=interrupt)
+    part = next((folder.parent / "out").glob(".*.part"))
+    if damage == "torn journal":
+        os.truncate(part / "outcomes.jsonl", (part / "outcomes.jsonl").stat().st_size - 10)
+    elif damage == "torn signal":
+        os.truncate(part / "signals.npy", (part / "signals.npy").stat().st_size - 10)
+    elif damage == "wrong signal":
+        with (part / "signals.npy").open("r+b") as stream:
+            stream.seek(30_000)
+            stream.write(b"damaged")
+    seen = []
+    again = prepare_cinc(folder, on_progress=lambda done, total: seen.append(done))
+    assert seen == ([5, 6] if damage == "none" else [4, 5, 6])
+    assert files_of(again) == files_of(whole)
+    assert [path.name for path in (folder.parent / "out").iterdir()] == [again.folder.name]
+
+
+def test_killed_preparation_continues_where_it_stopped(folder, tmp_path):
+    for number in range(6, 80):
+        write_record(folder, f"A{number:04d}", adc(5000, seed=number), suffix=".mat")
+    code = (
+        "import os, signal, sys; from pathlib import Path; from ecgopt.data.prepare import *\n"
+        "prepare('cinc', [Path(sys.argv[1])], Path(sys.argv[2]), PrepareSettings(), on_progress="
+        "lambda done, total: os.kill(os.getpid(), signal.SIGKILL) if done == 70 else None)"
+    )
+    command = [sys.executable, "-c", code, str(folder), str(tmp_path / "out")]
+    assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
+    seen = []
+    prepare_cinc(folder, on_progress=lambda done, total: seen.append(done))
+    assert seen[0] == 65
+
+
+def test_the_set_is_the_same_whether_damaged_records_would_be_left_out_or_not(folder):
+    assert prepare_cinc(folder).folder == prepare_cinc(folder, DROP_BROKEN).folder
+
+
+def test_set_without_a_record_that_is_whole_again_is_not_reused(folder):
+    data = (folder / "A0003.mat").read_bytes()
+    break_checksum(folder)
+    first = prepare_cinc(folder, DROP_BROKEN)
+    assert prepare_cinc(folder, DROP_BROKEN).folder == first.folder
+    (folder / "A0003.mat").write_bytes(data)
+    with pytest.raises(DataError, match="without record A0003, which was damaged and is whole now"):
+        prepare_cinc(folder, DROP_BROKEN)
+    assert len(prepare_cinc(folder)) == 6
 
 
 def test_empty_folder_is_a_data_error(tmp_path):
@@ -209,38 +315,140 @@ def test_destination_without_permission_is_a_data_error():
             prepare("cinc", [root / "in"], root / "locked/out", SETTINGS)
 
 
-def test_interrupted_preparation_leaves_nothing(folder):
-    def interrupt(done, total):
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        prepare_cinc(folder, on_progress=interrupt)
-    assert list((folder.parent / "out").iterdir()) == []
-
-
-def test_leftovers_of_a_killed_preparation_go_after_a_day(folder):
+def test_unfinished_sets_go_after_a_week(folder):
     out = folder.parent / "out"
-    for name, age_s in (("old", 90_000), ("new", 10)):
+    for name, age_s in (("old", 8 * 86_400), ("new", 10)):
         (out / f".cinc-{name}.part").mkdir(parents=True)
         os.utime(out / f".cinc-{name}.part", (time.time() - age_s,) * 2)
     prepared = prepare_cinc(folder)
     assert {path.name for path in out.iterdir()} == {prepared.folder.name, ".cinc-new.part"}
 
 
-def test_two_preparations_at_once_end_with_one_whole_set(folder):
-    barrier = threading.Barrier(2)
-    results = []
+def test_one_of_two_preparations_works_and_the_other_waits_for_its_set(folder):
+    first_is_at_work, results, read = threading.Event(), [], []
+
+    def work(done, total):
+        first_is_at_work.set()
+        read.append(done)
+        time.sleep(0.05)
 
     def run():
-        results.append(prepare_cinc(folder, on_progress=lambda *_: barrier.wait(timeout=20)))
+        results.append(prepare_cinc(folder, on_progress=work))
 
-    threads = [threading.Thread(target=run) for _ in range(2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(results) == 2
+    first, second = threading.Thread(target=run), threading.Thread(target=run)
+    first.start()
+    assert first_is_at_work.wait(timeout=20)
+    second.start()
+    first.join()
+    second.join()
+    assert read == [1, 2, 3, 4, 5, 6]
+    assert results[0].folder == results[1].folder
     assert [path.name for path in (folder.parent / "out").iterdir()] == [results[0].folder.name]
+
+
+@pytest.mark.parametrize("name", ["signals.npy", "records.parquet"])
+def test_overwritten_samples_or_rows_are_refused_when_the_set_is_opened(folder, name):
+    prepared = prepare_cinc(folder)
+    with (prepared.folder / name).open("r+b") as stream:
+        stream.seek(5000)
+        stream.write(b"\0\1" * 20)
+    with pytest.raises(DataError, match=f"{name} is not the file that was prepared: its SHA-256"):
+        open_prepared(prepared.folder)
+    with pytest.raises(DataError, match="SHA-256 differs"):
+        prepare_cinc(folder)
+
+
+def test_recheck_finds_what_time_and_size_of_a_file_hide(folder):
+    prepared = prepare_cinc(folder)
+    path = prepared.folder / "signals.npy"
+    before = path.stat()
+    with path.open("r+b") as stream:
+        stream.seek(5000)
+        stream.write(b"\0\1" * 20)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    open_prepared(prepared.folder)
+    with pytest.raises(DataError, match="SHA-256 differs"):
+        open_prepared(prepared.folder, recheck=True)
+
+
+def test_copied_set_is_verified_again_and_set_of_another_machine_opens(folder, tmp_path):
+    prepared = prepare_cinc(folder)
+    copy = shutil.copytree(prepared.folder, tmp_path / "copy")
+    (copy / "local.json").unlink()
+    assert open_prepared(copy).fingerprint == prepared.fingerprint
+    assert (copy / "local.json").exists()
+
+
+def find(folder, settings=SETTINGS, folders=None):
+    return find_prepared(source("cinc"), folder.parent / "out", settings, folders)
+
+
+def test_the_set_of_the_files_as_they_are_is_found(folder):
+    first = prepare_cinc(folder)
+    header = folder / "A0000.hea"
+    text = header.read_text()
+    header.write_text(text.replace("426783006", "164889003"))
+    with pytest.raises(DataError, match=f"have changed or moved since {first.folder.name} was"):
+        find(folder)
+    second = prepare_cinc(folder)
+    assert find(folder) == second.folder
+    header.write_text(text)
+    assert find(folder) == first.folder
+    assert find(folder, folders=[folder]) == first.folder
+
+
+def test_set_without_damaged_records_is_found(folder):
+    break_checksum(folder)
+    assert find_or_none(folder) is None
+    prepared = prepare_cinc(folder, DROP_BROKEN)
+    assert find(folder) == prepared.folder
+
+
+def find_or_none(folder):
+    try:
+        return find(folder)
+    except DataError:
+        return None
+
+
+def test_other_settings_and_several_inputs_are_named(folder, tmp_path):
+    prepare_cinc(folder, PrepareSettings(sampling_rate_hz=500))
+    with pytest.raises(DataError, match=r"not prepared with --rate 100 .*, but with --rate 500"):
+        find(folder)
+    prepare_cinc(folder)
+    write_record(tmp_path / "more", "B1", adc(5000))
+    prepare("cinc", [tmp_path / "more"], tmp_path / "out", SETTINGS)
+    with pytest.raises(DataError, match=r"is prepared from several inputs: .*choose one by --from"):
+        find(folder)
+    assert find(folder, folders=[tmp_path / "more"]).name != find(folder, folders=[folder]).name
+
+
+def cpsc(folder):
+    return prepare(
+        "cpsc2018_native", [folder], folder.parent / "out", PrepareSettings(shorter="pad")
+    )
+
+
+def change_matlab_file(folder):
+    data = bytearray((folder / "A0043.mat").read_bytes())
+    data[20] ^= 1
+    (folder / "A0043.mat").write_bytes(bytes(data))
+
+
+def test_new_content_of_the_same_size_makes_a_new_set_where_headers_hold_no_checksum(tmp_path):
+    folder = make_cpsc_native(tmp_path / "in")
+    first = cpsc(folder)
+    change_matlab_file(folder)
+    assert cpsc(folder).fingerprint != first.fingerprint
+
+
+def test_headers_without_checksums_count_by_the_content_of_their_signals(folder):
+    header = folder / "A0003.hea"
+    lines = [line.split() for line in header.read_text().splitlines()]
+    header.write_text("\n".join(" ".join(w[:5] if len(w) > 8 else w) for w in lines) + "\n")
+    first = prepare_cinc(folder)
+    break_checksum(folder)
+    assert prepare_cinc(folder).fingerprint != first.fingerprint
 
 
 def test_damaged_prepared_set_is_refused(folder):
@@ -268,16 +476,3 @@ def test_ptbxl_parts_are_one_set_of_1983_records(tmp_path):
     assert len(prepared) == 1983
     assert prepared.records["fold"].notna().all()
     assert prepared.manifest["counts"]["dropped"] == 0
-
-
-class as_nobody:
-    """Give up root for a while: root may write anywhere."""
-
-    def __enter__(self):
-        self._user = os.geteuid()
-        if self._user == 0:
-            os.seteuid(65534)
-
-    def __exit__(self, *_):
-        if self._user == 0:
-            os.seteuid(0)

@@ -8,7 +8,6 @@ import pytest
 from fakes_evidence import World, invent, with_identical_arms
 
 from ecgopt.analysis.arms import sort_into_arms
-from ecgopt.analysis.classification import trivial_scores
 from ecgopt.analysis.conclude import conclude
 from ecgopt.analysis.convergence import common_target, converge, reach
 from ecgopt.analysis.importance import parameter_importance
@@ -18,6 +17,7 @@ from ecgopt.analysis.response import learning_rate_response
 from ecgopt.analysis.waterfall import waterfall
 from ecgopt.evidence.audit_choice import choose_for_audit
 from ecgopt.evidence.records import SanityCheck, TrialEvidence
+from ecgopt.training.metrics import trivial_scores
 
 
 @pytest.fixture(scope="module")
@@ -270,4 +270,4 @@ def test_checks_that_were_not_run_say_so(evidence, workspace):
 
 
 def test_trivial_predictors_of_labels_that_never_occur_have_no_score():
-    assert math.isnan(trivial_scores(np.zeros((5, 2), dtype=bool)).weighted_f1_all_on)
+    assert math.isnan(trivial_scores(np.zeros((5, 2), dtype=bool))["weighted_f1_at_half"])

@@ -1,21 +1,25 @@
 import contextlib
 import os
 import struct
+import tempfile
 import zlib
+from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
-from ecg_files import adc, real, write_record
+from ecg_files import adc, as_nobody, real, write_record
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from made_sets import limb_consistent, make_code_test, make_cpsc_native, make_ptb, make_sph
 
 from ecgopt.data.conditioning import PrepareSettings
+from ecgopt.data.csv_tables import read_rows
+from ecgopt.data.errata import errata_of, ptb_patients
 from ecgopt.data.labels import label_set
 from ecgopt.data.prepare import prepare
 from ecgopt.data.signals import LEADS
-from ecgopt.data.sources.catalog import dataset_info, source
+from ecgopt.data.sources.catalog import dataset_info, source, source_names
 from ecgopt.errors import DataError, RecordError, UserError
 
 
@@ -65,9 +69,10 @@ def ptbxl_with(tmp_path, **changes):
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"ecg_id": "=1+1"}, "ecg_id must be a whole number, but is '=1"),
+        ({"ecg_id": "=1+1"}, "line 2: ecg_id must be a whole number up to 1e\\+09, but is '=1"),
         ({"patient_id": ""}, "patient_id must be a whole number"),
         ({"strat_fold": "nan"}, "strat_fold must be a whole number"),
+        ({"strat_fold": "40000"}, "strat_fold must be a whole number up to 1000, but is '40000'"),
         ({"filename_lr": "../../etc/passwd"}, "must be a relative path of plain names"),
         ({"filename_lr": "/etc/passwd"}, "must be a relative path of plain names"),
         ({"scp_codes": "__import__('os')"}, "scp_codes must map codes to likelihoods"),
@@ -95,6 +100,39 @@ def test_missing_column_is_named(tmp_path):
     (tmp_path / "ptbxl_database.csv").write_text("ecg_id\n1\n")
     with pytest.raises(DataError, match="column 'patient_id' is missing"):
         source("ptbxl").entries([tmp_path])
+
+
+@pytest.mark.parametrize(
+    ("table", "reason"),
+    [
+        ("a,b\n1,2\n3\n", "line 3 has 1 cells, but the table has 2 columns"),
+        ("a,b\n1,old infarct, 0\n", "line 2 has 3 cells, but the table has 2 columns"),
+        ("a,b,a\n1,2,3\n", "column 'a' occurs 2 times"),
+    ],
+)
+def test_table_whose_cells_fit_no_column_is_refused_with_the_line(tmp_path, table, reason):
+    (tmp_path / "t.csv").write_text(table)
+    with pytest.raises(DataError, match=reason):
+        read_rows(tmp_path / "t.csv", ("a", "b"))
+
+
+def test_empty_rows_of_a_table_are_skipped_and_lines_counted_with_them(tmp_path):
+    (tmp_path / "t.csv").write_text('a,b\n,,\n\n"x\ny",2\n')
+    rows = read_rows(tmp_path / "t.csv", ("a", "b"))
+    assert [(row["a"], row.line) for row in rows] == [("x\ny", 5)]
+
+
+def test_ptbxl_headers_without_a_row_are_counted(tmp_path):
+    for name in ("00007_lr", "00008_lr"):
+        write_record(tmp_path / "records100", name, adc(1000), rate=100)
+    listed = source("ptbxl").entries([ptbxl_with(tmp_path)])
+    assert listed.aside == {"header without a row": ["00008_lr"]}
+
+
+def test_sph_files_without_a_row_are_counted(tmp_path):
+    folder = make_sph(tmp_path)
+    (folder / "records" / "A99999.h5").write_bytes(b"")
+    assert source("sph").entries([folder]).aside == {"file without a row": ["A99999.h5"]}
 
 
 def test_huge_cell_is_a_data_error(tmp_path):
@@ -184,7 +222,7 @@ def test_wrong_gain_of_the_first_issue_is_set_right(record):
         for folder in (real("quirks", "dx_empty_odd_gain"), real("cinc2021_utu"))
     )
     np.testing.assert_array_equal(old.signal.microvolts, new.signal.microvolts)
-    assert (old.correction, new.correction) == ("gain of the 2020 issue", "")
+    assert (old.corrections, new.corrections) == (("gain of the 2020 issue",), ())
 
 
 def test_challenge_copy_of_ptbxl_equals_the_official_record():
@@ -199,6 +237,136 @@ def test_challenge_copy_of_ptbxl_equals_the_official_record():
 def test_corrected_records_are_counted(tmp_path):
     prepared = prepare("cinc", [real("quirks", "dx_empty_odd_gain")], tmp_path, PrepareSettings())
     assert prepared.manifest["counts"]["corrected"] == 2
+    assert prepared.manifest["corrections"] == {"gain of the 2020 issue": 2}
+
+
+def as_published(folder, name="JS23074", header=None, *, signals=None):
+    """Write a record of Ningbo with header and signal file of the given names."""
+    path = write_record(folder, signals or name, adc(5000), suffix=".mat")
+    if header is not None:
+        path.rename(folder / f"{header}.hea")
+    return folder / f"{header or name}.hea"
+
+
+def test_record_whose_header_has_another_name_is_found_and_named(tmp_path):
+    as_published(tmp_path, header="S23074")
+    reader = source("ningbo")
+    entry = reader.entries([tmp_path])[0]
+    reading = reader.read(entry)
+    assert (entry.record, reading.facts.patient) == ("JS23074", "cinc-JS23074")
+    assert reading.corrections == ("header S23074 of record JS23074",)
+
+
+# As in ecg-arrhythmia 1.0.0, where a newline and part of the line after it were lost.
+@pytest.mark.parametrize("between", ["00/mV", " 1000/mV", "JS01052.mat 16+24 1000/mV"])
+def test_header_whose_first_two_lines_are_one_is_read(tmp_path, between):
+    path = as_published(tmp_path, "JS01052")
+    whole = source("cinc").read(source("cinc").entries([tmp_path])[0])
+    first, second, *rest = path.read_text().splitlines()
+    merged = f"{first}{between} {' '.join(second.split()[3:])}"
+    path.write_text("\n".join([merged, *rest]) + "\n")
+    reader = source("chapman")
+    reading = reader.read(reader.entries([tmp_path])[0])
+    np.testing.assert_array_equal(reading.signal.microvolts, whole.signal.microvolts)
+    assert reading.corrections == ("record line and first signal line merged",)
+    assert whole.corrections == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "record", "age"), [("ningbo", "JS20000", None), ("chapman", "JS00001", 0.0)]
+)
+def test_age_0_of_ningbo_is_unknown(tmp_path, name, record, age):
+    write_record(tmp_path, record, adc(5000), comments="#Age: 0\n#Dx: 1\n")
+    reader = source(name)
+    reading = reader.read(reader.entries([tmp_path])[0])
+    assert reading.facts.age_years == age
+    assert bool(reading.corrections) == (age is None)
+
+
+def test_challenge_copies_of_ptb_have_its_patients():
+    reader = source("ptb_cinc")
+    patients = {
+        entry.record: reader.read(entry).facts.patient
+        for entry in reader.entries([real("cinc2021_utu")])
+    }
+    assert patients == dict.fromkeys(("S0001", "S0002", "S0003"), "ptb-patient001")
+    assert len(ptb_patients()) == 549
+    assert len(set(ptb_patients().values())) == 290
+    # RECORDS of ptbdb 1.0.0: patient180 has seven records, the last one of all is patient294's.
+    assert sum(patient == "patient180" for patient in ptb_patients().values()) == 7
+    assert ptb_patients()["S0549"] == "patient294"
+
+
+def test_withdrawn_copies_of_ptbxl_are_counted(tmp_path):
+    write_record(tmp_path / "in", "HR00137", adc(5000))
+    manifest = prepare("cinc", [tmp_path / "in"], tmp_path / "out", PrepareSettings()).manifest
+    assert manifest["corrections"] == {"withdrawn from PTB-XL in 1.0.3, patient unknown": 1}
+
+
+def test_every_known_error_names_its_source_and_real_data_sets():
+    known = errata_of("cinc") + errata_of("georgia") + errata_of("chapman")
+    assert all(erratum.source for erratum in known)
+    assert {name for erratum in known for name in erratum.sets} <= set(source_names())
+
+
+def test_found_is_compared_with_what_the_publisher_has(tmp_path):
+    folder = tmp_path / "in"
+    for record in ("JS20000", "A0001"):
+        write_record(folder, record, adc(5000))
+    (folder / "._JS20000.hea").write_bytes(b"\0\5\x16\7")
+    (folder / "SHA256SUMS.txt").write_text(
+        "".join(f"{'0' * 64} g1/{name}.hea\n" for name in ("JS20000", "JS20001", "A0002"))
+    )
+    manifest = prepare("ningbo", [folder], tmp_path / "out", PrepareSettings()).manifest
+    assert (manifest["counts"]["found"], manifest["published_records"]) == (1, 34905)
+    assert {reason: aside["names"] for reason, aside in manifest["left_aside"].items()} == {
+        "listed by the publisher, not in the folders": ["JS20001"],
+        "record of another data set": ["A0001"],
+        "hidden file": ["._JS20000.hea"],
+    }
+
+
+def test_records_in_linked_folders_are_found_once_and_capital_endings_too(tmp_path):
+    write_record(tmp_path / "elsewhere", "A0001", adc(100))
+    path = write_record(tmp_path / "in", "A0002", adc(100))
+    path.rename(path.with_suffix(".HEA"))
+    (tmp_path / "in" / "link").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "in" / "loop").symlink_to(tmp_path / "in")
+    assert [entry.record for entry in source("cinc").entries([tmp_path / "in"])] == [
+        "A0001",
+        "A0002",
+    ]
+
+
+@pytest.mark.parametrize("name", ["cinc", "ptb", "cpsc2018_native"])
+def test_folder_that_cannot_be_read_is_an_error(name):
+    with tempfile.TemporaryDirectory() as made:
+        root = Path(made)
+        root.chmod(0o755)
+        write_record(root / "a", "A0001", adc(100))
+        (root / "REFERENCE.csv").write_text("Recording,First_label,Second_label,Third_label\n")
+        (root / "locked").mkdir(mode=0)
+        with as_nobody(), pytest.raises(DataError, match=r"folder .*locked: Permission denied"):
+            source(name).entries([root])
+
+
+def test_second_diagnosis_line_is_read_and_counted(tmp_path):
+    write_record(tmp_path, "A0001", adc(100), comments="#Dx: 1,2\n#Dx: 3\n")
+    reader = source("cinc")
+    reading = reader.read(reader.entries([tmp_path])[0])
+    assert list(reading.facts.statements) == ["1", "2", "3"]
+    assert reading.corrections == ("several Dx lines, all read",)
+
+
+def test_chagas_label_that_is_no_answer_leaves_the_record_out(tmp_path):
+    for number, label in enumerate(("True", "0", "maybe")):
+        write_record(tmp_path / "in", f"{number}", adc(5000), rate=400,
+                     comments=f"#Chagas label: {label}\n")  # fmt: skip
+    prepared = prepare("code15", [tmp_path / "in"], tmp_path / "out", PrepareSettings())
+    assert prepared.labels(label_set("chagas"))[:, 0].tolist() == [True, False]
+    assert prepared.manifest["dropped_reasons"] == {
+        "its Chagas label is neither true nor false, but 'maybe'": 1
+    }
 
 
 def test_chapman_and_ningbo_divide_the_js_records():
@@ -273,7 +441,37 @@ def test_matlab_file_that_inflates_without_end_is_refused(tmp_path):
         reader.read(entry_of(reader, [folder], "A1981"))
 
 
+def cpsc_with_rows(folder, *rows):
+    make_cpsc_native(folder)
+    lines = ["Recording,First_label,Second_label,Third_label", *rows]
+    (folder / "REFERENCE.csv").write_text("\n".join(lines))
+    return folder
+
+
+def test_native_cpsc_recordings_without_a_label_are_left_out_and_counted(tmp_path):
+    folder = cpsc_with_rows(tmp_path / "in", "A1981.mat,5,,", "A0001,1,,", "A0002,2,,")
+    settings = PrepareSettings(shorter="pad")
+    manifest = prepare("cpsc2018_native", [folder], tmp_path / "out", settings).manifest
+    assert manifest["dropped_reasons"] == {"it has no row in REFERENCE.csv": 1}
+    assert manifest["counts"]["kept"] == 1
+    assert manifest["left_aside"]["row without a recording"]["names"] == ["A0001", "A0002"]
+
+
+def test_second_row_of_a_native_cpsc_recording_is_refused_with_its_line(tmp_path):
+    folder = cpsc_with_rows(tmp_path / "in", "A1981,5,,", "A0043,1,,", "A1981,1,,")
+    with pytest.raises(DataError, match="line 4: 'A1981' has a row already"):
+        source("cpsc2018_native").entries([folder])
+
+
 # CODE-test
+
+
+def test_empty_code_test_flag_is_unknown_and_refused_with_its_line(tmp_path):
+    folder = make_code_test(tmp_path)
+    table = folder / "data" / "annotations" / "gold_standard.csv"
+    table.write_text(table.read_text().replace("0,0,0,0,0,1", "0,,0,0,0,1"))
+    with pytest.raises(DataError, match="line 7: RBBB must be 0 or 1, but is ''"):
+        source("code_test").entries([folder])
 
 
 def test_code_test_exams_are_read_by_row_in_microvolts(tmp_path):

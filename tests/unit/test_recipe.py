@@ -1,7 +1,7 @@
 import pytest
 
 from ecgopt.errors import UserError
-from ecgopt.training.recipe import Recipe
+from ecgopt.training.recipe import DECLARATIONS, Recipe
 
 
 @pytest.mark.parametrize(
@@ -22,7 +22,8 @@ from ecgopt.training.recipe import Recipe
 )
 def test_a_value_out_of_range_is_named_with_its_rule(field, value):
     settings = {"learning_rate": 1e-3, "n_epochs": 2} | {field: value}
-    with pytest.raises(UserError, match=rf"`.*{field}.*` must hold, but got {field}={value}"):
+    name = DECLARATIONS[field].name
+    with pytest.raises(UserError, match=rf"`.* <= {name} <= .*` must hold, but got {value}"):
         Recipe(**settings)
 
 

@@ -14,6 +14,7 @@ from ecgopt.report import words
 from ecgopt.report.paper_table import paper_table
 from ecgopt.report.terminal import answer_lines, verdict_lines, verdict_table
 from ecgopt.report.write import write_report
+from ecgopt.training.metrics import METRICS, Metric
 
 ONE_CELL = World(replicates=3, final_seeds=2)
 VOID = {"meta", "link", "br", "hr", "img"}
@@ -31,7 +32,7 @@ def evidence(workspace):
 
 @pytest.fixture(scope="module")
 def paths(evidence, workspace, tmp_path_factory):
-    return write_report(evidence, workspace, tmp_path_factory.mktemp("report"))
+    return write_report(conclude(evidence, workspace), tmp_path_factory.mktemp("report"))
 
 
 @pytest.fixture(scope="module")
@@ -115,12 +116,12 @@ def test_text_from_the_study_is_escaped(evidence, workspace, tmp_path):
     evil = replace(
         evidence, comparison=replace(evidence.comparison, question="<script>alert(1)</script>")
     )
-    text = write_report(evil, workspace, tmp_path).html.read_text("utf-8")
+    text = write_report(conclude(evil, workspace), tmp_path).html.read_text("utf-8")
     assert "<script>" not in text
 
 
 def test_reports_of_the_same_evidence_are_equal_bytes(paths, evidence, workspace, tmp_path):
-    again = write_report(evidence, workspace, tmp_path)
+    again = write_report(conclude(evidence, workspace), tmp_path)
     assert again.html.read_bytes() == paths.html.read_bytes()
     assert [path.read_bytes() for path in again.figures] == [
         path.read_bytes() for path in paths.figures
@@ -134,7 +135,7 @@ def test_no_half_written_file_is_left(paths):
 def test_a_folder_that_cannot_be_written_is_named(evidence, workspace, tmp_path):
     (tmp_path / "taken").write_text("a file")
     with pytest.raises(UserError, match="taken"):
-        write_report(evidence, workspace, tmp_path / "taken")
+        write_report(conclude(evidence, workspace), tmp_path / "taken")
 
 
 def test_results_hold_counts_winner_and_finals_per_cell_and_regime(results, evidence):
@@ -167,7 +168,7 @@ def test_the_csv_of_trials_holds_every_trial_with_full_precision(paths, evidence
 
 def test_pdf_figures_are_written_on_demand(tmp_path):
     small = invent(World(replicates=1, final_seeds=1, trials=4), tmp_path / "workspace")
-    paths = write_report(small, tmp_path / "workspace", tmp_path, with_pdf=True)
+    paths = write_report(conclude(small, tmp_path / "workspace"), tmp_path, with_pdf=True)
     pdfs = [path for path in paths.figures if path.suffix == ".pdf"]
     assert len(pdfs) * 2 == len(paths.figures)
     assert all(path.read_bytes().startswith(b"%PDF") for path in pdfs)
@@ -175,7 +176,7 @@ def test_pdf_figures_are_written_on_demand(tmp_path):
 
 def test_a_comparison_without_any_trial_still_has_a_report(evidence, workspace, tmp_path):
     empty = replace(evidence, studies=(), finals=(), openings=(), checks=(), pretrainings=())
-    text = write_report(empty, workspace, tmp_path).html.read_text("utf-8")
+    text = write_report(conclude(empty, workspace), tmp_path).html.read_text("utf-8")
     assert "All 3 comparisons: undecided." in text
 
 
@@ -231,3 +232,41 @@ def test_durations_have_a_unit_that_suits_them(seconds, text):
 @pytest.mark.parametrize(("size", "text"), [(1234.0, "1,200"), (87.0, "87"), (5.0, "5")])
 def test_sizes_have_two_digits(size, text):
     assert words.size(size) == text
+
+
+def test_a_new_metric_is_shown_everywhere(tmp_path, monkeypatch):
+    coverage = Metric(
+        name="predicted_share",
+        title="share predicted",
+        score=lambda tested: float((tested.scores >= tested.thresholds).mean()),
+        trivial=lambda labels: float(labels.mean()),
+        higher_is_better=False,
+        needs_thresholds=True,
+    )
+    monkeypatch.setitem(METRICS, coverage.name, coverage)
+    paths = write_report(conclude(invent(ONE_CELL, tmp_path), tmp_path), tmp_path / "out")
+    (cell,) = json.loads(paths.results.read_text("utf-8"))["cells"]
+    for arm in cell["regimes"].values():
+        assert 0 <= arm["scores"]["means"]["predicted_share"] <= 1
+        assert 0 <= arm["scores"]["trivial"]["predicted_share"] <= 1
+        for replicate in arm["replicates"]:
+            assert all("predicted_share" in final["metrics"] for final in replicate["finals"])
+    (finals,) = [path for path in paths.tables if path.stem == "finals"]
+    assert "predicted_share" in finals.read_text("utf-8").splitlines()[0].split(",")
+    title = "share predicted, thresholds from validation (lower is better)"
+    assert title in paths.html.read_text("utf-8")
+
+
+def test_a_metric_newer_than_the_finals_follows_from_their_predictions(tmp_path, monkeypatch):
+    evidence = invent(ONE_CELL, tmp_path)
+    count = Metric(
+        name="n_labels",
+        title="labels",
+        score=lambda tested: float(tested.labels.shape[1]),
+        trivial=lambda _: 0.0,
+    )
+    monkeypatch.setitem(METRICS, count.name, count)
+    (cell,) = conclude(evidence, tmp_path).cells
+    assert {arm.scores.means["n_labels"] for arm in cell.arms.values()} == {
+        float(len(cell.arms["scratch"].arm.finals[0].per_label))
+    }

@@ -10,6 +10,7 @@ from ecg_files import adc, real, write_record
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from ecgopt.data.signals import LEADS
 from ecgopt.data.wfdb_files import read_wfdb
 from ecgopt.data.wfdb_header import read_header
 from ecgopt.errors import RecordError
@@ -74,18 +75,57 @@ def test_other_formats_are_read_through_wfdb(tmp_path):
     np.testing.assert_allclose(signal.microvolts.T, samples[:, :2] * 5.0, atol=1e-9)
 
 
+def in_two_files(folder: Path, names: tuple[str, ...], unit: str = "mV") -> tuple[Path, np.ndarray]:
+    """Write the last signals of a record, called `names`, to a second file."""
+    path = write_record(folder, "r", adc(50))
+    lines = path.read_text().split("#")[0].splitlines()
+    extra = adc(50, seed=1)[:, : len(names)]
+    (folder / "r.xyz").write_bytes(extra.tobytes())
+    kept = [line for line in lines if line.split()[-1] not in names]
+    for i, lead in enumerate(names):
+        kept.append(f"r.xyz 16 2000/{unit} 16 0 0 {int(extra[:, i].sum())} 0 {lead}")
+    n_first = len(kept) - 1 - len(names)
+    (folder / "r.dat").write_bytes(np.ascontiguousarray(adc(50)[:, :n_first]).tobytes())
+    kept[0] = f"r {len(kept) - 1} 500 50"
+    path.write_text("\n".join(kept) + "\n")
+    return path, extra
+
+
 def test_signals_in_two_files_are_joined(tmp_path):
-    path = write_record(tmp_path, "r", adc(50)[:, :12])
-    extra = adc(50, seed=1)[:, :3]
-    (tmp_path / "r.xyz").write_bytes(extra.tobytes())
-    text = path.read_text().replace("r 12 ", "r 15 ").split("#")[0]
-    for i, lead in enumerate(["vx", "vy", "vz"]):
-        total = int(extra[:, i].sum())
-        text += f"r.xyz 16 2000/mV 16 0 0 {total} 0 {lead}\n"
-    path.write_text(text)
+    path, extra = in_two_files(tmp_path, ("V5", "V6"))
     signal = read(path)
-    assert signal.leads[-3:] == ("vx", "vy", "vz")
-    np.testing.assert_array_equal(signal.microvolts[12:].T, extra * 0.5)
+    assert signal.leads == LEADS
+    np.testing.assert_array_equal(signal.microvolts[10:].T, extra * 0.5)
+    np.testing.assert_array_equal(signal.microvolts[:10].T, adc(50)[:, :10])
+
+
+def test_signals_that_are_no_lead_are_not_judged_and_their_file_may_be_absent(tmp_path):
+    path, _ = in_two_files(tmp_path, ("vx", "vy", "vz"), unit="Ohm")
+    (tmp_path / "r.xyz").unlink()
+    signal = read(path)
+    assert signal.leads == LEADS
+    np.testing.assert_array_equal(signal.microvolts.T, adc(50))
+
+
+@pytest.mark.parametrize("storage", ["16", "212"])
+def test_signal_of_another_unit_among_the_leads_is_left_aside(tmp_path, storage):
+    samples = np.clip(adc(60), -2000, 2000).astype(np.int64)
+    wfdb.wrsamp(
+        "r", fs=500, d_signal=np.column_stack([samples[:, :1], samples]), fmt=[storage] * 13,
+        units=["Ohm"] + ["mV"] * 12, sig_name=["RESP", *LEADS], adc_gain=[200.0] * 13,
+        baseline=[0] * 13, write_dir=str(tmp_path),
+    )  # fmt: skip
+    signal = read(tmp_path / "r.hea")
+    assert signal.leads == LEADS
+    np.testing.assert_allclose(signal.microvolts.T, samples * 5.0, atol=1e-9)
+
+
+def test_checksums_that_are_all_0_were_not_computed(tmp_path):
+    path = write_record(tmp_path, "r", adc(50))
+    lines = [line.split() for line in path.read_text().splitlines()]
+    text = [" ".join([*w[:6], "0", *w[7:]]) if len(w) > 8 else " ".join(w) for w in lines]
+    path.write_text("\n".join(text) + "\n")
+    np.testing.assert_array_equal(read(path).microvolts.T, adc(50))
 
 
 def test_missing_sample_value_becomes_nan(tmp_path):
@@ -112,7 +152,7 @@ def test_missing_signal_file_is_named(tmp_path):
     path = write_record(tmp_path, "r", adc(50))
     (tmp_path / "r.dat").unlink()
     with pytest.raises(
-        RecordError, match=r"record r: signal file .*r\.dat cannot be read: No such"
+        RecordError, match=r"record r: its signal file cannot be read: No such .*r\.dat"
     ):
         read(path)
 
@@ -121,7 +161,7 @@ def test_truncated_signal_file_is_refused(tmp_path):
     path = write_record(tmp_path, "r", adc(50))
     data = (tmp_path / "r.dat").read_bytes()
     (tmp_path / "r.dat").write_bytes(data[:-24])
-    with pytest.raises(RecordError, match="truncated: 50 samples of 12 leads expected, 49 found"):
+    with pytest.raises(RecordError, match=r"r\.dat: 50 samples of 12 leads expected, 49 found"):
         read(path)
 
 
@@ -135,7 +175,7 @@ def test_empty_signal_file_is_refused(tmp_path):
 def test_announced_length_allocates_nothing(tmp_path):
     path = write_record(tmp_path, "r", adc(50))
     path.write_text(path.read_text().replace("500 50", "500 2000000000"))
-    with pytest.raises(RecordError, match="truncated: 2000000000 samples"):
+    with pytest.raises(RecordError, match=r"truncated \(r\.dat: 2000000000 samples"):
         read(path)
 
 
@@ -144,13 +184,50 @@ def test_wrong_checksum_is_refused(tmp_path):
     data = bytearray((tmp_path / "r.dat").read_bytes())
     data[100] ^= 1
     (tmp_path / "r.dat").write_bytes(bytes(data))
-    with pytest.raises(RecordError, match=r"checksum of lead III is \d+, but the header says \d+"):
+    with pytest.raises(RecordError, match=r"lead III has \d+, the header says \d+"):
+        read(path)
+
+
+def write_in_format(folder: Path, storage: str, *, frames: int = 1, skew: int = 0) -> Path:
+    """Write a record by wfdb's own writer, whose header states the checksums."""
+    samples = np.clip(adc(500), -100, 100).astype(np.int64)
+    options = {"fmt": [storage] * 12, "adc_gain": [200.0] * 12, "baseline": [0] * 12}
+    names = {"sig_name": list(LEADS), "units": ["mV"] * 12}
+    if frames > 1:
+        wfdb.wrsamp(
+            "r", fs=500, e_d_signal=list(samples.T), samps_per_frame=[frames] * 12,
+            write_dir=str(folder), **names, **options,
+        )  # fmt: skip
+    else:
+        wfdb.wrsamp("r", fs=500, d_signal=samples, write_dir=str(folder), **names, **options)
+    path = folder / "r.hea"
+    if skew:
+        path.write_text(path.read_text().replace(f" {storage} ", f" {storage}:{skew} ", 2))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("storage", "options"),
+    [
+        *((storage, {}) for storage in ("24", "32", "80", "212", "508", "516", "524")),
+        ("16", {"frames": 2}),
+        ("16", {"skew": 3}),
+    ],
+)
+def test_checksums_of_every_format_are_verified(tmp_path, storage, options):
+    path = write_in_format(tmp_path, storage, **options)
+    assert read(path).microvolts.shape[0] == 12
+    first, second, *rest = path.read_text().splitlines()
+    fields = second.split()
+    fields[6] = str((int(fields[6]) + 1) % 65536)
+    path.write_text("\n".join([first, " ".join(fields), *rest]) + "\n")
+    with pytest.raises(RecordError, match="the checksum of a lead is wrong"):
         read(path)
 
 
 def test_unit_that_is_no_voltage_is_refused(tmp_path):
     path = write_record(tmp_path, "r", adc(50), gain="1000/mmHg")
-    with pytest.raises(RecordError, match="the unit of lead I is no voltage"):
+    with pytest.raises(RecordError, match=r"the unit of a lead is no voltage \(I\)"):
         read(path)
 
 

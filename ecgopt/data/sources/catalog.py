@@ -57,6 +57,8 @@ class Download:
 
     base: str | None = None
     """Address of a folder with SHA256SUMS.txt, as PhysioNet has them."""
+    mirrors: tuple[str, ...] = ()
+    """Addresses with the same files below them, tried where the first fails."""
     include: str = r".*"
     """Full match of the paths below `base` that belong to the data set."""
     archive: str | None = None
@@ -116,6 +118,11 @@ def dataset_info(name: str) -> DatasetInfo:
     if name not in catalog:
         raise UserError(f"data set {name!r} is not known; {nearest(name, catalog)}")
     return catalog[name]
+
+
+def published_records(name: str) -> int | None:
+    """Return how many records the publisher has, None where it is not known."""
+    return _catalog()[name].records if name in _catalog() else None
 
 
 @cache

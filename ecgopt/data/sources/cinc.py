@@ -5,21 +5,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ecgopt.data.records import (
-    Reading,
-    RecordEntry,
-    RecordFacts,
-    existing_folders,
-    number_or_none,
-    sex_of,
-    unique_entries,
-)
+from ecgopt.data.errata import errata_of, ptb_patients, right_name
+from ecgopt.data.listing import Listing, find_files, listing, published_headers
+from ecgopt.data.records import LeftOut, Reading, RecordEntry, RecordFacts, number_or_none, sex_of
 from ecgopt.data.sources.ptbxl import ptbxl_patient_and_fold
 from ecgopt.data.wfdb_files import read_wfdb
-from ecgopt.data.wfdb_header import WfdbHeader, comment_fields, read_header
+from ecgopt.data.wfdb_header import WfdbHeader, comment_fields, header_bytes, parse_header
 
 _PTBXL_COPY = re.compile(r"HR\d{5}")
-_WRONG_GAIN: Mapping[str, float] = {"HR": 200.0, "E": 4880.0}
+_CHAGAS = {"true": "chagas", "1": "chagas", "false": "no chagas", "0": "no chagas"}
 _PATIENT_KEYS = ("patient", "patient id")
 _STATEMENT_SEPARATOR = re.compile(r"[,;]")
 
@@ -36,65 +30,128 @@ class Cinc:
     record_pattern: str = r".*"
     """Full match of the record names that belong to the data set."""
     sampling_rates_hz: tuple[float, ...] = ()
-    version: int = 1
+    version: int = 2
 
     def tables(self, folders: Sequence[Path]) -> Sequence[Path]:  # noqa: ARG002 as in `Source`
         """Return nothing: all facts stand in the headers."""
         return []
 
-    def entries(self, folders: Sequence[Path]) -> Sequence[RecordEntry]:
+    def entries(self, folders: Sequence[Path]) -> Listing:
         """Return a record for every header whose name fits, ordered by name."""
-        wanted = re.compile(self.record_pattern)
-        entries = [
-            RecordEntry(record=header.stem, files=_files(header))
-            for folder in existing_folders(folders, self.name)
-            for header in folder.rglob("*.hea")
-            if wanted.fullmatch(header.stem)
-        ]
-        return unique_entries(sorted(entries, key=lambda entry: entry.record), self.name)
+        found = find_files(folders, self.name, ".hea")
+        entries: list[RecordEntry] = []
+        others: list[str] = []
+        for header in found.files:
+            record = right_name(self.name, header.stem)
+            if re.fullmatch(self.record_pattern, record):
+                entries.append(RecordEntry(record=record, files=_files(header, record)))
+            else:
+                others.append(record)
+        here = {entry.record for entry in entries}
+        listed = {right_name(self.name, stem) for stem in published_headers(folders)} - here
+        aside = {
+            "listed by the publisher, not in the folders": [
+                stem for stem in listed if re.fullmatch(self.record_pattern, stem)
+            ],
+            "record of another data set": others,
+            "hidden file": found.hidden,
+        }
+        return listing(entries, self.name, aside=aside)
 
-    def read(self, entry: RecordEntry) -> Reading:
-        """Return the signal and facts of one record."""
-        header_path = entry.files[0]
-        stated = read_header(header_path)
-        header = with_right_gain(stated)
-        signal = read_wfdb(header, header_path.parent)
-        correction = "" if header is stated else "gain of the 2020 issue"
-        return Reading(facts_of(header, source=self.name), signal, correction)
+    def read(self, entry: RecordEntry) -> Reading | LeftOut:
+        """Return the signal and facts of one record; known errors of its set are set right."""
+        header, corrections = self._right_header(entry)
+        fields = comment_fields(header)
+        label = fields.get("chagas label")
+        if label is not None and label.lower() not in _CHAGAS:
+            return LeftOut(f"its Chagas label is neither true nor false, but {label[:20]!r}")
+        facts = facts_of(header, source=self.name)
+        for known in errata_of(self.name):
+            if not known.concerns(entry.record):
+                continue
+            if known.unknown_age is not None and facts.age_years == known.unknown_age:
+                facts = replace(facts, age_years=None)
+                corrections.append(known.name)
+            elif (known.withdrawn and not facts.patient_published) or known.ptb_patient:
+                corrections.append(known.name)
+        if len(_diagnosis_lines(header)) > 1:
+            corrections.append("several Dx lines, all read")
+        signal = read_wfdb(header, entry.files[0].parent)
+        return Reading(facts, signal, tuple(corrections))
+
+    def _right_header(self, entry: RecordEntry) -> tuple[WfdbHeader, list[str]]:
+        """Return the header without the known errors of its set, and their names."""
+        path, corrections = entry.files[0], list[str]()
+        data = header_bytes(path)
+        for known in errata_of(self.name):
+            if known.merged_first_line and known.concerns(entry.record):
+                divided = divide_first_line(data, entry.record)
+                corrections += [known.name] if divided != data else []
+                data = divided
+        header = parse_header(data, record=entry.record)
+        for known in errata_of(self.name):
+            if known.right_name is not None and known.concerns(path.stem):
+                corrections.append(known.name)
+                header = _with_signal_file(header, path.parent, entry.files[1].name)
+            if known.right_gain is None or not known.concerns(entry.record):
+                continue
+            if all(signal.gain_per_unit == known.wrong_gain for signal in header.signals):
+                corrections.append(known.name)
+                header = _with_gain(header, known.right_gain)
+        return header, corrections
 
 
-def _files(header: Path) -> tuple[Path, ...]:
-    mat = header.with_suffix(".mat")
-    return (header, mat if mat.exists() else header.with_suffix(".dat"))
+def _files(header: Path, record: str) -> tuple[Path, ...]:
+    mat = header.with_name(f"{record}.mat")
+    return (header, mat if mat.exists() else header.with_name(f"{record}.dat"))
 
 
-def with_right_gain(header: WfdbHeader) -> WfdbHeader:
-    """Return `header` with the gain of its later issue where the first one is known to be wrong.
+def divide_first_line(data: bytes, record: str) -> bytes:
+    """Return the header with its first line divided in two where a newline was lost in it.
 
-    The first issue of 2020 states 200/mV for PTB-XL's copies and 4880/mV for Georgia over the same
-    samples for which the later issues state 1000/mV; for HR00001 these samples equal the official
-    500 Hz file of PTB-XL at 1000/mV.
+    The number of samples and the first signal's file, format and gain were lost with the newline;
+    the other signals state the latter, and the length of the file the former.
     """
-    prefix = header.record.rstrip("0123456789")
-    wrong = _WRONG_GAIN.get(prefix)
-    if wrong is None or any(signal.gain_per_unit != wrong for signal in header.signals):
-        return header
-    signals = tuple(replace(signal, gain_per_unit=1000.0) for signal in header.signals)
+    first, _, rest = data.partition(b"\n")
+    merged, second = first.split(), rest.partition(b"\n")[0].split()
+    if len(merged) < 9 or len(second) < 9:
+        return data
+    line = b" ".join([*second[:3], *merged[-6:]])
+    return b" ".join([record.encode(), *merged[1:3]]) + b"\n" + line + b"\n" + rest
+
+
+def _with_signal_file(header: WfdbHeader, folder: Path, file_name: str) -> WfdbHeader:
+    """Return `header` with the one signal file that is there."""
+    signals = tuple(
+        signal if (folder / signal.file_name).exists() else replace(signal, file_name=file_name)
+        for signal in header.signals
+    )
     return replace(header, signals=signals)
+
+
+def _with_gain(header: WfdbHeader, gain: float) -> WfdbHeader:
+    signals = tuple(replace(signal, gain_per_unit=gain) for signal in header.signals)
+    return replace(header, signals=signals)
+
+
+def _diagnosis_lines(header: WfdbHeader) -> list[str]:
+    pairs = [comment.partition(":") for comment in header.comments]
+    return [value.strip() for key, _, value in pairs if key.strip().lower() == "dx"]
 
 
 def facts_of(header: WfdbHeader, *, source: str = "cinc") -> RecordFacts:
     """Return what the comments of `header` say; unknown values become None.
 
     A diagnosis given as text (`Dx: RBBB`, the first issue of 2020) is kept as its own code. The
-    copies of PTB-XL (`HR00001` is its `ecg_id` 1) get PTB-XL's patient and fold.
+    copies of PTB-XL (`HR00001` is its `ecg_id` 1) get PTB-XL's patient and fold, those of PTB
+    (`S0001` is its first record) the patient of PTB.
     """
     fields = comment_fields(header)
-    codes = [code.strip() for code in _STATEMENT_SEPARATOR.split(fields.get("dx", ""))]
+    lines = _diagnosis_lines(header)
+    codes = [code.strip() for line in lines for code in _STATEMENT_SEPARATOR.split(line)]
     statements = {code: 100.0 for code in codes if code and code.lower() != "unknown"}
     if "chagas label" in fields:
-        positive = fields["chagas label"].lower() in {"true", "1"}
-        statements["chagas" if positive else "no chagas"] = 100.0
+        statements[_CHAGAS[fields["chagas label"].lower()]] = 100.0
     patient, fold = _patient_and_fold(header.record, fields, source)
     return RecordFacts(
         patient=patient or f"cinc-{header.record}",
@@ -111,5 +168,7 @@ def _patient_and_fold(
 ) -> tuple[str | None, int | None]:
     if _PTBXL_COPY.fullmatch(record):
         return ptbxl_patient_and_fold(int(record[2:]))
+    if record in ptb_patients():
+        return f"ptb-{ptb_patients()[record]}", None
     stated = next((fields[key] for key in _PATIENT_KEYS if fields.get(key)), None)
     return (None if stated is None else f"{source}-{stated}"), None

@@ -1,6 +1,6 @@
 """CODE-test: 827 exams of the telehealth network of Minas Gerais with a consensus of experts."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -8,17 +8,10 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float64
 
-from ecgopt.data.csv_tables import read_rows
+from ecgopt.data.csv_tables import Row, read_rows
 from ecgopt.data.hdf5_files import open_dataset
-from ecgopt.data.records import (
-    Reading,
-    RecordEntry,
-    RecordFacts,
-    existing_folders,
-    number_or_none,
-    sex_of,
-    unique_entries,
-)
+from ecgopt.data.listing import Listing, existing_folders, listing
+from ecgopt.data.records import Reading, RecordEntry, RecordFacts, number_or_none, sex_of
 from ecgopt.data.signals import LEADS, RawSignal
 from ecgopt.errors import DataError, RecordError
 
@@ -53,7 +46,7 @@ class CodeTest:
         root = _root(existing_folders(folders, self.name))
         return [root / TRACINGS, root / ATTRIBUTES, root / GOLD_STANDARD]
 
-    def entries(self, folders: Sequence[Path]) -> Sequence[RecordEntry]:
+    def entries(self, folders: Sequence[Path]) -> Listing:
         """Return one record per tracing, named by its row from `code0000` on."""
         root = _root(existing_folders(folders, self.name))
         attributes = read_rows(root / ATTRIBUTES, ("age", "sex"))
@@ -75,7 +68,7 @@ class CodeTest:
             )
             for row, (person, flags) in enumerate(zip(attributes, annotations, strict=True))
         ]
-        return unique_entries(entries, self.name)
+        return listing(entries, self.name)
 
     def read(self, entry: RecordEntry) -> Reading:
         """Return the signal and facts of one exam."""
@@ -96,7 +89,13 @@ def _root(folders: Sequence[Path]) -> Path:
     raise DataError(f"code_test: none of the folders holds {TRACINGS}")
 
 
-def _facts(row: int, person: Mapping[str, str], flags: Mapping[str, str]) -> RecordFacts:
+def _facts(row: int, person: Row, flags: Row) -> RecordFacts:
+    for name in CLASSES:
+        if flags[name].strip() not in {"0", "0.0", "1", "1.0"}:
+            raise DataError(
+                f"{GOLD_STANDARD}: line {flags.line}: {name} must be 0 or 1, but is "
+                f"{flags[name][:40]!r}"
+            )
     found = {name: 100.0 for name in CLASSES if flags[name].strip() in {"1", "1.0"}}
     return RecordFacts(
         # All 827 exams are of different patients.

@@ -10,15 +10,8 @@ from typing import Any
 import numpy as np
 
 from ecgopt.data.csv_tables import read_rows
-from ecgopt.data.records import (
-    Reading,
-    RecordEntry,
-    RecordFacts,
-    existing_folders,
-    number_or_none,
-    sex_of,
-    unique_entries,
-)
+from ecgopt.data.listing import Listing, existing_folders, find_files, listing
+from ecgopt.data.records import Reading, RecordEntry, RecordFacts, number_or_none, sex_of
 from ecgopt.data.signals import LEADS, RawSignal
 from ecgopt.errors import DataError, RecordError
 
@@ -42,32 +35,25 @@ class CpscNative:
 
     name: str = "cpsc2018_native"
     sampling_rates_hz: tuple[float, ...] = (500.0,)
-    version: int = 1
+    version: int = 2
 
     def tables(self, folders: Sequence[Path]) -> Sequence[Path]:
         """Return the REFERENCE.csv of the folders."""
         return [_reference(existing_folders(folders, self.name))]
 
-    def entries(self, folders: Sequence[Path]) -> Sequence[RecordEntry]:
+    def entries(self, folders: Sequence[Path]) -> Listing:
         """Return the records that have a `.mat` file, ordered by name."""
-        existing_folders(folders, self.name)
+        found = find_files(folders, self.name, ".mat")
         statements = _statements(_reference(folders))
-        found = [path for folder in folders for path in folder.rglob("A*.mat")]
-        entries = [
-            RecordEntry(
-                record=path.stem,
-                files=(path,),
-                facts=RecordFacts(
-                    # As in the challenges' copy, so that both are known for the same recording.
-                    patient=f"cinc-{path.stem}",
-                    patient_published=False,
-                    statements=statements.get(path.stem, {}),
-                ),
-            )
-            for path in found
-            if _RECORD.fullmatch(path.stem)
-        ]
-        return unique_entries(sorted(entries, key=lambda entry: entry.record), self.name)
+        recordings = [path for path in found.files if _RECORD.fullmatch(path.stem)]
+        entries = [_entry(path, statements.get(path.stem)) for path in recordings]
+        names = {path.stem for path in recordings}
+        aside = {
+            "row without a recording": [name for name in statements if name not in names],
+            "file of another name": [p.name for p in found.files if p.stem not in names],
+            "hidden file": found.hidden,
+        }
+        return listing(entries, self.name, aside=aside)
 
     def read(self, entry: RecordEntry) -> Reading:
         """Return the signal and facts of one record."""
@@ -93,14 +79,31 @@ def _reference(folders: Sequence[Path]) -> Path:
     raise DataError(f"cpsc2018_native: none of the folders holds {TABLES[0]}")
 
 
+def _entry(path: Path, statements: Mapping[str, float] | None) -> RecordEntry:
+    facts = RecordFacts(
+        # As in the challenges' copy, so that both are known for the same recording.
+        patient=f"cinc-{path.stem}",
+        patient_published=False,
+        statements=statements or {},
+    )
+    why = "it has no row in REFERENCE.csv" if statements is None else "its row has no label"
+    left_out = "" if statements else why
+    return RecordEntry(record=path.stem, files=(path,), facts=facts, left_out=left_out)
+
+
 def _statements(table: Path) -> Mapping[str, Mapping[str, float]]:
     statements: dict[str, dict[str, float]] = {}
     for row in read_rows(table, ("Recording", *_LABELS)):
         numbers = [row[column] for column in _LABELS if row[column]]
         if not all(number in "123456789" and len(number) == 1 for number in numbers):
-            raise DataError(f"{table}: {row['Recording'][:20]!r}: labels must be 1 to 9")
+            raise DataError(
+                f"{table}: line {row.line}: {row['Recording'][:20]!r}: labels must be 1 to 9"
+            )
+        record = row["Recording"].strip().removesuffix(".mat")
+        if record in statements:
+            raise DataError(f"{table}: line {row.line}: {record[:20]!r} has a row already")
         names = [_STATEMENTS[int(number) - 1] for number in numbers]
-        statements[row["Recording"]] = dict.fromkeys(names, 100.0)
+        statements[record] = dict.fromkeys(names, 100.0)
     return statements
 
 
@@ -117,19 +120,19 @@ def load_struct(path: Path, variable: str, fields: Sequence[str]) -> Mapping[str
         struct = loadmat(path, variable_names=[variable])[variable]
         return {name: struct[name][0, 0] for name in fields}
     except OSError as error:
-        reason = f"{path} cannot be read: {error.strerror or error}"
-        raise RecordError(path.stem, reason) from error
+        reason = f"its file cannot be read: {error.strerror or error}"
+        raise RecordError(path.stem, reason, str(path)) from error
     except RecordError:
         raise
     except Exception as error:
-        reason = f"{path.name} is no MATLAB file with {variable}.{'/'.join(fields)}: {error!r:.120}"
-        raise RecordError(path.stem, reason) from error
+        reason = f"it is no MATLAB file with {variable}.{'/'.join(fields)}"
+        raise RecordError(path.stem, reason, f"{path.name}: {error!r:.120}") from error
 
 
 def _refuse_bomb(path: Path) -> None:
     """Raise if the compressed elements of a MATLAB v5 file inflate beyond the limit."""
     if path.stat().st_size > _MAX_BYTES:
-        raise RecordError(path.stem, f"{path.name} is larger than {_MAX_BYTES >> 20} MiB")
+        raise RecordError(path.stem, f"it is larger than {_MAX_BYTES >> 20} MiB", path.name)
     data = path.read_bytes()
     position = 128
     while position + 8 <= len(data):
@@ -138,5 +141,7 @@ def _refuse_bomb(path: Path) -> None:
             inflater = zlib.decompressobj()
             inflater.decompress(data[position + 8 : position + 8 + size], _MAX_BYTES)
             if inflater.unconsumed_tail:
-                raise RecordError(path.stem, f"{path.name} inflates beyond {_MAX_BYTES >> 20} MiB")
+                raise RecordError(
+                    path.stem, f"it inflates beyond {_MAX_BYTES >> 20} MiB", path.name
+                )
         position += 8 + size

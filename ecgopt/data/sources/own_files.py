@@ -2,30 +2,23 @@
 
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from ecgopt.data.csv_tables import read_rows
+from ecgopt.data.csv_tables import Row, read_rows
 from ecgopt.data.label_classes import LabelSet
-from ecgopt.data.records import (
-    Reading,
-    RecordEntry,
-    RecordFacts,
-    existing_folders,
-    number_or_none,
-    sex_of,
-    unique_entries,
-)
+from ecgopt.data.listing import Listing, existing_folders, find_files, listing
+from ecgopt.data.records import Reading, RecordEntry, RecordFacts, number_or_none, sex_of
 from ecgopt.data.wfdb_files import read_wfdb
 from ecgopt.data.wfdb_header import read_header
 from ecgopt.errors import DataError
 
 _RECORD = re.compile(r"(?:[\w-][\w.-]*/){0,8}[\w-][\w.-]*", re.ASCII)
-_TRUE, _FALSE = {"1", "1.0", "true", "yes"}, {"", "0", "0.0", "false", "no"}
+_TRUE, _FALSE = {"1", "1.0", "true", "yes"}, {"0", "0.0", "false", "no"}
 
 
 class _Section(BaseModel):
@@ -54,8 +47,9 @@ class Statements(_Section):
     """The one column that holds all codes of a record."""
     separator: Annotated[str, Field(min_length=1)] = ";"
     """What stands between two codes in it."""
-    flags: tuple[str, ...] = ()
-    """Columns that hold 1, true or yes where the record has the finding of that name."""
+    flags: tuple[Annotated[str, Field(min_length=1)], ...] = ()
+    """Columns that hold 1, true or yes where the record has the finding of that name, and 0, false
+    or no where it has not; an empty cell is unknown and therefore refused."""
 
     @model_validator(mode="after")
     def _one_way(self) -> "Statements":
@@ -94,7 +88,7 @@ class OwnSource:
     folder: Path
     """Folder of the description file."""
     sampling_rates_hz: tuple[float, ...] = ()
-    version: int = 1
+    version: int = 2
 
     def __repr__(self) -> str:
         # Part of the preparation's key, which must not depend on where the folder lies.
@@ -104,7 +98,7 @@ class OwnSource:
         """Return the CSV table."""
         return [self.folder / self.description.table]
 
-    def entries(self, folders: Sequence[Path]) -> Sequence[RecordEntry]:
+    def entries(self, folders: Sequence[Path]) -> Listing:
         """Return the records of the table, ordered by name.
 
         Args:
@@ -114,7 +108,17 @@ class OwnSource:
         if len(roots) > 1:
             raise DataError(f"{self.name}: one folder of records is needed, but got {len(roots)}")
         entries = [self._entry(roots[0], row) for row in self._rows()]
-        return unique_entries(sorted(entries, key=lambda entry: entry.record), self.name)
+        found = find_files(roots, self.name, ".hea")
+        named = {entry.files[0] for entry in entries}
+        aside = {
+            "header without a row": [
+                path.relative_to(roots[0]).with_suffix("").as_posix()
+                for path in found.files
+                if path not in named
+            ],
+            "hidden file": found.hidden,
+        }
+        return listing(entries, self.name, aside=aside)
 
     def read(self, entry: RecordEntry) -> Reading:
         """Return the signal and facts of one record."""
@@ -122,46 +126,47 @@ class OwnSource:
         path = entry.files[0]
         return Reading(entry.facts, read_wfdb(read_header(path), path.parent))
 
-    def _rows(self) -> Sequence[Mapping[str, str]]:
+    def _rows(self) -> Sequence[Row]:
         columns, statements = self.description.columns, self.description.statements
         named = [columns.record, columns.patient, columns.age, columns.sex, columns.fold]
         wanted = [name for name in (*named, statements.column, *statements.flags) if name]
         return read_rows(self.folder / self.description.table, wanted)
 
-    def _entry(self, root: Path, row: Mapping[str, str]) -> RecordEntry:
+    def _entry(self, root: Path, row: Row) -> RecordEntry:
         columns = self.description.columns
         record = row[columns.record].strip().removesuffix(".hea")
         if not _RECORD.fullmatch(record):
             raise DataError(
-                f"{self.description.table}: {columns.record} must be a path of letters, digits, "
-                f"'.', '_' and '-' below the folder of records, but is {record[:60]!r}"
+                f"{self.description.table}: line {row.line}: {columns.record} must be a path of "
+                f"letters, digits, '.', '_' and '-' below the folder of records, but is "
+                f"{record[:60]!r}"
             )
         patient = row[columns.patient].strip() if columns.patient else ""
         facts = RecordFacts(
             patient=f"{self.name}-{patient or record}",
             patient_published=bool(patient),
-            fold=self._fold(row, record),
+            fold=self._fold(row),
             age_years=number_or_none(row[columns.age], 0.0, 120.0) if columns.age else None,
             sex=sex_of(row[columns.sex]) if columns.sex else None,
-            statements=self._statements(row, record),
+            statements=self._statements(row),
         )
         header = root / f"{record}.hea"
         files = (header, header.with_suffix(".dat"), header.with_suffix(".mat"))
         return RecordEntry(record=record, files=files, facts=facts)
 
-    def _fold(self, row: Mapping[str, str], record: str) -> int | None:
+    def _fold(self, row: Row) -> int | None:
         column = self.description.columns.fold
         if column is None or not row[column].strip():
             return None
         fold = number_or_none(row[column], 0.0, 30_000.0)
         if fold is None or not fold.is_integer():
             raise DataError(
-                f"{self.description.table}: record {record}: {column} must be a whole number, "
+                f"{self.description.table}: line {row.line}: {column} must be a whole number, "
                 f"but is {row[column][:40]!r}"
             )
         return int(fold)
 
-    def _statements(self, row: Mapping[str, str], record: str) -> dict[str, float]:
+    def _statements(self, row: Row) -> dict[str, float]:
         statements = self.description.statements
         if statements.column is not None:
             codes = row[statements.column].split(statements.separator)
@@ -169,7 +174,7 @@ class OwnSource:
         for name in statements.flags:
             if row[name].strip().lower() not in _TRUE | _FALSE:
                 raise DataError(
-                    f"{self.description.table}: record {record}: {name} must be 0 or 1, but is "
+                    f"{self.description.table}: line {row.line}: {name} must be 0 or 1, but is "
                     f"{row[name][:40]!r}"
                 )
         return {name: 100.0 for name in statements.flags if row[name].strip().lower() in _TRUE}

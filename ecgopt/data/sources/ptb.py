@@ -5,15 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ecgopt.data.records import (
-    Reading,
-    RecordEntry,
-    RecordFacts,
-    existing_folders,
-    number_or_none,
-    sex_of,
-    unique_entries,
-)
+from ecgopt.data.listing import Listing, find_files, listing
+from ecgopt.data.records import Reading, RecordEntry, RecordFacts, number_or_none, sex_of
 from ecgopt.data.wfdb_files import read_wfdb
 from ecgopt.data.wfdb_header import WfdbHeader, comment_fields, read_header
 
@@ -39,18 +32,22 @@ class Ptb:
         """Return nothing: all facts stand in the headers and folder names."""
         return []
 
-    def entries(self, folders: Sequence[Path]) -> Sequence[RecordEntry]:
+    def entries(self, folders: Sequence[Path]) -> Listing:
         """Return the records of all `patientNNN` folders, ordered by patient and record."""
+        found = find_files(folders, self.name, ".hea")
         entries = [
             RecordEntry(
                 record=f"{header.parent.name}_{header.stem}",
                 files=(header, header.with_suffix(".dat"), header.with_suffix(".xyz")),
             )
-            for folder in existing_folders(folders, self.name)
-            for header in folder.rglob("patient*/*.hea")
+            for header in found.files
             if _PATIENT.fullmatch(header.parent.name)
         ]
-        return unique_entries(sorted(entries, key=lambda entry: entry.record), self.name)
+        elsewhere = [
+            header.stem for header in found.files if not _PATIENT.fullmatch(header.parent.name)
+        ]
+        aside = {"header outside a folder patientNNN": elsewhere, "hidden file": found.hidden}
+        return listing(entries, self.name, aside=aside)
 
     def read(self, entry: RecordEntry) -> Reading:
         """Return the signal and facts of one record."""

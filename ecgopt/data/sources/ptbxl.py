@@ -7,22 +7,16 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from ecgopt.data.csv_tables import read_rows, table_rows
-from ecgopt.data.records import (
-    Reading,
-    RecordEntry,
-    RecordFacts,
-    Sex,
-    existing_folders,
-    number_or_none,
-    unique_entries,
-)
+from ecgopt.data.csv_tables import Row, read_rows, table_rows
+from ecgopt.data.listing import Listing, find_files, listing
+from ecgopt.data.records import Reading, RecordEntry, RecordFacts, Sex, number_or_none
 from ecgopt.data.wfdb_files import read_wfdb
 from ecgopt.data.wfdb_header import read_header
 from ecgopt.errors import DataError
 
 TABLE = "ptbxl_database.csv"
 _COLUMNS = ("ecg_id", "patient_id", "age", "sex", "scp_codes", "strat_fold")
+_FILE_COLUMNS = ("filename_lr", "filename_hr")
 _SEX: Mapping[str, Sex] = {"0": "male", "1": "female"}
 _FILE_NAME = re.compile(r"(?:[A-Za-z0-9_-]+/){0,4}[A-Za-z0-9_-]+")
 
@@ -44,15 +38,21 @@ class PtbXl:
         """Return the `ptbxl_database.csv` of every folder."""
         return [folder / TABLE for folder in folders]
 
-    def entries(self, folders: Sequence[Path]) -> Sequence[RecordEntry]:
+    def entries(self, folders: Sequence[Path]) -> Listing:
         """Return the records of all tables, ordered by `ecg_id`."""
-        existing_folders(folders, self.name)
-        entries = [
-            self._entry(folder, row)
-            for folder in folders
-            for row in read_rows(folder / TABLE, (*_COLUMNS, self.file_column))
-        ]
-        return unique_entries(sorted(entries, key=lambda entry: entry.record), self.name)
+        found = find_files(folders, self.name, ".hea")
+        entries: list[RecordEntry] = []
+        named: set[Path] = set()
+        for folder in folders:
+            for row in read_rows(folder / TABLE, (*_COLUMNS, self.file_column)):
+                entries.append(self._entry(folder, row))
+                files = (row.get(column) for column in _FILE_COLUMNS)
+                named |= {folder / f"{file}.hea" for file in files if file}
+        aside = {
+            "header without a row": [path.stem for path in found.files if path not in named],
+            "hidden file": found.hidden,
+        }
+        return listing(entries, self.name, aside=aside)
 
     def read(self, entry: RecordEntry) -> Reading:
         """Return the signal and facts of one record."""
@@ -61,23 +61,23 @@ class PtbXl:
         assert entry.facts is not None
         return Reading(entry.facts, read_wfdb(header, header_path.parent))
 
-    def _entry(self, folder: Path, row: Mapping[str, str]) -> RecordEntry:
+    def _entry(self, folder: Path, row: Row) -> RecordEntry:
         ecg_id = _whole_number(row, "ecg_id")
         name = row[self.file_column]
         if not _FILE_NAME.fullmatch(name):
             raise DataError(
-                f"{folder / TABLE}: record {ecg_id}: {self.file_column} must be a relative path "
+                f"{folder / TABLE}: line {row.line}: {self.file_column} must be a relative path "
                 f"of plain names, but is {name[:80]!r}"
             )
         facts = RecordFacts(
             patient=f"ptbxl-{_whole_number(row, 'patient_id')}",
-            fold=_whole_number(row, "strat_fold"),
+            fold=_whole_number(row, "strat_fold", most=1000),
             # Ages above 89 are published as 300.
             age_years=90.0
             if row["age"].startswith("300")
             else number_or_none(row["age"], 0.0, 120.0),
             sex=_SEX.get(row["sex"]),
-            statements=_statements(row, ecg_id),
+            statements=_statements(row),
         )
         files = (folder / f"{name}.hea", folder / f"{name}.dat")
         return RecordEntry(record=f"{ecg_id:05d}", files=files, facts=facts)
@@ -96,14 +96,17 @@ def _patients_and_folds() -> Mapping[int, tuple[str, int]]:
     }
 
 
-def _whole_number(row: Mapping[str, str], column: str) -> int:
-    number = number_or_none(row[column], 0.0, 1e9)
+def _whole_number(row: Row, column: str, *, most: float = 1e9) -> int:
+    number = number_or_none(row[column], 0.0, most)
     if number is None or not number.is_integer():
-        raise DataError(f"{TABLE}: {column} must be a whole number, but is {row[column][:40]!r}")
+        raise DataError(
+            f"{TABLE}: line {row.line}: {column} must be a whole number up to {most:g}, but is "
+            f"{row[column][:40]!r}"
+        )
     return int(number)
 
 
-def _statements(row: Mapping[str, str], ecg_id: int) -> dict[str, float]:
+def _statements(row: Row) -> dict[str, float]:
     """Return the statements of a row; the column holds a dict in Python's notation."""
     text = row["scp_codes"]
     try:
@@ -111,6 +114,6 @@ def _statements(row: Mapping[str, str], ecg_id: int) -> dict[str, float]:
         return {str(code): float(likelihood) for code, likelihood in statements.items()}
     except (ValueError, TypeError, AttributeError, RecursionError) as error:
         raise DataError(
-            f"{TABLE}: record {ecg_id}: scp_codes must map codes to likelihoods, but is "
+            f"{TABLE}: line {row.line}: scp_codes must map codes to likelihoods, but is "
             f"{text[:60]!r}"
         ) from error

@@ -1,23 +1,16 @@
 """SPH: 25,770 records of 24,666 patients of Shandong Provincial Hospital, with AHA statements."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from ecgopt.data.csv_tables import read_rows
+from ecgopt.data.csv_tables import Row, read_rows
 from ecgopt.data.hdf5_files import open_dataset
-from ecgopt.data.records import (
-    Reading,
-    RecordEntry,
-    RecordFacts,
-    existing_folders,
-    number_or_none,
-    sex_of,
-    unique_entries,
-)
+from ecgopt.data.listing import Listing, find_files, listing
+from ecgopt.data.records import Reading, RecordEntry, RecordFacts, number_or_none, sex_of
 from ecgopt.data.signals import LEADS, RawSignal
 from ecgopt.errors import DataError, RecordError
 
@@ -44,15 +37,19 @@ class Sph:
         """Return the `metadata.csv` of every folder."""
         return [folder / TABLE for folder in folders]
 
-    def entries(self, folders: Sequence[Path]) -> Sequence[RecordEntry]:
+    def entries(self, folders: Sequence[Path]) -> Listing:
         """Return the records of all tables, ordered by name."""
         columns = ("ECG_ID", "AHA_Code", "Patient_ID", "Age", "Sex")
+        found = find_files(folders, self.name, ".h5")
         entries = [
-            _entry(folder, row)
-            for folder in existing_folders(folders, self.name)
-            for row in read_rows(folder / TABLE, columns)
+            _entry(folder, row) for folder in folders for row in read_rows(folder / TABLE, columns)
         ]
-        return unique_entries(sorted(entries, key=lambda entry: entry.record), self.name)
+        named = {entry.record for entry in entries}
+        aside = {
+            "file without a row": [path.name for path in found.files if path.stem not in named],
+            "hidden file": found.hidden,
+        }
+        return listing(entries, self.name, aside=aside)
 
     def read(self, entry: RecordEntry) -> Reading:
         """Return the signal and facts of one record."""
@@ -65,25 +62,29 @@ class Sph:
         return Reading(entry.facts, RawSignal(microvolts, LEADS, 500.0))
 
 
-def _entry(folder: Path, row: Mapping[str, str]) -> RecordEntry:
+def _entry(folder: Path, row: Row) -> RecordEntry:
     name = row["ECG_ID"]
     if not _RECORD.fullmatch(name):
-        raise DataError(f"{folder / TABLE}: ECG_ID must be like A00001, but is {name[:40]!r}")
+        raise DataError(
+            f"{folder / TABLE}: line {row.line}: ECG_ID must be like A00001, but is {name[:40]!r}"
+        )
     facts = RecordFacts(
         patient=f"sph-{row['Patient_ID']}",
         age_years=number_or_none(row["Age"], 0.0, 120.0),
         sex=sex_of(row["Sex"]),
-        statements=dict.fromkeys(_codes(row["AHA_Code"], folder / TABLE, name), 100.0),
+        statements=dict.fromkeys(_codes(row, folder / TABLE), 100.0),
     )
     flat, nested = folder / f"{name}.h5", folder / "records" / f"{name}.h5"
     return RecordEntry(record=name, files=(flat if flat.exists() else nested,), facts=facts)
 
 
-def _codes(text: str, table: Path, name: str) -> list[str]:
+def _codes(row: Row, table: Path) -> list[str]:
     codes: list[str] = []
-    for part in filter(None, text.split(";")):
+    for part in filter(None, row["AHA_Code"].split(";")):
         match = _STATEMENT.fullmatch(part.strip())
         if match is None:
-            raise DataError(f"{table}: {name}: {part[:40]!r} is no AHA statement such as 50+346")
+            raise DataError(
+                f"{table}: line {row.line}: {part[:40]!r} is no AHA statement such as 50+346"
+            )
         codes += dict.fromkeys([f"aha:{match.group(1)}", f"aha:{match.group(0)}"])
     return codes

@@ -6,6 +6,7 @@ those, and of a study's trials most are waiting; so they are left unread here un
 
 from collections.abc import Container
 
+import optuna
 import sqlalchemy
 from optuna._typing import JSONSerializable
 from optuna.samplers._tpe.sampler import _RELATIVE_PARAMS_KEY
@@ -16,6 +17,10 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import Engine, bindparam
 
 from ecgopt.database.optuna.trial_history import read_trials
+from ecgopt.errors import StorageError
+
+TESTED_MINOR_VERSIONS = ("5.0",)
+"""Optuna's minor versions that the tests have run with: what is private may change with each."""
 
 _trials = optuna_tables.TrialModel.__table__
 _ID_OF_SLOT = sqlalchemy.select(_trials.c.trial_id).where(
@@ -30,6 +35,21 @@ LOOKS_ONLY = "ecgopt_looks_only"
 
 BEGUN = (TrialState.RUNNING, TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 """Every state but WAITING."""
+
+
+def check_version() -> None:
+    """Check that the tests have run with the installed Optuna.
+
+    Raises:
+        StorageError: they have not.
+    """
+    minor = ".".join(optuna.__version__.split(".")[:2])
+    if minor not in TESTED_MINOR_VERSIONS:
+        known = " or ".join(f"{tested}.*" for tested in TESTED_MINOR_VERSIONS)
+        raise StorageError(
+            f"optuna must be {known}, but is {optuna.__version__}: pip install "
+            f"'optuna=={TESTED_MINOR_VERSIONS[-1]}.*'"
+        )
 
 
 class SlotStorage(_CachedStorage):

@@ -16,7 +16,8 @@ from optuna.storages._rdb import models as optuna_tables
 from optuna.trial import TrialState
 from sqlalchemy import Connection, bindparam
 
-from ecgopt.regimes.space import SearchSpace, Value
+from ecgopt.regimes.hyperparameters import SearchSpace
+from ecgopt.training.recipe import Value
 
 FIXED_PARAMETERS = "fixed_params"
 """Optuna's own system attribute of an enqueued trial: these values are used as they are."""

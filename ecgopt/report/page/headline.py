@@ -11,18 +11,10 @@ from ecgopt.evidence.records import FinalRole
 from ecgopt.report import words
 from ecgopt.report.figures.forest import draw_forest
 from ecgopt.report.page.html import PageTable, Section
+from ecgopt.training.metrics import METRICS, Metric
 
 MOST_ROWS_SHOWN = 16
 MOST_SENTENCES = 8
-
-SCORE_NAMES = {
-    "macro_auroc": "macro AUROC",
-    "macro_auprc": "macro AUPRC",
-    "macro_f1": "macro F1, thresholds from validation",
-    "weighted_f1_at_half": "prevalence-weighted F1 at 0.5",
-    "brier": "Brier score (lower is better)",
-    "challenge": "CinC 2020 challenge score",
-}
 
 
 def answer(conclusions: Conclusions) -> str:
@@ -172,8 +164,8 @@ def score_section(conclusions: Conclusions) -> Section | None:
     rows = [
         row
         for cell in conclusions.cells
-        for name in SCORE_NAMES
-        if (row := _score_row(conclusions, cell, name)) is not None
+        for metric in METRICS.values()
+        if (row := _score_row(conclusions, cell, metric)) is not None
     ]
     if not rows:
         return None
@@ -209,16 +201,18 @@ def score_section(conclusions: Conclusions) -> Section | None:
     )
 
 
-def _score_row(conclusions: Conclusions, cell: CellConclusion, name: str) -> tuple[str, ...] | None:
+def _score_row(
+    conclusions: Conclusions, cell: CellConclusion, metric: Metric
+) -> tuple[str, ...] | None:
     scores = [arm.scores for arm in cell.arms.values()]
-    values = [each.means.get(name) if each is not None else None for each in scores]
+    values = [each.means.get(metric.name) if each is not None else None for each in scores]
     if all(value is None for value in values):
         return None
     return (
         words.cell_label(cell.cell, conclusions),
-        SCORE_NAMES[name],
+        metric.heading,
         *map(words.score, values),
-        words.score(_trivial(scores, name)),
+        words.score(_trivial(scores, metric.name)),
     )
 
 

@@ -6,7 +6,6 @@ import pytest
 import training_worker
 from dashboards import serve_dashboard
 from sqlalchemy import delete, func, select
-from sqlalchemy.exc import OperationalError
 from tiny_study import begin, tiny_study
 from trials_alone import begin_trials, finish_trials
 from worker_crowd import Crowd
@@ -14,6 +13,7 @@ from worker_crowd import Crowd
 from ecgopt.dashboard.refresh import Refresher
 from ecgopt.database.engine import open_database, open_for_reading
 from ecgopt.database.tables import trade_point, work_item
+from ecgopt.errors import StorageError
 from ecgopt.workspace import Workspace
 
 N_WORKERS = 8
@@ -119,5 +119,5 @@ def test_a_reader_takes_no_lock_and_cannot_write(tmp_path, sqlite_url):
         open_read.execute(select(work_item)).all()
         with writer.transaction() as connection:
             connection.execute(delete(trade_point))
-    with pytest.raises(OperationalError, match="readonly"), reader.transaction() as connection:
+    with pytest.raises(StorageError, match="readonly"), reader.transaction() as connection:
         connection.execute(delete(trade_point))

@@ -1,6 +1,6 @@
 import pytest
+from network_cost import macs_by_stage, training_macs
 
-from ecgopt.models.cost import macs_by_stage, training_macs
 from ecgopt.models.registry import ModelSpec
 
 

@@ -46,19 +46,6 @@ def read_weights(path: Path) -> ChallengeWeights:
     )
 
 
-def merge_codes(
-    values: Bool[np.ndarray, "record label"], codes: Sequence[str], classes: Sequence[str]
-) -> Bool[np.ndarray, "record label"]:
-    """Return `values` with one column per class of `classes`; equivalent codes count as one."""
-    merged = np.zeros((len(values), len(classes)), dtype=bool)
-    column = {code: index for index, code in enumerate(classes)}
-    for index, code in enumerate(codes):
-        place = column.get(EQUIVALENT.get(code, code))
-        if place is not None:
-            merged[:, place] |= values[:, index]
-    return merged
-
-
 def challenge_score(
     labels: LabelMatrix, predicted: Bool[np.ndarray, "record label"], weights: ChallengeWeights
 ) -> float:
