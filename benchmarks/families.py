@@ -29,7 +29,7 @@ def epochs(folder: Path, name: str, n: int, precision: Precision) -> Iterator[An
     data = first_records(open_prepared(folder), n)
     model = build_model(ModelSpec(name=name), n_labels=N_LABELS, seed=0)
     model.gains_from_bf16 = True
-    recipe = Recipe(learning_rate=1e-4, n_epochs=100_000, batch_size=32)
+    recipe = Recipe(learning_rate=1e-4, n_epochs=10_000, batch_size=32)
     run = TrainingRun(
         model,
         data,

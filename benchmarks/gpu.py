@@ -27,7 +27,7 @@ from ecgopt.models.registry import ModelSpec, build_model
 from ecgopt.training.fit import TrainingRun
 from ecgopt.training.recipe import Recipe
 
-RECIPE = Recipe(learning_rate=1e-3, n_epochs=100_000, precision="bf16")
+RECIPE = Recipe(learning_rate=1e-3, n_epochs=10_000, precision="bf16")
 FLOPS_PER_MAC = 2
 
 

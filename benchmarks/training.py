@@ -38,7 +38,7 @@ from ecgopt.training.recipe import Recipe
 CPU = torch.device("cpu")
 N_CORES = os.cpu_count() or 1
 # Many more epochs than turns, so that no turn includes the final evaluation.
-RECIPE = Recipe(learning_rate=1e-3, n_epochs=100_000, precision="bf16")
+RECIPE = Recipe(learning_rate=1e-3, n_epochs=10_000, precision="bf16")
 
 
 def ours(
