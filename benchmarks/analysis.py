@@ -1,6 +1,6 @@
 """How fast the analysis is: the bootstrap against a scikit-learn loop, and a large report.
 
-    python benchmarks/analysis.py [bootstrap|report|all]
+    python -m benchmarks.analysis [bootstrap|report|all]
 
 The bootstrap runs on the PTB-XL benchmark's published predictions (ECGOPT_DATA), or on invented
 ones of the same shape. The report is of invented evidence with 100 cells and 5,000 trials.
@@ -13,8 +13,6 @@ import time
 from pathlib import Path
 
 import numpy as np
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
 
 N_REPLICATES = 1000
 N_LOOPED = 8

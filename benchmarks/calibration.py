@@ -1,6 +1,6 @@
 """Whether verdicts and intervals keep their promises, over many simulated studies.
 
-    python benchmarks/calibration.py [--studies 4000] [--seed 0]
+    python -m benchmarks.calibration [--studies 4000] [--seed 0]
 
 Every study has test patients, labels, scores, replicates and seeds of its own, and is judged by
 the same code as a real one. Printed per design: how often an arm wins without any true difference
@@ -10,21 +10,18 @@ and for comparison the coverage of a t interval with Satterthwaite's degrees of 
 
 import argparse
 import math
-import sys
 import time
-from pathlib import Path
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from scipy import stats
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
-
 from simulated_studies import Truth, calibrate, simulate
 
 from ecgopt.analysis.interval import Interval, Variances
 from ecgopt.analysis.power import Rules, replicates_needed
 
-SPREADS = {
+SPREADS: Mapping[str, Mapping[str, Any]] = {
     "runs differ little": {"replicate_spread": 0.02, "seed_spread": 0.02},
     "runs differ": {"replicate_spread": 0.05, "seed_spread": 0.04},
     "runs differ much": {"replicate_spread": 0.20, "seed_spread": 0.05},
@@ -54,7 +51,7 @@ def satterthwaite_coverage(truth: Truth, n_studies: int, seed: int) -> float:
     return float(np.mean(covered))
 
 
-def planned(spreads: dict[str, float]) -> int | None:
+def planned(spreads: Mapping[str, Any]) -> int | None:
     """Return the replicates that a pilot of 60 studies plans for a true difference of 0.03."""
     random = np.random.default_rng(0)
     pilots = [simulate(Truth(n_patients=N_PATIENTS, **spreads), random) for _ in range(60)]

@@ -52,7 +52,8 @@ def _start(contestant: Contestant) -> list[Connection]:
 def _turn(links: list[Connection]) -> float:
     for link in links:
         link.send(True)
-    return max(link.recv() for link in links) / len(links)
+    seconds: list[float] = [link.recv() for link in links]
+    return max(seconds) / len(links)
 
 
 def seconds_per_turn(

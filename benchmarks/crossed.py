@@ -4,7 +4,7 @@ Both sides pre-train on the upstream of the small study, and each fine-tunes bot
 recipes drawn from where winners lie, on the same records. A round has its own patients, recipes and
 first weights. Scores are macro AUROC on patients that nothing was chosen by; no time is measured.
 
-    ECGOPT_DATA=... python benchmarks/crossed.py [--rounds 10] [--seed 1] [--pretrain-epochs 25]
+    ECGOPT_DATA=... python -m benchmarks.crossed [--rounds 10] [--seed 1] [--pretrain-epochs 25]
 """
 
 import argparse
@@ -18,18 +18,18 @@ from typing import Literal, get_args
 
 import numpy as np
 import torch
-from equivalence import mean_difference
-from plain_script import PlainResNet
 from sklearn.metrics import roc_auc_score
-from small_study import (
+from torch import Tensor, nn
+
+from benchmarks.equivalence import mean_difference
+from benchmarks.plain_script import PlainResNet
+from benchmarks.small_study import (
     WIDTH,
     plain_test_score,
     sealed_records,
     train_plainly,
     written_study,
 )
-from torch import Tensor, nn
-
 from ecgopt.data.splits import EcgDataset, TuningData
 from ecgopt.jobs.datasets import PreparedData, prepare_data
 from ecgopt.models.registry import ModelSpec, build_model

@@ -1,28 +1,26 @@
 """200 studies of 60 trials: how long the list takes to answer, and a study page to be drawn.
 
-Needs Chromium. Example: `python benchmarks/dashboard.py`
+Needs Chromium. Example: `python -m benchmarks.dashboard`
 """
 
 import argparse
 import shutil
-import sys
 import tempfile
 import time
-from pathlib import Path
+from collections.abc import Sequence
 
+import numpy as np
 import optuna
 import plotly.graph_objects as go
+from dashboards import Served, serve_dashboard
 from optuna.distributions import FloatDistribution, IntDistribution
 from optuna.storages._rdb import models as optuna_tables
 from playwright.sync_api import sync_playwright
-from sqlalchemy import insert, literal, select
-
-sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "support"))
-from dashboards import serve_dashboard
+from sqlalchemy import Connection, insert, literal, select
 
 from ecgopt.dashboard import plots
 from ecgopt.dashboard.attributes import StudyAttributes
-from ecgopt.database.engine import open_database, quiet_optuna
+from ecgopt.database.engine import Database, open_database, quiet_optuna
 from ecgopt.evidence.records import TrialEvidence
 from ecgopt.seeds import generator_for
 
@@ -36,7 +34,7 @@ _PARTS = (
 LIST_SECONDS, PAGE_SECONDS = 2.0, 5.0
 
 
-def fill(database, n_studies, n_trials):
+def fill(database: Database, n_studies: int, n_trials: int) -> None:
     """Add studies as a paper grid has them, each with a note and both plots."""
     random = generator_for(1, "dashboard", "benchmark")
     trials = [invented(random) for _ in range(n_trials)]
@@ -64,7 +62,7 @@ def fill(database, n_studies, n_trials):
         put_page(database, study_id, evidence)
 
 
-def copy_trials(connection, source, target):
+def copy_trials(connection: Connection, source: int, target: int) -> None:
     """Give one study the trials of another; Optuna itself needs 20 ms for each of them."""
     trials = optuna_tables.TrialModel.__table__
     old, new = trials.alias("old"), trials.alias("new")
@@ -85,7 +83,7 @@ def copy_trials(connection, source, target):
         connection.execute(insert(table).from_select(names, copied))
 
 
-def put_page(database, study_id, evidence):
+def put_page(database: Database, study_id: int, evidence: Sequence[TrialEvidence]) -> None:
     """Give a study a note and both plots."""
     figures: dict[str, go.Figure] = {
         "learning-curves": plots.learning_curves(evidence, 0),
@@ -99,7 +97,7 @@ def put_page(database, study_id, evidence):
         page.write()
 
 
-def invented(random):
+def invented(random: np.random.Generator) -> optuna.trial.FrozenTrial:
     """Return a complete trial with ten reports."""
     scores = {step: float(random.uniform(0.6, 0.9)) for step in range(1, 11)}
     return optuna.trial.create_trial(
@@ -117,7 +115,7 @@ def invented(random):
     )
 
 
-def measure(served):
+def measure(served: Served) -> dict[str, float]:
     """Return seconds of the API's list, of the drawn list, and of a drawn study page."""
     seconds = {}
     started = time.monotonic()
@@ -144,7 +142,7 @@ def measure(served):
     return seconds
 
 
-def main():
+def main() -> None:
     """Fill a database, serve it, and print what was measured."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--studies", type=int, default=200)

@@ -1,6 +1,6 @@
 """Speed of reading, preparing and opening data, against wfdb in the same run.
 
-    python benchmarks/data.py [--records 3000]
+    python -m benchmarks.data [--records 3000]
 
 Every line is one claim: what is compared, the ratio, the target, and whether it is met. Ratios are
 taken within one run, so they hold on a slow machine as on a fast one. ECGOPT_DATA may name the

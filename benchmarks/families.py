@@ -1,6 +1,6 @@
 """How fast each network trains on one thread, and what bf16 gains it: the basis of its default.
 
-ECGOPT_DATA=... python benchmarks/families.py [--rounds 3] [--records 64]
+ECGOPT_DATA=... python -m benchmarks.families [--rounds 3] [--records 64]
 """
 
 import argparse
@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any, get_args
 
 import torch
-from contest import Contestant, ratio, seconds_per_turn
-from network_cost import macs_by_stage
-from real_records import first_records, prepared_records
 
+from benchmarks.contest import Contestant, ratio, seconds_per_turn
+from benchmarks.network_cost import macs_by_stage
+from benchmarks.real_records import first_records, prepared_records
 from ecgopt.data.prepared import open_prepared
 from ecgopt.models.registry import MODELS, ModelSpec, build_model
 from ecgopt.training.fit import TrainingRun
@@ -29,7 +29,7 @@ def epochs(folder: Path, name: str, n: int, precision: Precision) -> Iterator[An
     data = first_records(open_prepared(folder), n)
     model = build_model(ModelSpec(name=name), n_labels=N_LABELS, seed=0)
     model.gains_from_bf16 = True
-    recipe = Recipe(learning_rate=1e-4, n_epochs=100_000, batch_size=32)
+    recipe = Recipe(learning_rate=1e-4, n_epochs=10_000, batch_size=32)
     run = TrainingRun(
         model,
         data,

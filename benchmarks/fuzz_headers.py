@@ -1,6 +1,6 @@
 """Coverage-guided fuzzing of the WFDB reader (needs `pip install atheris`).
 
-    python benchmarks/fuzz_headers.py [-max_total_time=60] [-runs=1000000] [CORPUS ...]
+    python -m benchmarks.fuzz_headers [-max_total_time=60] [-runs=1000000] [CORPUS ...]
 
 Each input is a header beside one small signal file. The reader must give a signal or a
 RecordError, open no file outside the record's folder, and stay within 2 GiB of memory. Headers of

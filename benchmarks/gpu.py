@@ -4,7 +4,7 @@ Prints the device's name, records per second, and the share of the device's bf16
 at several batch sizes; then the sum over 1, 2, 4 and 8 trials side by side. Run it once plainly and
 once under the multi-process service (`nvidia-cuda-mps-control -d`) to see what that gains.
 
-    ECGOPT_DATA=... python benchmarks/gpu.py [--peak-tflops 989]
+    ECGOPT_DATA=... python -m benchmarks.gpu [--peak-tflops 989]
 """
 
 import argparse
@@ -18,16 +18,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from contest import Contestant, seconds_per_turn
-from network_cost import macs_by_stage, training_macs
-from real_records import first_records, prepared_records
 
+from benchmarks.contest import Contestant, seconds_per_turn
+from benchmarks.network_cost import macs_by_stage, training_macs
+from benchmarks.real_records import first_records, prepared_records
 from ecgopt.data.prepared import open_prepared
 from ecgopt.models.registry import ModelSpec, build_model
 from ecgopt.training.fit import TrainingRun
 from ecgopt.training.recipe import Recipe
 
-RECIPE = Recipe(learning_rate=1e-3, n_epochs=100_000, precision="bf16")
+RECIPE = Recipe(learning_rate=1e-3, n_epochs=10_000, precision="bf16")
 FLOPS_PER_MAC = 2
 
 

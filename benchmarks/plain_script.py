@@ -28,7 +28,8 @@ class Block(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return the block's output."""
         out = self.bn2(self.conv2(self.relu(self.bn1(self.conv1(x)))))
-        return self.relu(out + self.down(x))
+        result: Tensor = self.relu(out + self.down(x))
+        return result
 
 
 class PlainResNet(nn.Module):
@@ -64,7 +65,8 @@ class PlainResNet(nn.Module):
         """Return the logits."""
         for stage in self.stages:
             x = stage(x)
-        return self.fc(x)
+        logits: Tensor = self.fc(x)
+        return logits
 
     def freeze(self, n_stages: int) -> None:
         """Freeze leading stages the usual way: no gradients, BatchNorm in evaluation mode."""
@@ -72,7 +74,7 @@ class PlainResNet(nn.Module):
             stage.requires_grad_(False).eval()
 
 
-class LazyRecords(Dataset):
+class LazyRecords(Dataset[tuple[Tensor, Tensor]]):
     """Reads a WFDB record whenever it is asked for."""
 
     def __init__(self, paths: list[str], labels: np.ndarray, dtype: torch.dtype) -> None:
@@ -96,7 +98,7 @@ def preloaded(signals_mv: np.ndarray, labels: np.ndarray, dtype: torch.dtype) ->
 
 def train_epochs(
     model: PlainResNet,
-    records: Dataset,
+    records: LazyRecords | TensorDataset,
     *,
     batch_size: int,
     learning_rate: float,

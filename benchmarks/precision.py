@@ -4,7 +4,7 @@ Both runs of a pair share seed, initial weights, order of records and recipe; on
 the training passes differs. Evaluation is fp32 in both. Folds 1 to 7 of the PTB-XL records at hand
 train, folds 8 to 10 validate.
 
-    ECGOPT_DATA=... python benchmarks/precision.py [--seeds 12] [--width 16] [--epochs 10]
+    ECGOPT_DATA=... python -m benchmarks.precision [--seeds 12] [--width 16] [--epochs 10]
 """
 
 import argparse
@@ -14,9 +14,9 @@ from typing import get_args
 
 import numpy as np
 import torch
-from equivalence import mean_difference
-from real_records import parts_by_fold, prepared_records
 
+from benchmarks.equivalence import mean_difference
+from benchmarks.real_records import parts_by_fold, prepared_records
 from ecgopt.data.splits import TuningData
 from ecgopt.models.registry import ModelSpec, build_model
 from ecgopt.training.fit import TrainingRun

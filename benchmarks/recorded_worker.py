@@ -10,21 +10,32 @@ import math
 import os
 import time
 from collections import defaultdict
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
+from typing import Any, TypeVar, cast, get_args
 
 import torch
 from scripted_worker import NothingToDo, ScriptedArms, ScriptedRun
-from sqlalchemy import event
+from sqlalchemy import Engine, event
 
 from ecgopt.database.engine import open_database, quiet_optuna
 from ecgopt.jobs.leased_trial import LeasedTrial
 from ecgopt.jobs.pruning import LADDER_STEPS
+from ecgopt.jobs.runs import ArmRuns
 from ecgopt.jobs.trial import TrialJob
-from ecgopt.jobs.worker import Worker, WorkerSettings
+from ecgopt.jobs.worker import Handler, ItemEnd, Worker, WorkerSettings
 from ecgopt.queue import items
+from ecgopt.queue.items import Kind
+from ecgopt.queue.lease import Lease
+from ecgopt.study_file.cells import StudyKey
+from ecgopt.study_file.spec import StudySpec
+from ecgopt.training.recipe import Recipe
 from ecgopt.workspace import Workspace
+
+T = TypeVar("T")
 
 STAGES = ("claim", "open", "propose", "report", "prune", "close", "finish")
 COLUMNS = (
@@ -34,9 +45,9 @@ COLUMNS = (
 
 
 @cache
-def recorded_curves():
+def recorded_curves() -> Mapping[tuple[int, str], list[tuple[float, ...]]]:
     """Return the curves by training size and regime."""
-    curves = defaultdict(list)
+    curves: dict[tuple[int, str], list[tuple[float, ...]]] = defaultdict(list)
     with (Path(__file__).parent / "recorded_curves.csv").open(newline="") as file:
         for row in csv.DictReader(file):
             curve = tuple(float(row[f"step{k}"]) for k in range(1, LADDER_STEPS + 1))
@@ -50,7 +61,7 @@ class RecordedRun(ScriptedRun):
 
     curve: tuple[float, ...] = ()
 
-    def score(self, epoch):
+    def score(self, epoch: int) -> float:
         """Return the score of the tenth of the schedule that the epoch lies in."""
         return self.curve[math.ceil(LADDER_STEPS * epoch / self.n_epochs) - 1]
 
@@ -59,7 +70,14 @@ class RecordedRun(ScriptedRun):
 class RecordedArms(ScriptedArms):
     """Plays curves where production builds networks."""
 
-    def build(self, key, recipe, *, seed, evaluate_after):  # noqa: ARG002 - production's arguments
+    def build(
+        self,
+        key: StudyKey,
+        recipe: Recipe,
+        *,
+        seed: int,
+        evaluate_after: frozenset[int],  # noqa: ARG002 - production's arguments
+    ) -> tuple[RecordedRun, float]:
         """Return the run, and the share of its weights that were transferred."""
         curves = recorded_curves()[key.n_train, key.regime]
         curve = curves[seed % len(curves)]
@@ -75,25 +93,25 @@ class Stopwatch:
     calls: dict[str, list[float]] = field(default_factory=dict)
     _cpu: float = field(default_factory=time.process_time)
 
-    def attend(self, engine):
+    def attend(self, engine: Engine) -> None:
         """Count what goes through the engine."""
 
         @event.listens_for(engine, "before_cursor_execute")
-        def _count_statement(*_):
+        def _count_statement(*_: object) -> None:
             self.statements += 1
 
         @event.listens_for(engine, "commit")
-        def _count_commit(_):
+        def _count_commit(_: object) -> None:
             self.commits += 1
 
-    def timed(self, stage, function):
+    def timed(self, stage: str, function: Callable[..., T]) -> Callable[..., T]:
         """Return the function with a stopwatch around each call.
 
         The time on the processor is that of the calling thread; with many more workers than
         processors the wall time is mostly a place in the queue for them.
         """
 
-        def call(*arguments, **options):
+        def call(*arguments: Any, **options: Any) -> T:
             cpu, wall = time.thread_time(), time.perf_counter()
             try:
                 return function(*arguments, **options)
@@ -105,11 +123,11 @@ class Stopwatch:
 
         return call
 
-    def lap(self):
+    def lap(self) -> list[float]:
         """Return what was measured since the last lap, as the last columns of a row."""
         cpu = time.process_time()
         stages = [x for stage in STAGES for x in self.calls.get(stage, (0, 0.0, 0.0))]
-        measured = [self.statements, self.commits, cpu - self._cpu, *stages]
+        measured: list[float] = [self.statements, self.commits, cpu - self._cpu, *stages]
         self.statements, self.commits, self.calls, self._cpu = 0, 0, {}, cpu
         return measured
 
@@ -118,9 +136,9 @@ class Stopwatch:
 class RecordedTrials(TrialJob):
     """Trials, the last of which is remembered until its item is closed."""
 
-    last: list = field(default_factory=list)
+    last: list[Any] = field(default_factory=list)
 
-    def run(self, lease, stop):
+    def run(self, lease: Lease, stop: Callable[[], bool]) -> ItemEnd:
         """Run the trial and remember its study, slot and cause."""
         end = super().run(lease, stop)
         study = lease.claim.payload["study"]
@@ -129,15 +147,17 @@ class RecordedTrials(TrialJob):
         return end
 
 
-def work_recorded(spec, url, folder, number, ready, epoch_seconds):
+def work_recorded(
+    spec: StudySpec, url: str, folder: Path, number: int, ready: Barrier, epoch_seconds: float
+) -> None:
     """Be worker `number`: work until nothing is left; write a row for each trial closed."""
     quiet_optuna()
     torch.set_num_threads(1)
     watch = Stopwatch()
     items.claim = watch.timed("claim", items.claim)
     items.finish = watch.timed("finish", items.finish)
-    LeasedTrial.open = watch.timed("open", LeasedTrial.open)
     for stage, name in (
+        ("open", "open"),
         ("propose", "begin"),
         ("report", "report"),
         ("prune", "should_prune"),
@@ -146,21 +166,21 @@ def work_recorded(spec, url, folder, number, ready, epoch_seconds):
         setattr(LeasedTrial, name, watch.timed(stage, getattr(LeasedTrial, name)))
     database = open_database(url, patience_seconds=120.0)
     watch.attend(database.engine)
-    trials = RecordedTrials(
-        database, RecordedArms(spec, Workspace(folder / "workspace"), epoch_seconds)
-    )
-    kinds = ("pretrain_trial", "pretrain", "final", "rate", "check", "audit", "enqueued")
+    arms = RecordedArms(spec, Workspace(folder / "workspace"), epoch_seconds)
+    trials = RecordedTrials(database, cast(ArmRuns, arms))
+    handlers: dict[Kind, Handler] = {kind: NothingToDo() for kind in get_args(Kind)}
+    handlers["trial"] = trials
     with (folder / f"worker-{number}.csv").open("w", newline="", buffering=1) as file:
         rows = csv.writer(file)
 
-        def note_trial():
+        def note_trial() -> None:
             if trials.last:
                 rows.writerow([time.time(), *trials.last, *watch.lap()])
                 trials.last.clear()
 
         worker = Worker(
             database=database,
-            handlers={kind: NothingToDo() for kind in kinds} | {"trial": trials},
+            handlers=handlers,
             settings=WorkerSettings(
                 comparison=spec.name,
                 lease_seconds=spec.workers.lease_seconds,

@@ -1,6 +1,6 @@
 """200 workers share 5,000 trials on PostgreSQL: is the budget exact, and what does a trial cost?
 
-    python benchmarks/scale.py [--workers 200] [--trials 5000] [--studies 50] [--epoch-seconds 0]
+    python -m benchmarks.scale [--workers 200] [--trials 5000] [--studies 50] [--epoch-seconds 0]
 
 Everything but the networks is production code: the worker's loop, claims, leases, TPE, median
 pruning, reports, closing. An epoch plays a recorded learning curve (see recorded_worker.py) and
@@ -25,25 +25,30 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 from optuna.storages._rdb.models import TrialModel
-from sqlalchemy import func, select
-
-sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "support"))
-from recorded_worker import COLUMNS, work_recorded
 from scripted_worker import begin_spec
 from servers import PostgresServer
+from sqlalchemy import func, select
 
+from benchmarks.recorded_worker import COLUMNS, work_recorded
 from ecgopt.database.engine import open_database, quiet_optuna
 from ecgopt.database.tables import work_item
 from ecgopt.study_file.reading import load_spec
+from ecgopt.study_file.spec import StudySpec
 
 LADDER = Path(__file__).parent.parent / "studies" / "size_ladder.toml"
 CONNECTIONS_EACH = 4
 
+Sample = tuple[float, int, float]
+"""Time, trials done, seconds of the server's processor."""
+Row = dict[str, str]
+"""What a worker measured of one trial, by the names of `COLUMNS`."""
 
-def ladder_of(n_studies, n_trials):
+
+def ladder_of(n_studies: int, n_trials: int) -> StudySpec:
     """Return the size ladder with this many studies and trials in all."""
     spec = load_spec(LADDER)
     sizes = spec.train_sizes if n_studies % 10 == 0 else spec.train_sizes[-1:]
@@ -59,11 +64,11 @@ def ladder_of(n_studies, n_trials):
 class ServerLoad:
     """What our own server has spent so far; an external one does not tell."""
 
-    def __init__(self, server):
+    def __init__(self, server: PostgresServer | None) -> None:
         self._server = server
         self._seconds = 0.0
 
-    def seconds(self):
+    def seconds(self) -> float:
         """Return the processor's seconds of all its processes, living and gone."""
         if self._server is None:
             return float("nan")
@@ -74,7 +79,7 @@ class ServerLoad:
         return self._seconds
 
 
-def _ticks(pid, n_fields):
+def _ticks(pid: int, n_fields: int) -> list[int]:
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
     except OSError:
@@ -82,7 +87,9 @@ def _ticks(pid, n_fields):
     return [int(field) for field in stat.rsplit(")", 1)[1].split()[11 : 11 + n_fields]]
 
 
-def run_crowd(spec, url, folder, load, arguments):
+def run_crowd(
+    spec: StudySpec, url: str, folder: Path, load: ServerLoad, arguments: argparse.Namespace
+) -> list[Sample]:
     """Let the workers do all the work; return (time, trials done, server seconds) on the way."""
     forks = multiprocessing.get_context("fork")
     ready = forks.Barrier(arguments.workers + 1)
@@ -101,7 +108,8 @@ def run_crowd(spec, url, folder, load, arguments):
     ready.wait()
     print(f"{arguments.workers} workers ready after {time.time() - started:.0f} s", flush=True)
     database = open_database(url)
-    samples, deadline = [], time.time() + arguments.seconds
+    samples: list[Sample] = []
+    deadline = time.time() + arguments.seconds
     query = select(func.count()).where(work_item.c.kind == "trial", work_item.c.state == "done")
     while time.time() < deadline and any(member.is_alive() for member in crowd):
         with database.transaction() as connection:
@@ -115,16 +123,16 @@ def run_crowd(spec, url, folder, load, arguments):
     return samples
 
 
-def rows_of(folder):
+def rows_of(folder: Path) -> list[Row]:
     """Return the workers' rows in the order in which the trials were closed."""
-    rows = []
+    rows: list[Row] = []
     for path in folder.glob("worker-*.csv"):
         with path.open(newline="") as file:
             rows += [dict(zip(COLUMNS, row, strict=True)) for row in csv.reader(file)]
     return sorted(rows, key=lambda row: float(row["finished_at"]))
 
 
-def check_budget(url, n_trials, rows):
+def check_budget(url: str, n_trials: int, rows: Sequence[Row]) -> bool:
     """Print what became of the slots; return whether each was used exactly once."""
     database = open_database(url)
     trials = TrialModel.__table__
@@ -151,7 +159,7 @@ def check_budget(url, n_trials, rows):
     return exact
 
 
-def at(samples, n_done):
+def at(samples: Sequence[Sample], n_done: int) -> tuple[float, float]:
     """Return time and server seconds when so many trials were done, between two samples."""
     after = next(k for k, sample in enumerate(samples) if sample[1] >= n_done)
     (t0, n0, s0), (t1, n1, s1) = samples[max(after - 1, 0)], samples[after]
@@ -159,7 +167,7 @@ def at(samples, n_done):
     return t0 + share * (t1 - t0), s0 + share * (s1 - s0)
 
 
-def table(rows, samples, n_bins):
+def table(rows: Sequence[Row], samples: Sequence[Sample], n_bins: int) -> None:
     """Print medians over the trials of each bin: milliseconds of the processor, statements."""
     size = len(rows) // n_bins
     stages = ("claim", "open", "propose", "report", "prune", "close", "finish")
@@ -181,18 +189,18 @@ def table(rows, samples, n_bins):
         print("| " + " | ".join(cells) + " |")
 
 
-def median(rows, column):
+def median(rows: Sequence[Row], column: str) -> float:
     """Return the median of a column."""
     return statistics.median(float(row[column]) for row in rows)
 
 
-def per_call(rows, stage):
+def per_call(rows: Sequence[Row], stage: str) -> float:
     """Return the median over trials of a stage's seconds in one call."""
     calls = [(float(row[f"{stage}_cpu"]), int(row[f"{stage}_calls"])) for row in rows]
     return statistics.median([cpu / n for cpu, n in calls if n] or [float("nan")])
 
 
-def main():
+def main() -> None:
     """Run the simulation."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--workers", type=int, default=200)

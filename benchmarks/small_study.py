@@ -11,10 +11,10 @@ from string import Template
 
 import numpy as np
 import torch
-from plain_script import PlainResNet, preloaded, scores, train_epochs
-from real_records import LABELS, SOURCE, folders, millivolts
 from sklearn.metrics import roc_auc_score
 
+from benchmarks.plain_script import PlainResNet, preloaded, scores, train_epochs
+from benchmarks.real_records import LABELS, SOURCE, folders, millivolts
 from ecgopt.data.splits import EcgDataset, TuningData, dataset
 from ecgopt.jobs.datasets import PreparedData
 from ecgopt.training.recipe import Recipe

@@ -1,6 +1,6 @@
 """Reports and claims per second on the shared database, and the statements each of them takes.
 
-    python benchmarks/storage.py [--workers 8] [--trials 12] [--rounds 3] [--url postgresql://...]
+    python -m benchmarks.storage [--workers 8] [--trials 12] [--rounds 3] [--url postgresql://...]
 
 plain:  Optuna's default SQLite storage, a trial of 3 parameters and 10 reports, each with a
         pruning question, by ask and tell in separate processes
@@ -16,16 +16,19 @@ import os
 import statistics
 import tempfile
 import time
+from collections.abc import Callable
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
+from typing import Any
 
 import optuna
 import sqlalchemy
-from contest import ratio
 from optuna.storages import RDBStorage
 from optuna.trial import TrialState
 from sqlalchemy import event
 
-from ecgopt.database.engine import open_database, quiet_optuna
+from benchmarks.contest import ratio
+from ecgopt.database.engine import Database, open_database, quiet_optuna
 from ecgopt.database.optuna.trial_rows import add_slots
 from ecgopt.database.tables import create_tables
 from ecgopt.jobs.leased_trial import LeasedTrial
@@ -45,7 +48,7 @@ SPACE = SearchSpace(
 )
 
 
-def samplers(seed):
+def samplers(seed: int) -> dict[str, Any]:
     """Return the sampler and pruner of both sides."""
     return {
         "sampler": optuna.samplers.RandomSampler(seed=seed),
@@ -53,22 +56,21 @@ def samplers(seed):
     }
 
 
-def plain_worker(url, n_trials, seed, ready):
+def plain_worker(url: str, n_trials: int, seed: int, ready: Barrier) -> None:
     """Run trials as a plain Optuna script does."""
     quiet_optuna()
     storage = RDBStorage(url, engine_kwargs={"connect_args": {"timeout": 120}})
     study = optuna.load_study(study_name=NAME, storage=storage, **samplers(seed))
     ready.wait()
     for _ in range(n_trials):
-        trial = study.ask()
-        SPACE.suggest(trial)
+        trial = study.ask(SPACE.distributions())
         for step in range(1, N_REPORTS + 1):
             trial.report(0.5 + step / 100, step)
             trial.should_prune()
         study.tell(trial, 0.6)
 
 
-def ecgopt_worker(url, _n_trials, seed, ready):
+def ecgopt_worker(url: str, _n_trials: int, seed: int, ready: Barrier) -> None:
     """Claim slots until none is left, and run each as a worker does."""
     quiet_optuna()
     database = open_database(url)
@@ -86,7 +88,7 @@ def ecgopt_worker(url, _n_trials, seed, ready):
     database.engine.dispose()
 
 
-def prepare_ecgopt(url, n_trials):
+def prepare_ecgopt(url: str, n_trials: int) -> tuple[Database, optuna.Study]:
     """Create a study of waiting slots and their work items."""
     database = open_database(url)
     create_tables(database)
@@ -103,7 +105,7 @@ def prepare_ecgopt(url, n_trials):
     return database, study
 
 
-def seconds_of(worker, url, n_workers, n_each):
+def seconds_of(worker: Callable[..., None], url: str, n_workers: int, n_each: int) -> float:
     """Return how long this many processes take, from when all have opened the database."""
     forks = multiprocessing.get_context("fork")
     ready = forks.Barrier(n_workers + 1)
@@ -120,7 +122,7 @@ def seconds_of(worker, url, n_workers, n_each):
     return time.perf_counter() - begun
 
 
-def contest_of_writers(arguments):
+def contest_of_writers(arguments: argparse.Namespace) -> None:
     """Print trials per second of both sides and their ratio."""
     seconds: dict[str, list[float]] = {"plain": [], "ecgopt": []}
     n_workers, n_each = arguments.workers, arguments.trials
@@ -140,10 +142,10 @@ def contest_of_writers(arguments):
     print(f"ecgopt / plain: {middle:.2f}x (rounds {low:.2f} to {high:.2f}), target 4x")
 
 
-def claims_and_statements(name, url, n_trials=200):
+def claims_and_statements(name: str, url: str, n_trials: int = 200) -> None:
     """Print the time of a claim and the statements of a report, in one process."""
     database, study = prepare_ecgopt(url, n_trials)
-    statements = []
+    statements: list[str] = []
     event.listen(
         database.engine, "before_cursor_execute", lambda _c, _u, text, *_: statements.append(text)
     )
@@ -152,6 +154,7 @@ def claims_and_statements(name, url, n_trials=200):
         begun = time.perf_counter()
         claim = items.claim(database, NAME, "w", lease_seconds=60)
         seconds.append(time.perf_counter() - begun)
+        assert claim is not None
         with Lease(database, claim, lease_seconds=60) as lease:
             trial = LeasedTrial.open(study, claim.payload["slot"], lease)
             trial.begin(SPACE)
@@ -170,9 +173,9 @@ def claims_and_statements(name, url, n_trials=200):
     )
 
 
-def main():
+def main() -> None:
     """Run the benchmark."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("--workers", type=int, default=8)
     parser.add_argument("--trials", type=int, default=12, help="of each worker")
     parser.add_argument("--rounds", type=int, default=3)

@@ -9,7 +9,7 @@ The best of many scores on the records that chose it is too good, the more so th
 scores spread. So each side then trains its winners again, with fresh seeds, and scores them on
 patients that neither side chose by.
 
-    ECGOPT_DATA=... python benchmarks/study.py [--trials 20] [--rounds 8] [--unpruned]
+    ECGOPT_DATA=... python -m benchmarks.study [--trials 20] [--rounds 8] [--unpruned]
 
 plain:   one process, a thread per core, float32 Conv1d, DataLoader, scikit-learn's AUROC
 ecgopt:  `ecgopt run` with a worker of one thread per core
@@ -30,10 +30,12 @@ from pathlib import Path
 
 import optuna
 import torch
-from contest import ratio
-from equivalence import mean_difference
-from plain_script import PlainResNet
-from small_study import (
+from sqlalchemy import func, select
+
+from benchmarks.contest import ratio
+from benchmarks.equivalence import mean_difference
+from benchmarks.plain_script import PlainResNet
+from benchmarks.small_study import (
     FINAL_SEEDS,
     WIDTH,
     plain_test_score,
@@ -41,8 +43,6 @@ from small_study import (
     train_plainly,
     written_study,
 )
-from sqlalchemy import func, select
-
 from ecgopt.comparison.opening import stored_comparison
 from ecgopt.data.splits import TuningData
 from ecgopt.database.engine import Database, open_database, quiet_optuna

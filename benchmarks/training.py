@@ -5,7 +5,7 @@ cores: ecgopt as it runs trials, one process of one thread per core, the others 
 script, one process with a thread per core. Since the latter suffers more on a busy machine, (a) is
 also run the way of ecgopt. They take turns in one run, so only the ratios count.
 
-    ECGOPT_DATA=... python benchmarks/training.py [--rounds 5] [--records 384]
+    ECGOPT_DATA=... python -m benchmarks.training [--rounds 5] [--records 384]
 
 (a) plain Optuna + PyTorch script: float32, Conv1d, preloaded array, Adam, batch 64
 (b) the same, with wfdb in `__getitem__`
@@ -25,10 +25,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from contest import Contestant, print_ratios, ratio, seconds_per_turn
-from plain_script import LazyRecords, PlainResNet, preloaded, scores, train_epochs
-from real_records import first_records, millivolts, prepared_records, record_paths
 
+from benchmarks.contest import Contestant, print_ratios, ratio, seconds_per_turn
+from benchmarks.plain_script import LazyRecords, PlainResNet, preloaded, scores, train_epochs
+from benchmarks.real_records import first_records, millivolts, prepared_records, record_paths
 from ecgopt.data.prepared import open_prepared
 from ecgopt.models.registry import ModelSpec, build_model
 from ecgopt.training.fit import TrainingRun, predict
@@ -38,7 +38,7 @@ from ecgopt.training.recipe import Recipe
 CPU = torch.device("cpu")
 N_CORES = os.cpu_count() or 1
 # Many more epochs than turns, so that no turn includes the final evaluation.
-RECIPE = Recipe(learning_rate=1e-3, n_epochs=100_000, precision="bf16")
+RECIPE = Recipe(learning_rate=1e-3, n_epochs=10_000, precision="bf16")
 
 
 def ours(
@@ -179,7 +179,7 @@ def seconds_before_training(folder: Path, n: int) -> float:
     epochs = ours(folder, 16, n)
     next(epochs)
     until_first_epoch = time.monotonic() - started
-    steady = min(next(epochs).seconds for _ in range(3))
+    steady: float = min(next(epochs).seconds for _ in range(3))
     return until_first_epoch - steady
 
 
@@ -189,13 +189,13 @@ def compare_start(folder: Path, n: int, n_rounds: int) -> None:
     seconds_before_training(folder, n)
     warm = statistics.median(seconds_before_training(folder, n) for _ in range(n_rounds))
     script = (
-        f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); from pathlib import Path;"
-        f"from training import plain; next(plain(Path({str(folder)!r}), 16, 64))"
+        "from pathlib import Path; from benchmarks.training import plain;"
+        f" next(plain(Path({str(folder)!r}), 16, 64))"
     )
     cold = []
     for _ in range(n_rounds):
         started = time.monotonic()
-        subprocess.run([sys.executable, "-c", script], check=True)
+        subprocess.run([sys.executable, "-c", script], check=True, cwd=Path(__file__).parents[1])
         cold.append(time.monotonic() - started)
     print("what a trial costs before its first epoch, width 16")
     print(f"  in a process of its own (64 records trained) {statistics.median(cold):.2f} s")
