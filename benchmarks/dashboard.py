@@ -21,8 +21,8 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 from dashboards import serve_dashboard
 
 from ecgopt.dashboard import plots
-from ecgopt.dashboard.attributes import StudyAttributes
 from ecgopt.database.engine import open_database, quiet_optuna
+from ecgopt.database.optuna.study_attrs import StudyAttributes
 from ecgopt.evidence.records import TrialEvidence
 from ecgopt.seeds import generator_for
 

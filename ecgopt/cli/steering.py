@@ -155,8 +155,8 @@ def delete(
     import shutil
 
     from ecgopt.cli.begun import open_begun
-    from ecgopt.comparison.deletion import remove_comparison
     from ecgopt.dashboard.artifacts import kept_files
+    from ecgopt.queue.deletion import remove_comparison
     from ecgopt.study_file.cells import expand_studies, study_name
 
     begun = open_begun(study, storage, workspace)

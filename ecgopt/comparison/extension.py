@@ -15,9 +15,9 @@ from ecgopt.comparison.extensions import (
 )
 from ecgopt.comparison.opening import insert_work
 from ecgopt.database.engine import Database
+from ecgopt.database.optuna.studies import create_studies
 from ecgopt.database.tables import extension, sealed_opening, work_item
 from ecgopt.errors import UserError
-from ecgopt.jobs.studies import create_studies
 from ecgopt.queue.items import lock_comparison
 from ecgopt.study_file.cells import expand_studies
 from ecgopt.study_file.spec import StudySpec

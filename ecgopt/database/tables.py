@@ -11,10 +11,14 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    insert,
     inspect,
     literal_column,
+    select,
+    update,
 )
 from sqlalchemy.dialects.mysql import LONGTEXT
+from sqlalchemy.exc import IntegrityError
 
 from ecgopt.database.engine import Database
 from ecgopt.database.schema import create_missing_tables
@@ -210,3 +214,37 @@ def missing_columns(connection: Connection) -> list[str]:
         for column in table.columns
         if column.name not in present[table.name]
     ]
+
+
+def comparison_names(database: Database) -> list[str]:
+    """Return the names of all comparisons in the database."""
+    with database.transaction() as connection:
+        return list(connection.execute(select(comparison.c.name)).scalars())
+
+
+def take_turn(database: Database, name: str, *, seconds: float) -> bool:
+    """Return whether the caller must refresh the pages now; one caller in `seconds` must.
+
+    Args:
+        database: Whose clock is used.
+        name: Of the comparison.
+        seconds: Between two refreshes.
+    """
+    due = database.now + seconds
+    try:
+        with database.transaction() as connection:
+            taken = connection.execute(
+                update(page_refresh)
+                .where(
+                    page_refresh.c.comparison == name,
+                    page_refresh.c.due_at <= database.now,
+                )
+                .values(due_at=due)
+            )
+            known = select(page_refresh.c.comparison).where(page_refresh.c.comparison == name)
+            if taken.rowcount == 0 and connection.execute(known).first() is None:
+                connection.execute(insert(page_refresh).values(comparison=name, due_at=due))
+                return True
+    except IntegrityError:
+        return False  # another worker has just taken the first turn
+    return taken.rowcount == 1

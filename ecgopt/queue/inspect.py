@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, func, select
 
 from ecgopt.database.engine import Database
 from ecgopt.database.tables import loss, work_item
@@ -60,6 +60,36 @@ def read_custody(database: Database, comparison: str) -> Custody:
             losses=_losses(connection, database, comparison),
             set_aside=_set_aside(connection, comparison),
         )
+
+
+def keys_held(database: Database, connection: Connection, comparison: str) -> list[str]:
+    """Return the keys of the comparison's items whose lease has not ended.
+
+    Args:
+        database: Whose clock is used.
+        connection: With a transaction of its own.
+        comparison: Name of the comparison.
+    """
+    query = select(work_item.c.key).where(
+        work_item.c.comparison == comparison,
+        work_item.c.state == "held",
+        work_item.c.lease_until >= database.now,
+    )
+    return list(connection.execute(query).scalars())
+
+
+def finals_done(connection: Connection, comparison: str) -> dict[str, str]:
+    """Return how many final fits are done and when the latest was, as a text by item group."""
+    query = (
+        select(work_item.c.item_group, func.count(), func.max(work_item.c.finished_at))
+        .where(
+            work_item.c.comparison == comparison,
+            work_item.c.kind == "final",
+            work_item.c.state == "done",
+        )
+        .group_by(work_item.c.item_group)
+    )
+    return {group: f"{n}@{latest}" for group, n, latest in connection.execute(query)}
 
 
 def _leases(connection: Connection, database: Database, comparison: str) -> list[LeaseSeen]:
