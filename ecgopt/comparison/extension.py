@@ -121,7 +121,7 @@ def _reopen_finals(connection: Connection, comparison: str) -> None:
                 owner=None,
                 lease_until=None,
                 fence=work_item.c.fence + 1,
-                losses=0,
+                failures=0,
                 progress=0,
                 cause=None,
                 finished_at=None,

@@ -56,8 +56,8 @@ work_item = Table(
     Column("owner", String(120)),
     Column("fence", Integer, nullable=False, doc="grows with each claim; voids older owners"),
     Column("lease_until", _Seconds, doc="on the database's clock"),
-    Column("losses", Integer, nullable=False, doc="workers lost since the last progress"),
-    Column("total_losses", Integer, nullable=False),
+    Column("failures", Integer, nullable=False, doc="workers lost since the last progress"),
+    Column("total_failures", Integer, nullable=False),
     Column("progress", Integer, nullable=False, doc="epochs done at the last renewal"),
     Column("cause", String(20), doc="why the item ended"),
     Column("detail", _LongText),
@@ -83,16 +83,16 @@ Index(
     sqlite_where=IS_OPEN,
 )
 
-loss = Table(
-    "ecgopt_loss",
+failure = Table(
+    "ecgopt_failure",
     metadata,
     Column("id", Integer, primary_key=True),
     Column("comparison", String(80), nullable=False),
     Column("item_key", String(300), nullable=False),
     Column("owner", String(120), nullable=False, doc="the worker that was lost"),
     Column("cause", _LongText, nullable=False, doc="how, as far as it is known"),
-    Column("lost_at", _Seconds, nullable=False),
-    Index("ecgopt_loss_item", "comparison", "item_key"),
+    Column("failed_at", _Seconds, nullable=False),
+    Index("ecgopt_failure_item", "comparison", "item_key"),
 )
 
 worker = Table(
