@@ -19,8 +19,8 @@ from playwright.sync_api import sync_playwright
 from sqlalchemy import Connection, insert, literal, select
 
 from ecgopt.dashboard import plots
-from ecgopt.dashboard.attributes import StudyAttributes
 from ecgopt.database.engine import Database, open_database, quiet_optuna
+from ecgopt.database.optuna.study_attrs import StudyAttributes
 from ecgopt.evidence.records import TrialEvidence
 from ecgopt.seeds import generator_for
 

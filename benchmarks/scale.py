@@ -139,7 +139,7 @@ def check_budget(url: str, n_trials: int, rows: Sequence[Row]) -> bool:
     with database.transaction() as connection:
         found = connection.execute(select(trials.c.study_id, trials.c.number, trials.c.state)).all()
         items = connection.execute(
-            select(work_item.c.state, work_item.c.fence, work_item.c.total_losses).where(
+            select(work_item.c.state, work_item.c.fence, work_item.c.total_failures).where(
                 work_item.c.kind == "trial"
             )
         ).all()
@@ -150,7 +150,7 @@ def check_budget(url: str, n_trials: int, rows: Sequence[Row]) -> bool:
     done = Counter(row.state for row in items)
     print(f"trials in Optuna: {dict(states)}, {len(slots)} different slots")
     print(f"work items: {dict(done)}, {sum(row.fence for row in items)} claims of them, "
-          f"{sum(row.total_losses for row in items)} lost")  # fmt: skip
+          f"{sum(row.total_failures for row in items)} lost")  # fmt: skip
     print(f"closed by workers: {len(rows)}, {len(closed)} different, most {max(closed.values())}x")
     finished = states["COMPLETE"] + states["PRUNED"]
     exact = n_trials == finished == len(found) == len(slots) == done["done"] == len(closed)

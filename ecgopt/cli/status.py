@@ -74,10 +74,10 @@ def _watch(begun: "Begun") -> None:
 def _hands(begun: "Begun") -> "Hands":
     from ecgopt.cli.views import Hands
     from ecgopt.queue.heartbeats import workers_seen
-    from ecgopt.queue.inspect import read_custody
+    from ecgopt.queue.inspect import inspect_queue
 
     name = begun.spec.name
-    return Hands(workers_seen(begun.database, name), read_custody(begun.database, name))
+    return Hands(workers_seen(begun.database, name), inspect_queue(begun.database, name))
 
 
 def _as_json(progress: "Progress", hands: "Hands") -> str:
@@ -88,6 +88,6 @@ def _as_json(progress: "Progress", hands: "Hands") -> str:
         **asdict(progress),
         "finished": progress.is_finished,
         "workers": [asdict(worker) for worker in hands.workers],
-        **asdict(hands.custody),
+        **asdict(hands.queue),
     }
     return json.dumps(content, indent=1)

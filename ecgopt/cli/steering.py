@@ -154,9 +154,9 @@ def delete(
     """
     import shutil
 
-    from ecgopt.comparison.deletion import remove_comparison
     from ecgopt.comparison.open_study import open_begun
     from ecgopt.dashboard.artifacts import kept_files
+    from ecgopt.queue.deletion import remove_comparison
     from ecgopt.study_file.cells import expand_studies, study_name
 
     begun = open_begun(study, storage, workspace)

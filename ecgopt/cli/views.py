@@ -11,10 +11,10 @@ from rich.text import Text
 
 from ecgopt.comparison.progress import Progress, StudyProgress
 from ecgopt.queue.heartbeats import WorkerSeen
-from ecgopt.queue.inspect import Custody
+from ecgopt.queue.inspect import QueueSeen
 
 _MAX_ROWS = 12
-_MAX_LOSSES = 5
+_MAX_FAILURES = 5
 _STAGE_NAMES = {
     "pretrain_trial": "pre-training trials",
     "pretrain": "pre-training",
@@ -32,7 +32,7 @@ class Hands:
     """The workers at work, and in whose hands the items are."""
 
     workers: Sequence[WorkerSeen]
-    custody: Custody
+    queue: QueueSeen
 
 
 def plain_line(progress: Progress) -> str:
@@ -103,12 +103,12 @@ def _table(*names: str, n_texts: int = 1) -> Table:
 def _in_hands(hands: Hands | None, shared: str) -> Iterator[RenderableType]:
     if hands is None:
         return
-    custody = hands.custody
+    queue = hands.queue
     for rows, view in (
         (hands.workers, _workers),
-        (custody.leases, _leases),
-        (custody.losses, _losses),
-        (custody.set_aside, _set_aside),
+        (queue.leases, _leases),
+        (queue.failures, _failures),
+        (queue.set_aside, _set_aside),
     ):
         if rows:
             yield Text()
@@ -134,31 +134,33 @@ def _workers(hands: Hands, short: Callable[[str], str]) -> Table:
 
 
 def _leases(hands: Hands, short: Callable[[str], str]) -> Table:
-    table = _table("lease on", "held by", "for", "ends in", "losses", n_texts=2)
-    for lease in hands.custody.leases:
+    table = _table("lease on", "held by", "for", "ends in", "failures", n_texts=2)
+    for lease in hands.queue.leases:
         table.add_row(
             short(lease.item),
             lease.owner,
             f"{lease.seconds_held:.0f} s",
             f"{lease.seconds_left:.0f} s" if lease.seconds_left > 0 else "ended",
-            str(lease.losses),
+            str(lease.failures),
         )
     return table
 
 
-def _losses(hands: Hands, short: Callable[[str], str]) -> Table:
+def _failures(hands: Hands, short: Callable[[str], str]) -> Table:
     table = _table("lost with", "cause", "seen", n_texts=2)
-    losses = hands.custody.losses
-    for loss in losses[:_MAX_LOSSES]:
-        table.add_row(short(loss.item), _last_line(loss.cause), f"{loss.seconds_ago:.0f} s ago")
-    if (hidden := len(losses) - _MAX_LOSSES) > 0:
+    failures = hands.queue.failures
+    for failure in failures[:_MAX_FAILURES]:
+        table.add_row(
+            short(failure.item), _last_line(failure.cause), f"{failure.seconds_ago:.0f} s ago"
+        )
+    if (hidden := len(failures) - _MAX_FAILURES) > 0:
         table.add_row(f"... and {hidden} earlier", "", "")
     return table
 
 
 def _set_aside(hands: Hands, short: Callable[[str], str]) -> Table:
     table = _table("set aside", "cause", "why", n_texts=3)
-    for item in hands.custody.set_aside:
+    for item in hands.queue.set_aside:
         table.add_row(short(item.item), item.cause, _last_line(item.detail))
     return table
 

@@ -280,7 +280,7 @@ def _ended_items(database: Database, comparison: str) -> list[sqlalchemy.Row[Any
 def _losses(database: Database, comparison: str) -> dict[str, int]:
     """Return how many workers each study's trials lost on the way, by study."""
     query = (
-        select(work_item.c.item_group, func.sum(work_item.c.total_losses).label("losses"))
+        select(work_item.c.item_group, func.sum(work_item.c.total_failures).label("losses"))
         .where(work_item.c.comparison == comparison, work_item.c.kind == "trial")
         .group_by(work_item.c.item_group)
     )

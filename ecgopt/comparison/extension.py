@@ -15,9 +15,9 @@ from ecgopt.comparison.extensions import (
 )
 from ecgopt.comparison.opening import insert_work
 from ecgopt.database.engine import Database
+from ecgopt.database.optuna.studies import create_studies
 from ecgopt.database.tables import extension, sealed_opening, work_item
 from ecgopt.errors import UserError
-from ecgopt.jobs.studies import create_studies
 from ecgopt.queue.items import lock_comparison
 from ecgopt.study_file.cells import expand_studies
 from ecgopt.study_file.spec import StudySpec
@@ -121,7 +121,7 @@ def _reopen_finals(connection: Connection, comparison: str) -> None:
                 owner=None,
                 lease_until=None,
                 fence=work_item.c.fence + 1,
-                losses=0,
+                failures=0,
                 progress=0,
                 cause=None,
                 finished_at=None,

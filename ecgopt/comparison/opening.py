@@ -12,6 +12,7 @@ from sqlalchemy.exc import IntegrityError
 from ecgopt.comparison.extensions import as_begun, extended, extensions_of
 from ecgopt.comparison.provenance import provenance
 from ecgopt.database.engine import Database
+from ecgopt.database.optuna.studies import create_studies
 from ecgopt.database.optuna.trial_rows import add_slots
 from ecgopt.database.tables import comparison, create_tables
 from ecgopt.errors import StudyMismatch
@@ -19,7 +20,6 @@ from ecgopt.jobs.datasets import PreparedData, Progress, prepare_data
 from ecgopt.jobs.diagnostic_items import diagnostic_items, learning_rates, rate_group
 from ecgopt.jobs.own_weights import check_own_weights
 from ecgopt.jobs.pretrain import pretraining_items
-from ecgopt.jobs.studies import create_studies
 from ecgopt.queue.items import NewItem, add_missing, lock_comparison
 from ecgopt.seeds import seed_for
 from ecgopt.study_file.cells import StudyKey, expand_studies

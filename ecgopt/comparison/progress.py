@@ -118,7 +118,7 @@ def _stages(database: Database, comparison: str) -> tuple[tuple[StageProgress, .
             work_item.c.kind,
             work_item.c.state,
             func.count().label("n"),
-            func.sum(work_item.c.total_losses).label("losses"),
+            func.sum(work_item.c.total_failures).label("losses"),
             func.min(work_item.c.claimed_at).label("begun"),
             func.avg(work_item.c.finished_at - work_item.c.claimed_at).label("mean_seconds"),
             database.now.label("now"),

@@ -9,27 +9,25 @@ import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import select
-
 from ecgopt.analysis.pareto import TradePoint
 from ecgopt.comparison.evidence import finals_of
 from ecgopt.dashboard import artifacts, notes, plots
-from ecgopt.dashboard.attributes import StudyAttributes
 from ecgopt.dashboard.scene import SECONDS_BETWEEN, STAMP, Scene, read_scene
-from ecgopt.dashboard.trade_off import (
+from ecgopt.database.engine import Database
+from ecgopt.database.optuna.studies import COORDINATES
+from ecgopt.database.optuna.study_attrs import StudyAttributes
+from ecgopt.database.optuna.trade_off import (
     METRICS,
     fill_trade_off,
     open_trade_off,
     trade_off_name,
 )
-from ecgopt.database.engine import Database
-from ecgopt.database.tables import comparison as comparison_table
+from ecgopt.database.tables import comparison_names
 from ecgopt.errors import DatabaseUnavailable, DataError, StorageError, UserError
 from ecgopt.evidence.predictions import Predictions
 from ecgopt.evidence.records import FinalEvidence, TrialEvidence, load_predictions
 from ecgopt.evidence.selection import choose_winner
 from ecgopt.jobs.results import trials_of
-from ecgopt.jobs.studies import COORDINATES
 from ecgopt.study_file.cells import StudyKey, expand_cells, studies_of_cell, study_name
 from ecgopt.study_file.spec import StudySpec
 from ecgopt.workspace import Workspace
@@ -55,9 +53,7 @@ class Refresher:
 
     def refresh_all(self) -> int:
         """Refresh every comparison; return how many pages were written."""
-        with self._database.transaction() as connection:
-            names = list(connection.execute(select(comparison_table.c.name)).scalars())
-        return sum(self.refresh(name) for name in names)
+        return sum(self.refresh(name) for name in comparison_names(self._database))
 
     def keep_refreshing(self) -> None:
         """Refresh every comparison once a minute in a thread, as long as the process lives."""

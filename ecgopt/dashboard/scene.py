@@ -9,16 +9,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from optuna.storages._rdb import models as optuna_tables
 from pydantic import ValidationError
-from sqlalchemy import func, insert, select, update
-from sqlalchemy.exc import IntegrityError
 
 from ecgopt.comparison.extensions import extended, extensions_of
 from ecgopt.comparison.opening import stored_comparison
 from ecgopt.database.engine import Database
-from ecgopt.database.tables import page_refresh, work_item
+from ecgopt.database.optuna.studies import study_ids, system_attributes, trial_counts
 from ecgopt.errors import UserError
+from ecgopt.queue.inspect import finals_done
 from ecgopt.study_file.cells import StudyKey, expand_studies, study_name
 from ecgopt.study_file.spec import StudySpec
 
@@ -26,10 +24,6 @@ logger = logging.getLogger(__name__)
 
 SECONDS_BETWEEN: Final = 60.0
 """Between two refreshes while workers are at work."""
-
-_STUDIES = optuna_tables.StudyModel.__table__
-_TRIALS = optuna_tables.TrialModel.__table__
-_SYSTEM = optuna_tables.StudySystemAttributeModel.__table__
 
 _LAYOUT: Final = 2
 """Raise it when pages must be written anew although no trial has changed."""
@@ -76,62 +70,23 @@ def read_scene(database: Database, name: str) -> Scene | None:
     spec = extended(spec, extensions_of(database, name))
     by_name = {study_name(name, key): key for key in expand_studies(spec)}
     with database.transaction() as connection:
-        named = _STUDIES.c.study_name.startswith(f"{name}/", autoescape=True)
-        found = connection.execute(
-            select(_STUDIES.c.study_id, _STUDIES.c.study_name).where(named)
-        ).all()
-        keys = {row.study_id: by_name[row.study_name] for row in found if row.study_name in by_name}
-        counts = connection.execute(
-            select(_TRIALS.c.study_id, _TRIALS.c.state, func.count().label("n"))
-            .join(_STUDIES, _STUDIES.c.study_id == _TRIALS.c.study_id)
-            .where(named)
-            .group_by(_TRIALS.c.study_id, _TRIALS.c.state)
-        ).all()
-        finals = connection.execute(
-            select(work_item.c.item_group, func.count(), func.max(work_item.c.finished_at))
-            .where(
-                work_item.c.comparison == name,
-                work_item.c.kind == "final",
-                work_item.c.state == "done",
-            )
-            .group_by(work_item.c.item_group)
-        ).all()
-        shown = connection.execute(
-            select(_SYSTEM.c.study_id, _SYSTEM.c.value_json).where(_SYSTEM.c.key == STAMP)
-        ).all()
-    facts: dict[int, list[str]] = {study_id: [] for study_id in keys}
-    for row in counts:
-        if row.study_id in facts:
-            facts[row.study_id].append(f"{row.state.name}={row.n}")
-    groups = {group: f"{n}@{latest}" for group, n, latest in finals}
+        found = study_ids(connection, name)
+        keys = {
+            study_id: by_name[found[study_id]] for study_id in found if found[study_id] in by_name
+        }
+        counts = trial_counts(connection, name)
+        groups = finals_done(connection, name)
+        shown = system_attributes(connection, STAMP)
+    facts = {
+        study_id: [f"{state}={n}" for state, n in counts.get(study_id, {}).items()]
+        for study_id in keys
+    }
     return Scene(
         spec=spec,
         keys=keys,
         stamps=_stamps(spec, keys, facts, groups),
-        shown={row.study_id: row.value_json.strip('"') for row in shown},
+        shown=shown,
     )
-
-
-def take_turn(database: Database, name: str) -> bool:
-    """Tell whether it is the caller's turn to refresh, which comes to one caller a minute."""
-    due = database.now + SECONDS_BETWEEN
-    try:
-        with database.transaction() as connection:
-            taken = connection.execute(
-                update(page_refresh)
-                .where(
-                    page_refresh.c.comparison == name,
-                    page_refresh.c.due_at <= database.now,
-                )
-                .values(due_at=due)
-            )
-            known = select(page_refresh.c.comparison).where(page_refresh.c.comparison == name)
-            if taken.rowcount == 0 and connection.execute(known).first() is None:
-                connection.execute(insert(page_refresh).values(comparison=name, due_at=due))
-                return True
-    except IntegrityError:
-        return False  # another worker has just taken the first turn
-    return taken.rowcount == 1
 
 
 def _stamps(

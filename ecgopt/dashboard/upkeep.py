@@ -5,8 +5,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from ecgopt.dashboard.scene import read_scene, take_turn
+from ecgopt.dashboard.scene import SECONDS_BETWEEN, read_scene
 from ecgopt.database.engine import Database
+from ecgopt.database.tables import take_turn
 from ecgopt.workspace import Workspace
 
 logger = logging.getLogger(__name__)
@@ -23,7 +24,7 @@ class Upkeep:
     def after_item(self) -> None:
         """Refresh the pages if no worker did within the last minute."""
         with self._optional():
-            if take_turn(self.database, self.comparison):
+            if take_turn(self.database, self.comparison, seconds=SECONDS_BETWEEN):
                 self._refresh_stale()
 
     def at_end(self) -> None:

@@ -6,16 +6,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from optuna.storages._rdb import models as optuna_tables
-from sqlalchemy import Connection, select
-
 from ecgopt.dashboard.access import Refusal
 from ecgopt.database.engine import Database
-from ecgopt.database.tables import comparison as comparison_table
-from ecgopt.database.tables import work_item
-
-_STUDIES = optuna_tables.StudyModel.__table__
-_TRIALS = optuna_tables.TrialModel.__table__
+from ecgopt.database.optuna.studies import study_name_of
+from ecgopt.database.tables import comparison_names
+from ecgopt.queue.inspect import keys_held
 
 Kind = Literal["note", "rename", "change", "create"]
 
@@ -59,27 +54,25 @@ def judge_write(
         return Refusal(status=405, reason="the dashboard of ecgopt does not offer this")
     if write.kind == "note":
         return None
+    names = set(comparison_names(database))
+    if write.kind in ("rename", "create"):
+        wanted = _study_name(body()).split("/", 1)[0]
+        if wanted in names:
+            return Refusal(status=409, reason=f"names that begin with {wanted}/ are taken")
+    return _judge_own(database, names, write)
+
+
+def _judge_own(database: Database, names: set[str], write: _Write) -> Refusal | None:
     with database.transaction() as connection:
-        names = set(connection.execute(select(comparison_table.c.name)).scalars())
-        if write.kind in ("rename", "create"):
-            wanted = _study_name(body())
-            if wanted.split("/", 1)[0] in names:
-                return Refusal(
-                    status=409, reason=f"names that begin with {wanted.split('/', 1)[0]}/ are taken"
-                )
-        return _judge_own(database, connection, names, write)
-
-
-def _judge_own(
-    database: Database, connection: Connection, names: set[str], write: _Write
-) -> Refusal | None:
-    name = _name_of(connection, write)
-    if name is None:
-        return None  # optuna-dashboard answers 404 by itself
-    comparison, _, path = name.partition("/")
-    if comparison not in names:
-        return None
-    if held := _held(database, connection, comparison, path):
+        name = study_name_of(connection, study_id=write.study, trial_id=write.trial)
+        if name is None:
+            return None  # optuna-dashboard answers 404 by itself
+        comparison, _, path = name.partition("/")
+        if comparison not in names:
+            return None
+        # An item's key is its kind, its study's path and what is special to it.
+        keys = keys_held(database, connection, comparison)
+    if held := sum(f"/{path}/" in f"/{key}/" for key in keys):
         return Refusal(status=409, reason=f"{held} worker holds a lease of this study: stop it")
     return Refusal(
         status=409,
@@ -105,27 +98,3 @@ def _study_name(body: bytes) -> str:
     except ValueError:
         return ""
     return str(content.get("study_name", "")) if isinstance(content, dict) else ""
-
-
-def _name_of(connection: Connection, write: _Write) -> str | None:
-    query = select(_STUDIES.c.study_name)
-    if write.study is not None:
-        query = query.where(_STUDIES.c.study_id == write.study)
-    elif write.trial is not None:
-        query = query.join(_TRIALS, _TRIALS.c.study_id == _STUDIES.c.study_id).where(
-            _TRIALS.c.trial_id == write.trial
-        )
-    else:
-        return None
-    found = connection.execute(query).scalar()
-    return str(found) if found is not None else None
-
-
-def _held(database: Database, connection: Connection, comparison: str, path: str) -> int:
-    query = select(work_item.c.key).where(
-        work_item.c.comparison == comparison,
-        work_item.c.state == "held",
-        work_item.c.lease_until >= database.now,
-    )
-    # An item's key is its kind, its study's path and what is special to it.
-    return sum(f"/{path}/" in f"/{key}/" for key in connection.execute(query).scalars())

@@ -23,6 +23,7 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import SQLAlchemyError
 
 from ecgopt.database.optuna.storage import LOOKS_ONLY, SlotStorage, check_version
+from ecgopt.database.optuna.tables import create_optuna_tables
 from ecgopt.database.retry import (
     PatientPool,
     duration_of,
@@ -30,7 +31,6 @@ from ecgopt.database.retry import (
     translate_errors,
     words_of,
 )
-from ecgopt.database.schema import create_optuna_tables
 from ecgopt.database.timeouts import STATEMENT_SECONDS, PatientConnection
 from ecgopt.database.url import (
     Family,

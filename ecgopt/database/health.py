@@ -13,7 +13,7 @@ import sqlalchemy
 from sqlalchemy import Connection, text
 
 from ecgopt.database.engine import Database
-from ecgopt.database.schema import optuna_revisions
+from ecgopt.database.optuna.tables import optuna_revisions
 from ecgopt.database.tables import OTHER_VERSION, missing_columns
 from ecgopt.database.url import is_local
 

@@ -11,10 +11,14 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    insert,
     inspect,
     literal_column,
+    select,
+    update,
 )
 from sqlalchemy.dialects.mysql import LONGTEXT
+from sqlalchemy.exc import IntegrityError
 
 from ecgopt.database.engine import Database
 from ecgopt.database.schema import create_missing_tables
@@ -52,8 +56,8 @@ work_item = Table(
     Column("owner", String(120)),
     Column("fence", Integer, nullable=False, doc="grows with each claim; voids older owners"),
     Column("lease_until", _Seconds, doc="on the database's clock"),
-    Column("losses", Integer, nullable=False, doc="workers lost since the last progress"),
-    Column("total_losses", Integer, nullable=False),
+    Column("failures", Integer, nullable=False, doc="workers lost since the last progress"),
+    Column("total_failures", Integer, nullable=False),
     Column("progress", Integer, nullable=False, doc="epochs done at the last renewal"),
     Column("cause", String(20), doc="why the item ended"),
     Column("detail", _LongText),
@@ -79,16 +83,16 @@ Index(
     sqlite_where=IS_OPEN,
 )
 
-loss = Table(
-    "ecgopt_loss",
+failure = Table(
+    "ecgopt_failure",
     metadata,
     Column("id", Integer, primary_key=True),
     Column("comparison", String(80), nullable=False),
     Column("item_key", String(300), nullable=False),
     Column("owner", String(120), nullable=False, doc="the worker that was lost"),
     Column("cause", _LongText, nullable=False, doc="how, as far as it is known"),
-    Column("lost_at", _Seconds, nullable=False),
-    Index("ecgopt_loss_item", "comparison", "item_key"),
+    Column("failed_at", _Seconds, nullable=False),
+    Index("ecgopt_failure_item", "comparison", "item_key"),
 )
 
 worker = Table(
@@ -210,3 +214,37 @@ def missing_columns(connection: Connection) -> list[str]:
         for column in table.columns
         if column.name not in present[table.name]
     ]
+
+
+def comparison_names(database: Database) -> list[str]:
+    """Return the names of all comparisons in the database."""
+    with database.transaction() as connection:
+        return list(connection.execute(select(comparison.c.name)).scalars())
+
+
+def take_turn(database: Database, name: str, *, seconds: float) -> bool:
+    """Return whether the caller must refresh the pages now; one caller in `seconds` must.
+
+    Args:
+        database: Whose clock is used.
+        name: Of the comparison.
+        seconds: Between two refreshes.
+    """
+    due = database.now + seconds
+    try:
+        with database.transaction() as connection:
+            taken = connection.execute(
+                update(page_refresh)
+                .where(
+                    page_refresh.c.comparison == name,
+                    page_refresh.c.due_at <= database.now,
+                )
+                .values(due_at=due)
+            )
+            known = select(page_refresh.c.comparison).where(page_refresh.c.comparison == name)
+            if taken.rowcount == 0 and connection.execute(known).first() is None:
+                connection.execute(insert(page_refresh).values(comparison=name, due_at=due))
+                return True
+    except IntegrityError:
+        return False  # another worker has just taken the first turn
+    return taken.rowcount == 1

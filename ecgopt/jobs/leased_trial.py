@@ -8,8 +8,8 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import IntegrityError
 
+from ecgopt.database.optuna.studies import id_of, propose, slot_trial
 from ecgopt.database.optuna.trial_rows import add_report, begin_trial, close_trial, put_attribute
-from ecgopt.jobs.studies import propose, slot_trial
 from ecgopt.queue.lease import Lease
 from ecgopt.regimes.hyperparameters import SearchSpace
 from ecgopt.training.recipe import Value
@@ -46,7 +46,7 @@ class LeasedTrial:
         """Return the trial's parameters, RUNNING with them from now on."""
         parameters = self.lease.retrying(lambda: propose(self.study, self.stored, space))
         if self.stored.state is TrialState.WAITING:
-            trial_id = self.stored._trial_id
+            trial_id = id_of(self.stored)
             self.lease.write(
                 lambda connection: begin_trial(connection, trial_id, parameters, space)
             )
@@ -54,7 +54,7 @@ class LeasedTrial:
 
     def report(self, step: int, value: float) -> None:
         """Report a score."""
-        trial_id = self.stored._trial_id
+        trial_id = id_of(self.stored)
         try:
             self.lease.write(lambda connection: add_report(connection, trial_id, step, value))
         except IntegrityError:
@@ -68,12 +68,12 @@ class LeasedTrial:
 
     def note(self, key: str, value: object) -> None:
         """Write a user attribute in place of what stood there."""
-        trial_id = self.stored._trial_id
+        trial_id = id_of(self.stored)
         self.lease.write(lambda connection: put_attribute(connection, trial_id, key, value))
 
     def close(self, state: TrialState, value: float | None, account: Mapping[str, Any]) -> None:
         """End the trial with its value and its account."""
-        trial_id = self.stored._trial_id
+        trial_id = id_of(self.stored)
         self.lease.write(
             lambda connection: close_trial(connection, trial_id, state, value, account)
         )

@@ -8,13 +8,13 @@ import torch
 from optuna.trial import TrialState
 
 from ecgopt.database.engine import Database
-from ecgopt.database.optuna.trial_rows import LOSSES, RECIPE, RUN
+from ecgopt.database.optuna.studies import open_study
+from ecgopt.database.optuna.trial_rows import FAILURES, RECIPE, RUN
 from ecgopt.jobs.leased_trial import LeasedTrial
 from ecgopt.jobs.pruning import ladder
 from ecgopt.jobs.reporting import TrialRules, last_report, run_trial
 from ecgopt.jobs.resumption import ResumableEpochs, discard_checkpoints
 from ecgopt.jobs.runs import ArmRuns, RecipeKind, arm_recipe
-from ecgopt.jobs.studies import open_study
 from ecgopt.jobs.worker import ItemEnd, StopRequested
 from ecgopt.queue.items import Cause, Claim
 from ecgopt.queue.lease import Lease
@@ -73,8 +73,8 @@ class TrialJob:
             tidy_up(self.arms, claim)
             return end_of(attributes[RUN])
         parameters = trial.begin(spec.search_space(key.regime, key.model))
-        if claim.total_losses:
-            trial.note(LOSSES, {"count": claim.total_losses, "causes": claim.causes})
+        if claim.total_failures:
+            trial.note(FAILURES, {"count": claim.total_failures, "causes": claim.causes})
         kind: RecipeKind = "published" if attributes[RECIPE] == "published" else "tuned"
         recipe = arm_recipe(spec, key, kind, parameters)
         run, share = self.arms.build(

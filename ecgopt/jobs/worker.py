@@ -177,7 +177,7 @@ class Worker:
             lease.retrying(lambda: items.release(self.database, claim))
             return False
         if isinstance(end, str):
-            lease.retrying(lambda: items.release(self.database, claim, lost_by=end))
+            lease.retrying(lambda: items.release(self.database, claim, failure=end))
             return False
         lease.retrying(
             lambda: items.finish(
@@ -191,8 +191,8 @@ class Worker:
         """Return how the item ended, or the text of an error that may not recur elsewhere."""
         claim = lease.claim
         handler = self.handlers[claim.kind]
-        if claim.losses >= self.settings.max_losses:
-            reason = f"lost {claim.losses} workers without progress; {claim.causes[-1]}"
+        if claim.failures >= self.settings.max_losses:
+            reason = f"lost {claim.failures} workers without progress; {claim.causes[-1]}"
             return self._set_aside(lease, "set_aside", reason)
         try:
             return handler.run(lease, self._stopping)
@@ -204,7 +204,7 @@ class Worker:
             torch.cuda.empty_cache()
             reason = f"out of memory: {str(error)[:500]}"
             # The memory may have been another trial's on the same device: others may try first.
-            if claim.losses + 1 < self.settings.max_losses:
+            if claim.failures + 1 < self.settings.max_losses:
                 return reason
             return self._set_aside(lease, "out_of_memory", reason)
         except Exception:

@@ -159,7 +159,7 @@ class LocalWorkers:
     def _release(self, child: Child, cause: str) -> None:
         # Safe because this process has just reaped the owner.
         try:
-            items.release_all_of(self.database, [child.owner], cause=f"worker {cause}")
+            items.release_dead_workers(self.database, [child.owner], cause=f"worker {cause}")
             heartbeats.leave(self.database, [child.owner])
         except StorageError as error:
             # What this process raises next is the worker's own error, or the same as this one.

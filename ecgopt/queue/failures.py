@@ -1,4 +1,4 @@
-"""The journal of workers that were lost with an item in their hands."""
+"""The journal of failures: one row for each worker that lost an item."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,10 +6,10 @@ from typing import Any
 from sqlalchemy import Connection, insert, select
 
 from ecgopt.database.engine import Database
-from ecgopt.database.tables import loss
+from ecgopt.database.tables import failure
 
 
-def note_losses(
+def note_failures(
     connection: Connection, database: Database, held: Sequence[Any], cause: str
 ) -> None:
     """Write down that each of these items lost its worker, in the caller's transaction.
@@ -22,7 +22,7 @@ def note_losses(
     """
     if held:
         connection.execute(
-            insert(loss).values(lost_at=database.now),
+            insert(failure).values(failed_at=database.now),
             [
                 {
                     "comparison": item.comparison,
@@ -38,8 +38,8 @@ def note_losses(
 def causes_of(connection: Connection, item: Any) -> tuple[str, ...]:  # noqa: ANN401 - row or claim
     """Return how the item lost its workers, the first one first."""
     query = (
-        select(loss.c.cause)
-        .where(loss.c.comparison == item.comparison, loss.c.item_key == item.key)
-        .order_by(loss.c.id)
+        select(failure.c.cause)
+        .where(failure.c.comparison == item.comparison, failure.c.item_key == item.key)
+        .order_by(failure.c.id)
     )
     return tuple(connection.execute(query).scalars())

@@ -1,4 +1,4 @@
-"""Which workers are at work: one row each, kept for people to look at and to ask them to stop."""
+"""Heartbeats of workers: one row each, which people read and by which they stop a worker."""
 
 import os
 import socket
@@ -26,7 +26,14 @@ class WorkerSeen:
 
 
 def enter(database: Database, owner: str, comparison: str, device: str) -> None:
-    """Add the worker's row."""
+    """Add the worker's row.
+
+    Args:
+        database: Where the row is added.
+        owner: Name of the worker.
+        comparison: Name of the comparison that it works on.
+        device: Where it trains, for people.
+    """
     with database.transaction() as connection:
         connection.execute(delete(worker).where(worker.c.owner == owner))
         connection.execute(
@@ -46,7 +53,14 @@ def enter(database: Database, owner: str, comparison: str, device: str) -> None:
 
 
 def note(database: Database, owner: str, *, item: str | None, epoch: int) -> bool:
-    """Note what the worker is doing now, and tell whether somebody asked it to stop."""
+    """Write a heartbeat and return whether a stop of the worker was requested.
+
+    Args:
+        database: Where the worker's row is.
+        owner: Name of the worker.
+        item: Key of the item that it holds; None while it looks for one.
+        epoch: Epochs done of that item.
+    """
     with database.transaction() as connection:
         connection.execute(
             update(worker)
@@ -78,6 +92,11 @@ def count_at_work(database: Database, comparison: str, *, within_seconds: float)
     """Return how many workers gave a sign of life so lately, and hold an item or just closed one.
 
     A worker's row names its last item until it looks for another in vain.
+
+    Args:
+        database: Where the rows are.
+        comparison: Name of the comparison.
+        within_seconds: Age of the oldest heartbeat that counts.
     """
     query = select(func.count()).where(
         worker.c.comparison == comparison,
@@ -90,7 +109,13 @@ def count_at_work(database: Database, comparison: str, *, within_seconds: float)
 
 
 def request_stop(database: Database, comparison: str | None, host: str | None) -> int:
-    """Ask running workers, of one comparison or host if given, to stop; return how many."""
+    """Ask running workers to stop; return how many.
+
+    Args:
+        database: Where the rows are.
+        comparison: Only workers of this comparison; None for all.
+        host: Only workers of this host; None for all.
+    """
     condition = worker.c.state == "running"
     if comparison is not None:
         condition &= worker.c.comparison == comparison

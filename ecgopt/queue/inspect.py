@@ -1,17 +1,17 @@
-"""Who holds which work item, which worker was lost with one, and which items were set aside."""
+"""Reads the queue for people: leases, failures and items that were set aside."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, func, select
 
 from ecgopt.database.engine import Database
-from ecgopt.database.tables import loss, work_item
+from ecgopt.database.tables import failure, work_item
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeaseSeen:
-    """A work item in a worker's hands."""
+    """A work item that a worker holds."""
 
     item: str
     owner: str
@@ -19,14 +19,14 @@ class LeaseSeen:
     """At the last renewal."""
     seconds_held: float
     seconds_left: float
-    """Until the lease ends if nobody renews it; negative: another worker may take the item."""
-    losses: int
+    """Until the lease ends unless it is renewed; negative: another worker may take the item."""
+    failures: int
     """Workers that this item lost before."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LossSeen:
-    """A worker that was lost with an item in its hands."""
+class FailureSeen:
+    """A worker that lost an item."""
 
     item: str
     owner: str
@@ -36,7 +36,7 @@ class LossSeen:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SetAside:
-    """An item that nobody will take again."""
+    """An item that no worker takes again."""
 
     item: str
     cause: str
@@ -44,22 +44,52 @@ class SetAside:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Custody:
-    """Leases by item, losses with the newest first, and items set aside."""
+class QueueSeen:
+    """Leases by item, failures with the newest first, and items set aside."""
 
     leases: Sequence[LeaseSeen]
-    losses: Sequence[LossSeen]
+    failures: Sequence[FailureSeen]
     set_aside: Sequence[SetAside]
 
 
-def read_custody(database: Database, comparison: str) -> Custody:
-    """Return who holds what in a comparison, and what went wrong so far."""
+def inspect_queue(database: Database, comparison: str) -> QueueSeen:
+    """Return a comparison's leases, failures and items that were set aside."""
     with database.transaction() as connection:
-        return Custody(
+        return QueueSeen(
             leases=_leases(connection, database, comparison),
-            losses=_losses(connection, database, comparison),
+            failures=_failures(connection, database, comparison),
             set_aside=_set_aside(connection, comparison),
         )
+
+
+def keys_held(database: Database, connection: Connection, comparison: str) -> list[str]:
+    """Return the keys of the comparison's items whose lease has not ended.
+
+    Args:
+        database: Whose clock is used.
+        connection: With a transaction of its own.
+        comparison: Name of the comparison.
+    """
+    query = select(work_item.c.key).where(
+        work_item.c.comparison == comparison,
+        work_item.c.state == "held",
+        work_item.c.lease_until >= database.now,
+    )
+    return list(connection.execute(query).scalars())
+
+
+def finals_done(connection: Connection, comparison: str) -> dict[str, str]:
+    """Return how many final fits are done and when the latest was, as a text by item group."""
+    query = (
+        select(work_item.c.item_group, func.count(), func.max(work_item.c.finished_at))
+        .where(
+            work_item.c.comparison == comparison,
+            work_item.c.kind == "final",
+            work_item.c.state == "done",
+        )
+        .group_by(work_item.c.item_group)
+    )
+    return {group: f"{n}@{latest}" for group, n, latest in connection.execute(query)}
 
 
 def _leases(connection: Connection, database: Database, comparison: str) -> list[LeaseSeen]:
@@ -79,20 +109,20 @@ def _leases(connection: Connection, database: Database, comparison: str) -> list
             epochs_done=row.progress,
             seconds_held=float(row.held),
             seconds_left=float(row.left),
-            losses=row.total_losses,
+            failures=row.total_failures,
         )
         for row in connection.execute(query)
     ]
 
 
-def _losses(connection: Connection, database: Database, comparison: str) -> list[LossSeen]:
+def _failures(connection: Connection, database: Database, comparison: str) -> list[FailureSeen]:
     query = (
-        select(loss, (database.now - loss.c.lost_at).label("age"))
-        .where(loss.c.comparison == comparison)
-        .order_by(loss.c.id.desc())
+        select(failure, (database.now - failure.c.failed_at).label("age"))
+        .where(failure.c.comparison == comparison)
+        .order_by(failure.c.id.desc())
     )
     return [
-        LossSeen(item=row.item_key, owner=row.owner, cause=row.cause, seconds_ago=float(row.age))
+        FailureSeen(item=row.item_key, owner=row.owner, cause=row.cause, seconds_ago=float(row.age))
         for row in connection.execute(query)
     ]
 

@@ -1,4 +1,4 @@
-"""Work items: what there is to do, who holds it, and the fence that voids old owners.
+"""Work items: added, claimed, renewed, released and finished under a fence.
 
 All times are the database's own. A claim raises the item's fence; renewing, releasing and
 finishing name the fence they were given and change nothing when it has grown since.
@@ -25,7 +25,7 @@ from sqlalchemy import (
 from ecgopt.database.engine import Database
 from ecgopt.database.tables import IS_OPEN, comparison, work_item
 from ecgopt.errors import LeaseLost
-from ecgopt.queue.failures import causes_of, note_losses
+from ecgopt.queue.failures import causes_of, note_failures
 from ecgopt.queue.pausing import is_paused
 
 Kind = Literal["pretrain_trial", "pretrain", "trial", "final", "rate", "check", "audit", "enqueued"]
@@ -33,7 +33,7 @@ Kind = Literal["pretrain_trial", "pretrain", "trial", "final", "rate", "check", 
 Cause = Literal[
     "done", "pruned", "diverged", "out_of_memory", "timed_out", "lost", "error", "set_aside"
 ]
-"""Why an item ended; `lost` and `error` only after the last allowed loss."""
+"""Why an item ended; `lost` and `error` only after the last allowed failure."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,9 +59,9 @@ class Claim:
     key: str
     payload: Mapping[str, Any]
     owner: str
-    losses: int
+    failures: int
     """Workers this item has lost since it last made progress."""
-    total_losses: int = 0
+    total_failures: int = 0
     """Workers this item has ever lost."""
     causes: tuple[str, ...] = ()
     """How it lost each of them, as far as it is known."""
@@ -91,7 +91,14 @@ def add_missing(connection: Connection, comparison: str, items: Sequence[NewItem
 def claim(database: Database, comparison: str, owner: str, *, lease_seconds: float) -> Claim | None:
     """Take the first item that is free and whose needs are met; None when there is none now.
 
-    None does not mean finished: others may hold items that come free. See `unfinished`.
+    None does not mean finished: others may hold items that come free. See `unfinished`. To repeat
+    the call after a lost answer is harmless: it returns what this owner holds.
+
+    Args:
+        database: Where the items are.
+        comparison: Name of the comparison.
+        owner: Name that no other worker has or had.
+        lease_seconds: How long the item is the owner's unless it renews.
     """
     # What this owner seems to hold already was claimed in an attempt whose answer was lost.
     free = or_(_free(database), and_(work_item.c.state == "held", work_item.c.owner == owner))
@@ -123,17 +130,17 @@ def claim(database: Database, comparison: str, owner: str, *, lease_seconds: flo
                 fence=candidate.fence + 1,
                 lease_until=database.now + lease_seconds,
                 claimed_at=database.now,
-                losses=candidate.losses + was_lost,
-                total_losses=candidate.total_losses + was_lost,
+                failures=candidate.failures + was_lost,
+                total_failures=candidate.total_failures + was_lost,
             )
         )
         if taken.rowcount != 1:
             return None
         if was_lost:
             cause = f"worker {candidate.owner} was not heard of until its lease ended"
-            note_losses(connection, database, [candidate], cause)
-        total_losses = candidate.total_losses + was_lost
-        causes = causes_of(connection, candidate) if total_losses else ()
+            note_failures(connection, database, [candidate], cause)
+        total_failures = candidate.total_failures + was_lost
+        causes = causes_of(connection, candidate) if total_failures else ()
     return Claim(
         item_id=candidate.id,
         fence=candidate.fence + 1,
@@ -142,8 +149,8 @@ def claim(database: Database, comparison: str, owner: str, *, lease_seconds: flo
         key=candidate.key,
         payload=json.loads(candidate.payload),
         owner=owner,
-        losses=candidate.losses + was_lost,
-        total_losses=total_losses,
+        failures=candidate.failures + was_lost,
+        total_failures=total_failures,
         causes=causes,
     )
 
@@ -156,9 +163,14 @@ def renew(
     progress: int,
     also: Callable[[Connection], None] | None = None,
 ) -> None:
-    """Extend the lease and note the epochs done; progress forgives earlier losses.
+    """Extend the lease and note the epochs done; progress forgives earlier failures.
 
-    What `also` writes stands in the same transaction, so a void owner writes none of it.
+    Args:
+        database: Where the item is.
+        held: As it was claimed.
+        lease_seconds: From now on.
+        progress: Epochs done.
+        also: Writes more in the same transaction; a former owner writes none of it.
 
     Raises:
         LeaseLost: another worker owns the item now.
@@ -166,8 +178,8 @@ def renew(
     change = _change_of(
         held,
         lease_until=database.now + lease_seconds,
-        # `losses` comes before `progress`: MySQL evaluates assignments from left to right.
-        losses=case((work_item.c.progress < progress, 0), else_=work_item.c.losses),
+        # `failures` comes before `progress`: MySQL evaluates assignments from left to right.
+        failures=case((work_item.c.progress < progress, 0), else_=work_item.c.failures),
         progress=case((work_item.c.progress < progress, progress), else_=work_item.c.progress),
     )
     with database.transaction() as connection:
@@ -176,31 +188,41 @@ def renew(
             also(connection)
 
 
-def release(database: Database, held: Claim, *, lost_by: str | None = None) -> None:
-    """Give the item back unfinished; what it was lost by counts against it, a clean stop does not.
+def release(database: Database, held: Claim, *, failure: str | None = None) -> None:
+    """Give the item back unfinished.
+
+    Args:
+        database: Where the item is.
+        held: As it was claimed.
+        failure: How the worker lost it, which counts against the item; None for a clean stop.
 
     Raises:
         LeaseLost: another worker owns the item now.
     """
-    lost = int(lost_by is not None)
+    lost = int(failure is not None)
     change = _change_of(
         held,
         state="free",
         owner=None,
         lease_until=None,
-        losses=work_item.c.losses + lost,
-        total_losses=work_item.c.total_losses + lost,
+        failures=work_item.c.failures + lost,
+        total_failures=work_item.c.total_failures + lost,
     )
     with database.transaction() as connection:
         _apply(connection, held, change)
-        if lost_by is not None:
-            note_losses(connection, database, [held], lost_by)
+        if failure is not None:
+            note_failures(connection, database, [held], failure)
 
 
-def release_all_of(database: Database, owners: Sequence[str], *, cause: str) -> int:
-    """Free the items of workers that died of `cause`, count each as a loss; return how many.
+def release_dead_workers(database: Database, owners: Sequence[str], *, cause: str) -> int:
+    """Free the items of dead workers, count a failure of each, and return how many there were.
 
     Only the parent that has reaped the process may call this: a live owner would be fenced off.
+
+    Args:
+        database: Where the items are.
+        owners: The workers that died.
+        cause: What they died of, as far as it is known.
     """
     if not owners:
         return 0
@@ -210,7 +232,7 @@ def release_all_of(database: Database, owners: Sequence[str], *, cause: str) -> 
             .where(work_item.c.owner.in_(list(owners)), work_item.c.state == "held")
             .with_for_update()
         ).all()
-        note_losses(connection, database, lost, cause)
+        note_failures(connection, database, lost, cause)
         changed = connection.execute(
             update(work_item)
             .where(work_item.c.id.in_([row.id for row in lost]))
@@ -219,8 +241,8 @@ def release_all_of(database: Database, owners: Sequence[str], *, cause: str) -> 
                 owner=None,
                 lease_until=None,
                 fence=work_item.c.fence + 1,
-                losses=work_item.c.losses + 1,
-                total_losses=work_item.c.total_losses + 1,
+                failures=work_item.c.failures + 1,
+                total_failures=work_item.c.total_failures + 1,
             )
         )
     return int(changed.rowcount)
@@ -235,6 +257,13 @@ def finish(
     detail: str = "",
 ) -> None:
     """Close the item with its result, in one statement; a repeated call by the owner is harmless.
+
+    Args:
+        database: Where the item is.
+        held: As it was claimed.
+        cause: Why the item ended; some causes set it aside.
+        result: Plain JSON.
+        detail: More about the cause, for people.
 
     Raises:
         LeaseLost: another worker owns the item now.
@@ -348,7 +377,7 @@ def _row(comparison: str, item: NewItem) -> dict[str, Any]:
         "payload": json.dumps(item.payload),
         "state": "free",
         "fence": 0,
-        "losses": 0,
-        "total_losses": 0,
+        "failures": 0,
+        "total_failures": 0,
         "progress": 0,
     }

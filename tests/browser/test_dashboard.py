@@ -8,8 +8,8 @@ from dashboards import TOKEN, serve_dashboard
 from tiny_study import begin, tiny_study
 
 from ecgopt.cli.work import work
-from ecgopt.dashboard.attributes import StudyAttributes
 from ecgopt.database.engine import open_database
+from ecgopt.database.optuna.study_attrs import StudyAttributes
 
 pytestmark = pytest.mark.browser
 

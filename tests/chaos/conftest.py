@@ -74,6 +74,6 @@ def assert_exact():
             rows = connection.execute(select(work_item)).all()
         database.engine.dispose()
         assert {row.state for row in rows} == {"done"}
-        return sum(row.total_losses for row in rows)
+        return sum(row.total_failures for row in rows)
 
     return check

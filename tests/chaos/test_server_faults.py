@@ -187,4 +187,4 @@ def test_two_supervisors_begin_one_study_on_an_empty_database(postgresql_url, st
     database.engine.dispose()
     assert {row.state for row in rows} == {"done"}
     assert sum(row.kind == "trial" for row in rows) == 8
-    assert sum(row.total_losses for row in rows) == 0
+    assert sum(row.total_failures for row in rows) == 0

@@ -70,7 +70,7 @@ def assert_given_back(place, url, n_begun):
     """Assert that the begun trials wait, saved, for other workers, and nobody counts as lost."""
     found = trials(url)
     assert {(row.state, row.owner) for row in found} == {("free", None)}
-    assert sum(row.total_losses for row in found) == 0
+    assert sum(row.total_failures for row in found) == 0
     begun = [row for row in found if row.progress]
     assert len(begun) == n_begun
     for row in begun:

@@ -14,14 +14,14 @@ from freezing import freeze
 from scripted_worker import FATAL_SLOT, begin_scripted, scripted_study
 from sqlalchemy import select
 
-from ecgopt.database.optuna.trial_rows import LOSSES, RUN
+from ecgopt.database.optuna.trial_rows import FAILURES, RUN
 from ecgopt.database.tables import work_item
 from ecgopt.errors import StorageError, UserError
 from ecgopt.launchers.gpus import chosen_gpus
 from ecgopt.launchers.local import LocalWorkers, host_slots, wait_until_done
 from ecgopt.launchers.worker_process import Slot, Start
 from ecgopt.queue.heartbeats import request_stop, workers_seen
-from ecgopt.queue.inspect import read_custody
+from ecgopt.queue.inspect import inspect_queue
 
 pytestmark = pytest.mark.chaos
 
@@ -82,8 +82,8 @@ def test_a_crashed_and_a_hung_worker_are_replaced_and_the_cause_is_kept(supervis
         return found
 
     def causes():
-        found = [trial.user_attrs.get(LOSSES) for trial in trials(database)]
-        return [cause for loss in found if loss for cause in loss["causes"]]
+        found = [trial.user_attrs.get(FAILURES) for trial in trials(database)]
+        return [cause for failure in found if failure for cause in failure["causes"]]
 
     with local:
         tend_until(local, victim)
@@ -105,7 +105,9 @@ def test_an_item_that_kills_three_workers_is_set_aside_and_the_study_goes_on(
     with local:
         wait_until_done(local, lambda: False)
     aside = [row for row in rows(database) if row.state == "set_aside"]
-    assert [(row.kind, row.cause, row.total_losses) for row in aside] == [("trial", "set_aside", 3)]
+    assert [(row.kind, row.cause, row.total_failures) for row in aside] == [
+        ("trial", "set_aside", 3)
+    ]
     assert "SIGKILL" in aside[0].detail
     _, fatal, _ = trials(database)
     assert fatal.state.name == "FAIL"
@@ -135,7 +137,7 @@ def test_workers_that_are_asked_to_stop_save_and_leave_while_they_train(supervis
         assert request_stop(database, "tiny", host=None) == 2
         wait_until_done(local, lambda: False)
     assert {row.state for row in rows(database)} == {"free"}
-    assert sum(row.total_losses for row in rows(database)) == 0
+    assert sum(row.total_failures for row in rows(database)) == 0
 
 
 def test_a_worker_that_does_not_leave_in_the_grace_time_is_killed_and_the_cause_is_kept(supervised):
@@ -146,9 +148,9 @@ def test_a_worker_that_does_not_leave_in_the_grace_time_is_killed_and_the_cause_
         freeze(local.pids[0], database)
     assert local.pids == []
     assert workers_seen(database, "tiny") == []
-    custody = read_custody(database, "tiny")
-    assert custody.leases == []
-    assert [loss.cause for loss in custody.losses] == ["worker killed: did not leave in time"]
+    queue = inspect_queue(database, "tiny")
+    assert queue.leases == []
+    assert [failure.cause for failure in queue.failures] == ["worker killed: did not leave in time"]
 
 
 FAKE_SMI = """#!/bin/sh

@@ -4,8 +4,8 @@ import optuna
 import pytest
 from trials_alone import begin_trials, finish_trials
 
-from ecgopt.comparison.deletion import remove_comparison
 from ecgopt.dashboard.refresh import Refresher
+from ecgopt.queue.deletion import remove_comparison
 from ecgopt.workspace import Workspace
 
 pytestmark = pytest.mark.server

@@ -10,12 +10,12 @@ from optuna.trial import TrialState
 from sqlalchemy import select
 
 from ecgopt.database.engine import Database, open_database
-from ecgopt.database.optuna.trial_rows import LOSSES, RUN, add_slots
-from ecgopt.database.tables import create_tables, loss, work_item
+from ecgopt.database.optuna.trial_rows import FAILURES, RUN, add_slots
+from ecgopt.database.tables import create_tables, failure, work_item
 from ecgopt.errors import LeaseLost
 from ecgopt.jobs.leased_trial import LeasedTrial
 from ecgopt.queue import items
-from ecgopt.queue.inspect import read_custody
+from ecgopt.queue.inspect import inspect_queue
 from ecgopt.queue.items import NewItem
 from ecgopt.queue.lease import Lease
 from ecgopt.regimes.hyperparameters import Range, SearchSpace
@@ -80,7 +80,7 @@ def slots(url):
     optuna.delete_study(study_name="slots", storage=database.optuna)
     with database.transaction() as connection:
         connection.execute(work_item.delete())
-        connection.execute(loss.delete())
+        connection.execute(failure.delete())
     database.engine.dispose()
 
 
@@ -123,7 +123,7 @@ def test_an_adopted_trial_keeps_parameters_and_reports_of_its_first_owner(slots)
     first = slots.take("first")
     parameters = first.begin(SPACE)
     first.report(1, 0.5)
-    items.release_all_of(slots.database, ["first"], cause="worker killed")
+    items.release_dead_workers(slots.database, ["first"], cause="worker killed")
     adopted = slots.take("second")
     assert adopted.begin(SPACE) == parameters
     assert adopted.values == {1: 0.5}
@@ -147,14 +147,14 @@ def test_repeating_a_write_whose_answer_was_lost_changes_nothing(slots):
     [
         lambda held: held.begin(SPACE),
         lambda held: held.report(1, 0.5),
-        lambda held: held.note(LOSSES, {}),
+        lambda held: held.note(FAILURES, {}),
         lambda held: held.close(TrialState.COMPLETE, 0.7, {}),
     ],
     ids=["begin", "report", "note", "close"],
 )
 def test_a_former_owner_writes_nothing(slots, write):
     former = slots.take("former")
-    items.release_all_of(slots.database, ["former"], cause="worker killed")
+    items.release_dead_workers(slots.database, ["former"], cause="worker killed")
     slots.take("new")
     before = slots.read()
     with pytest.raises(LeaseLost):
@@ -190,11 +190,11 @@ def test_every_loss_of_an_item_is_kept_with_its_cause(slots):
     claims = []
     for owner, cause in (("a", "worker killed by SIGSEGV"), ("b", "worker hung")):
         claims.append(items.claim(slots.database, "c", owner, lease_seconds=30))
-        items.release_all_of(slots.database, [owner], cause=cause)
+        items.release_dead_workers(slots.database, [owner], cause=cause)
     items.claim(slots.database, "c", "c", lease_seconds=0.05)
     time.sleep(0.2)
     claims.append(items.claim(slots.database, "c", "d", lease_seconds=30))
-    assert claims[-1].total_losses == 3
+    assert claims[-1].total_failures == 3
     assert claims[-1].causes == (
         "worker killed by SIGSEGV",
         "worker hung",
@@ -205,19 +205,17 @@ def test_every_loss_of_an_item_is_kept_with_its_cause(slots):
 def test_custody_tells_who_holds_what_was_lost_and_what_was_set_aside(slots):
     database = slots.database
     items.claim(database, "c", "gone", lease_seconds=30)
-    items.release_all_of(database, ["gone"], cause="worker killed")
+    items.release_dead_workers(database, ["gone"], cause="worker killed")
     aside = items.claim(database, "c", "me", lease_seconds=30)
     items.finish(database, aside, cause="set_aside", detail="lost 3 workers")
     slots.take("holder")
-    custody = read_custody(database, "c")
-    assert [(lease.item, lease.owner) for lease in custody.leases] == [("trial/1", "holder")]
-    assert 0 < custody.leases[0].seconds_left <= 30
-    assert [(lost.item, lost.owner, lost.cause) for lost in custody.losses] == [
+    queue = inspect_queue(database, "c")
+    assert [(lease.item, lease.owner) for lease in queue.leases] == [("trial/1", "holder")]
+    assert 0 < queue.leases[0].seconds_left <= 30
+    assert [(lost.item, lost.owner, lost.cause) for lost in queue.failures] == [
         ("trial/0", "gone", "worker killed")
     ]
-    assert [(item.item, item.detail) for item in custody.set_aside] == [
-        ("trial/0", "lost 3 workers")
-    ]
+    assert [(item.item, item.detail) for item in queue.set_aside] == [("trial/0", "lost 3 workers")]
 
 
 @pytest.mark.parametrize("url", ["sqlite"], indirect=True)

@@ -25,6 +25,17 @@ def test_tables_of_another_version_are_refused_by_what_they_lack(older):
         create_tables(older)
 
 
+def test_a_database_that_counts_losses_instead_of_failures_is_refused_in_one_line(url):
+    database = open_database(url)
+    create_tables(database)
+    with database.transaction() as connection:
+        connection.execute(text("ALTER TABLE ecgopt_work_item RENAME COLUMN failures TO losses"))
+    with pytest.raises(StorageError, match=r"lacks ecgopt_work_item\.failures: another") as refused:
+        create_tables(database)
+    assert "\n" not in str(refused.value)
+    database.engine.dispose()
+
+
 def test_a_table_that_is_not_there_lacks_nothing(older):
     extension.drop(older.engine)
     with older.transaction() as connection:

@@ -63,7 +63,7 @@ def test_an_expired_lease_is_taken_over_and_the_old_owner_is_fenced_off(database
     old = take(database, "old", lease_seconds=0.05)
     time.sleep(0.2)
     new = take(database, "new")
-    assert (new.key, new.losses) == ("a", 1)
+    assert (new.key, new.failures) == ("a", 1)
     for write in (
         lambda: items.renew(database, old, lease_seconds=30, progress=1),
         lambda: items.finish(database, old, cause="done", result={}),
@@ -79,19 +79,19 @@ def test_a_claim_whose_answer_was_lost_is_claimed_again_at_once_and_is_no_loss(d
     add(database, item("a"), item("b"))
     unheard = take(database, "me")
     again = take(database, "me")
-    assert (again.key, again.losses, again.fence) == ("a", 0, unheard.fence + 1)
+    assert (again.key, again.failures, again.fence) == ("a", 0, unheard.fence + 1)
 
 
 def test_progress_forgives_earlier_losses(database):
     add(database, item("a"))
     for expected in (0, 1, 2):
         held = take(database, f"w{expected}")
-        assert held.losses == expected
-        items.release(database, held, lost_by="out of memory")
+        assert held.failures == expected
+        items.release(database, held, failure="out of memory")
     held = take(database)
     items.renew(database, held, lease_seconds=30, progress=5)
     items.release(database, held)
-    assert take(database).losses == 0
+    assert take(database).failures == 0
 
 
 def test_finishing_twice_by_the_same_owner_is_harmless(database):

@@ -61,7 +61,7 @@ class Bench:
 
     def lose(self, owner):
         """Let `owner` be found dead, as the parent of a killed worker does."""
-        items.release_all_of(self.database, [owner], cause="worker killed")
+        items.release_dead_workers(self.database, [owner], cause="worker killed")
 
     def log(self):
         with self.database.transaction() as connection:

@@ -1,4 +1,4 @@
-"""What `ecgopt status` prints of workers, leases, losses and items set aside."""
+"""What `ecgopt status` prints of workers, leases, failures and items set aside."""
 
 from dataclasses import replace
 from io import StringIO
@@ -8,7 +8,7 @@ from rich.console import Console
 from ecgopt.cli.views import Hands, rendered
 from ecgopt.comparison.progress import Progress, StageProgress, StudyProgress
 from ecgopt.queue.heartbeats import WorkerSeen
-from ecgopt.queue.inspect import Custody, LeaseSeen, LossSeen, SetAside
+from ecgopt.queue.inspect import FailureSeen, LeaseSeen, QueueSeen, SetAside
 
 FOLDER = "clinic/resnet1d18-w8/n160/r0"
 
@@ -38,9 +38,9 @@ PROGRESS = Progress(
 ITEM = f"trial/{FOLDER}/scratch/0003"
 
 
-def loss(number):
+def failure(number):
     cause = f"Traceback (most recent call last):\n  ...\nRuntimeError: number {number}"
-    return LossSeen(item=ITEM, owner="vm:1", cause=cause, seconds_ago=5.0 + number)
+    return FailureSeen(item=ITEM, owner="vm:1", cause=cause, seconds_ago=5.0 + number)
 
 
 HANDS = Hands(
@@ -56,7 +56,7 @@ HANDS = Hands(
             state="stopping",
         )
     ],
-    custody=Custody(
+    queue=QueueSeen(
         leases=[
             LeaseSeen(
                 item=ITEM,
@@ -64,10 +64,10 @@ HANDS = Hands(
                 epochs_done=4,
                 seconds_held=12.0,
                 seconds_left=-1.0,
-                losses=7,
+                failures=7,
             )
         ],
-        losses=[loss(number) for number in range(7)],
+        failures=[failure(number) for number in range(7)],
         set_aside=[SetAside(item=ITEM, cause="out_of_memory", detail="3 workers\nwere too big")],
     ),
 )
@@ -100,7 +100,7 @@ def test_a_lease_that_nobody_renewed_is_shown_as_ended():
     assert lease.split()[-2:] == ["ended", "7"]
 
 
-def test_the_newest_losses_are_shown_with_the_error_itself_and_the_others_counted():
+def test_the_newest_failures_are_shown_with_the_error_itself_and_the_others_counted():
     lines = printed(HANDS)
     shown = [line for line in lines if "RuntimeError" in line]
     assert [line.split("number ")[1].split()[0] for line in shown] == list("01234")

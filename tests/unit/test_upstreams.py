@@ -74,7 +74,7 @@ def test_an_upstream_on_the_downstreams_own_data_is_never_paired_with_it(study_f
         (
             "[pretrain.tuning]\ntrials = 3\nspace.frozen_stages = { low = 0, high = 1 }\n",
             '["up"]',
-            r"\[pretrain.tuning.space\] may hold learning_rate, epochs, optimizer, batch_size, weight_decay",
+            r"\[pretrain.tuning.space\] may hold learning_rate, epochs, optimizer, batch_size",
         ),
     ],
 )

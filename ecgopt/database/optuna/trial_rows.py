@@ -28,7 +28,7 @@ RECIPE = "recipe"
 RUN = "run"
 """User attribute: how the trial ended and what it cost, as one JSON object."""
 
-LOSSES = "losses"
+FAILURES = "failures"
 """User attribute: how many workers the trial lost, and how it lost each of them."""
 
 _trials = optuna_tables.TrialModel.__table__

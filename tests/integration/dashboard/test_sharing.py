@@ -100,7 +100,7 @@ def test_training_workers_and_a_polled_dashboard_share_one_sqlite_file(trained):
     assert "Traceback" not in logs, logs[-3000:]
     with database.transaction() as connection:
         rows = connection.execute(select(work_item)).all()
-    assert {(row.state, row.total_losses) for row in rows} == {("done", 0)}
+    assert {(row.state, row.total_failures) for row in rows} == {("done", 0)}
     for study in database.optuna.get_all_studies():
         if not study.study_name.endswith("/trade-off"):
             trials = database.optuna.get_all_trials(study._study_id)

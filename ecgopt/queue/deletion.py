@@ -1,17 +1,12 @@
-"""Deleting a comparison from the database: its studies, items, results and records."""
+"""Deletes a comparison from the database: its studies, items, results and records."""
 
-from collections.abc import Sequence
-
-from optuna.storages._rdb import models as optuna_tables
-from sqlalchemy import ColumnElement, Connection, Table, delete, func, select
+from sqlalchemy import Connection, delete, func, select
 
 from ecgopt.database.engine import Database
+from ecgopt.database.optuna.studies import delete_studies, study_ids
 from ecgopt.database.tables import comparison as comparison_table
 from ecgopt.database.tables import metadata, work_item, worker
 from ecgopt.errors import UserError
-
-_STUDIES = optuna_tables.StudyModel.__table__
-_TRIALS = optuna_tables.TrialModel.__table__
 
 _SEEN_SECONDS = 120.0
 """A worker last seen longer ago than this, and without a lease, is taken to be gone."""
@@ -27,33 +22,12 @@ def remove_comparison(database: Database, comparison: str) -> int:
     """
     with database.transaction() as connection:
         _refuse_live(database, connection, comparison)
-        named = _STUDIES.c.study_name.startswith(f"{comparison}/", autoescape=True)
-        study_ids = list(connection.execute(select(_STUDIES.c.study_id).where(named)).scalars())
-        delete_studies(connection, study_ids)
+        studies = study_ids(connection, comparison)
+        delete_studies(connection, list(studies))
         for table in reversed(metadata.sorted_tables):
             column = table.c.name if table is comparison_table else table.c.comparison
             connection.execute(delete(table).where(column == comparison))
-    return len(study_ids)
-
-
-def delete_studies(connection: Connection, study_ids: Sequence[int]) -> None:
-    """Delete Optuna studies with all their trials, inside the caller's transaction.
-
-    Optuna's own `delete_study` loads every trial and has a transaction to itself.
-    """
-    for study_id in study_ids:
-        for table in reversed(optuna_tables.BaseModel.metadata.sorted_tables):
-            if (condition := _belongs(table, study_id)) is not None:
-                connection.execute(delete(table).where(condition))
-
-
-def _belongs(table: Table, study_id: int) -> ColumnElement[bool] | None:
-    if "study_id" in table.c:
-        return table.c.study_id == study_id
-    if "trial_id" in table.c:
-        own = select(_TRIALS.c.trial_id).where(_TRIALS.c.study_id == study_id)
-        return table.c.trial_id.in_(own)
-    return None
+    return len(studies)
 
 
 def _refuse_live(database: Database, connection: Connection, comparison: str) -> None:

@@ -1,21 +1,27 @@
-"""Optuna studies: creating them, opening one for a slot, and what its trial shall try."""
+"""Optuna's studies: created, opened for a slot, asked for parameters, read and deleted."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import optuna
+from optuna.storages._rdb import models as optuna_tables
 from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy import ColumnElement, Connection, Table, delete, func, select
 
 from ecgopt.database.engine import Database
 from ecgopt.database.optuna.storage import BEGUN, SlotStorage
 from ecgopt.database.optuna.trial_rows import FIXED_PARAMETERS
-from ecgopt.jobs.pruning import build_pruner
 from ecgopt.plugins import find, wrong_type
 from ecgopt.regimes.hyperparameters import SearchSpace
 from ecgopt.seeds import seed_for
 from ecgopt.study_file.cells import StudyKey, study_name
 from ecgopt.study_file.spec import StudySpec
+from ecgopt.study_file.tables import PruningSection
 from ecgopt.training.recipe import Value
+
+_STUDIES = optuna_tables.StudyModel.__table__
+_TRIALS = optuna_tables.TrialModel.__table__
+_SYSTEM = optuna_tables.StudySystemAttributeModel.__table__
 
 COORDINATES = "coordinates"
 """User attribute of a study: its place in the comparison."""
@@ -43,8 +49,13 @@ def open_study(database: Database, spec: StudySpec, key: StudyKey, slot: int) ->
         study_name=study_name(spec.name, key),
         storage=database.optuna,
         sampler=_sampler(spec, key, slot),
-        pruner=build_pruner(spec.pruning),
+        pruner=_pruner(spec.pruning),
     )
+
+
+def id_of(trial: FrozenTrial) -> int:
+    """Return the trial's id in the database."""
+    return trial._trial_id
 
 
 def slot_trial(study: optuna.Study, number: int) -> FrozenTrial:
@@ -81,6 +92,17 @@ def _asked(study: optuna.Study, trial: FrozenTrial, space: SearchSpace) -> dict[
         if name not in proposal:
             proposal[name] = sampler.sample_independent(study, trial, name, distribution)
     return proposal
+
+
+def _pruner(section: PruningSection) -> optuna.pruners.BasePruner:
+    """Return the pruner of a study; both regimes of a cell get an equal one."""
+    if not section.enabled:
+        return optuna.pruners.NopPruner()
+    return optuna.pruners.MedianPruner(
+        n_startup_trials=section.startup_trials,
+        n_warmup_steps=section.warmup_steps,
+        n_min_trials=section.min_trials,
+    )
 
 
 def _sampler(spec: StudySpec, key: StudyKey, slot: int) -> optuna.samplers.BaseSampler:
@@ -123,3 +145,71 @@ def _coordinates(spec: StudySpec, key: StudyKey) -> dict[str, str | int | None]:
         "replicate": key.replicate,
         "space": spec.search_space(key.regime, key.model).fingerprint(),
     }
+
+
+def study_ids(connection: Connection, comparison: str) -> dict[int, str]:
+    """Return the names of the comparison's studies, trade-off studies included, by id."""
+    query = select(_STUDIES.c.study_id, _STUDIES.c.study_name).where(_named(comparison))
+    return {row.study_id: row.study_name for row in connection.execute(query)}
+
+
+def study_name_of(
+    connection: Connection, *, study_id: int | None, trial_id: int | None
+) -> str | None:
+    """Return the name of this study, or of the study of this trial; None where there is none."""
+    query = select(_STUDIES.c.study_name)
+    if study_id is not None:
+        query = query.where(_STUDIES.c.study_id == study_id)
+    elif trial_id is not None:
+        query = query.join(_TRIALS, _TRIALS.c.study_id == _STUDIES.c.study_id).where(
+            _TRIALS.c.trial_id == trial_id
+        )
+    else:
+        return None
+    found = connection.execute(query).scalar()
+    return str(found) if found is not None else None
+
+
+def trial_counts(connection: Connection, comparison: str) -> dict[int, dict[str, int]]:
+    """Return the number of trials in each state, by the id of the comparison's study."""
+    query = (
+        select(_TRIALS.c.study_id, _TRIALS.c.state, func.count().label("n"))
+        .join(_STUDIES, _STUDIES.c.study_id == _TRIALS.c.study_id)
+        .where(_named(comparison))
+        .group_by(_TRIALS.c.study_id, _TRIALS.c.state)
+    )
+    counts: dict[int, dict[str, int]] = {}
+    for row in connection.execute(query):
+        counts.setdefault(row.study_id, {})[row.state.name] = row.n
+    return counts
+
+
+def system_attributes(connection: Connection, key: str) -> Mapping[int, str]:
+    """Return every study's system attribute of this key, a text, by the study's id."""
+    query = select(_SYSTEM.c.study_id, _SYSTEM.c.value_json).where(_SYSTEM.c.key == key)
+    return {row.study_id: row.value_json.strip('"') for row in connection.execute(query)}
+
+
+def delete_studies(connection: Connection, study_ids: Sequence[int]) -> None:
+    """Delete Optuna studies with all their trials, inside the caller's transaction.
+
+    Optuna's own `delete_study` loads every trial and has a transaction to itself.
+    """
+    for study_id in study_ids:
+        for table in reversed(optuna_tables.BaseModel.metadata.sorted_tables):
+            if (condition := _belongs(table, study_id)) is not None:
+                connection.execute(delete(table).where(condition))
+
+
+def _belongs(table: Table, study_id: int) -> ColumnElement[bool] | None:
+    if "study_id" in table.c:
+        return table.c.study_id == study_id
+    if "trial_id" in table.c:
+        own = select(_TRIALS.c.trial_id).where(_TRIALS.c.study_id == study_id)
+        return table.c.trial_id.in_(own)
+    return None
+
+
+def _named(comparison: str) -> ColumnElement[bool]:
+    name: ColumnElement[str] = _STUDIES.c.study_name
+    return name.startswith(f"{comparison}/", autoescape=True)
