@@ -59,14 +59,14 @@ def dashboard(
     from ecgopt.dashboard.server import dashboard_app, serve
     from ecgopt.database.engine import open_database, open_for_reading, quiet_optuna
     from ecgopt.database.tables import create_tables
-    from ecgopt.database.url import storage_url
+    from ecgopt.database.url import existing_url
     from ecgopt.workspace import chosen_workspace
 
     place = chosen_workspace(workspace)
+    url = existing_url(storage, place.sqlite_file)
     listening = _listen(address)
     with listening:
         quiet_optuna()
-        url = storage_url(storage, place.sqlite_file)
         database = open_database(url)
         create_tables(database)
         door = _door(address, listening.getsockname()[1], may_write=write)
