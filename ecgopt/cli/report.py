@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Literal
 
 from cyclopts import App
 
+from ecgopt.cli.options import StudyFile
+
 if TYPE_CHECKING:
     from ecgopt.api import Results
 
@@ -21,7 +23,7 @@ def register(app: App) -> None:
 
 
 def report(
-    source: Path,
+    source: StudyFile,
     *,
     out: Path | None = None,
     format: ReportFormat = "html",
@@ -61,7 +63,7 @@ def report(
         console.print(f"report: {paths.html}", soft_wrap=True, highlight=False)
 
 
-def answer(source: Path, *, storage: str | None = None, workspace: Path | None = None) -> None:
+def answer(source: StudyFile, *, storage: str | None = None, workspace: Path | None = None) -> None:
     """Print the verdict in three lines.
 
     Example: `ecgopt answer studies/demo.toml`
@@ -78,7 +80,7 @@ def answer(source: Path, *, storage: str | None = None, workspace: Path | None =
 
 
 def export(
-    source: Path, bundle: Path, *, storage: str | None = None, workspace: Path | None = None
+    source: StudyFile, bundle: Path, *, storage: str | None = None, workspace: Path | None = None
 ) -> None:
     """Write everything a report rests on into one bundle, which needs no database.
 
@@ -158,9 +160,9 @@ def merge(target: Path, *bundles: Path) -> None:
 
 
 def plan(
-    study: Path,
+    study: StudyFile,
     *,
-    pilot: Path | None = None,
+    pilot: StudyFile | None = None,
     difference: float | None = None,
     workers: int = 1,
     storage: str | None = None,
@@ -222,7 +224,7 @@ def _print_lines(lines: list[str]) -> None:
         console.print(line, soft_wrap=True, highlight=False, markup=False)
 
 
-def _opened(source: Path, storage: str | None, workspace: Path | None) -> "Results":
+def _opened(source: StudyFile, storage: str | None, workspace: Path | None) -> "Results":
     """Return the results of a study file or bundle."""
     import ecgopt
     from ecgopt.evidence.bundle import is_bundle

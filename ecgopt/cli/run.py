@@ -3,12 +3,14 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ecgopt.cli.options import StudyFile
+
 if TYPE_CHECKING:
     from ecgopt.api import Comparison
 
 
 def run(  # noqa: PLR0913 - one argument per option
-    study: Path,
+    study: StudyFile,
     *,
     workers: int | None = None,
     gpus: str | None = None,

@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ecgopt.cli.options import StudyFile
+
 if TYPE_CHECKING:
     from ecgopt.cli.views import Hands
     from ecgopt.comparison.open_study import Begun
@@ -12,7 +14,7 @@ _WATCH_SECONDS = 1.0
 
 
 def status(
-    study: Path,
+    study: StudyFile,
     *,
     watch: bool = False,
     json: bool = False,

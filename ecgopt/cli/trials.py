@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
+from ecgopt.cli.options import StudyFile
+
 if TYPE_CHECKING:
     from ecgopt.report.tables import Table
 
@@ -42,7 +44,7 @@ _TABLE = Form()
 
 
 def trials(
-    study: Path,
+    study: StudyFile,
     *,
     regime: str | None = None,
     form: Annotated[Form, Parameter(name="*")] = _TABLE,

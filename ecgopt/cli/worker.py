@@ -4,11 +4,13 @@ from pathlib import Path
 
 from cyclopts import App
 
+from ecgopt.cli.options import StudyFile
+
 app = App(name="workers", help="Ask workers to stop.")
 
 
 def worker(  # noqa: PLR0913 - one argument per option
-    study: Path,
+    study: StudyFile,
     *,
     gpus: str | None = None,
     per_gpu: int = 1,
@@ -66,7 +68,7 @@ def worker(  # noqa: PLR0913 - one argument per option
 
 @app.command
 def stop(
-    study: Path,
+    study: StudyFile,
     *,
     host: str | None = None,
     storage: str | None = None,
