@@ -39,8 +39,9 @@ def dashboard(
     storage: str | None = None,
     workspace: Path | None = None,
 ) -> None:
-    """Serve optuna-dashboard for all studies of a database, behind a token and read-only.
+    """Show all studies of a database in the browser.
 
+    It is optuna-dashboard behind a token, read-only unless --write is given.
     The link with the token is printed once; Ctrl-C ends the server. Scripts send the token as
     `Authorization: Bearer`, and may choose it with $ECGOPT_DASHBOARD_TOKEN.
 

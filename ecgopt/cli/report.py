@@ -82,7 +82,7 @@ def answer(source: StudyFile, *, storage: str | None = None, workspace: Path | N
 def export(
     source: StudyFile, bundle: Path, *, storage: str | None = None, workspace: Path | None = None
 ) -> None:
-    """Write everything a report rests on into one bundle, which needs no database.
+    """Export trials, predictions and settings as one archive.
 
     Example: `ecgopt export studies/demo.toml demo.zip`
 
@@ -98,7 +98,7 @@ def export(
 
 
 def verify(bundle: Path) -> None:
-    """Re-derive every number of a bundle from raw trials and predictions.
+    """Recompute every number in a bundle from its raw data.
 
     Ends with an error where any number differs.
 
@@ -128,7 +128,7 @@ def verify(bundle: Path) -> None:
 
 
 def merge(target: Path, *bundles: Path) -> None:
-    """Join bundles of one comparison from clusters that could not share a database.
+    """Join bundles from clusters that share no database.
 
     They may hold different cells, or the same cells under another seed, whose replicates are then
     numbered on.
@@ -168,7 +168,7 @@ def plan(
     storage: str | None = None,
     workspace: Path | None = None,
 ) -> None:
-    """Say what a comparison will take and what it can decide, before compute is spent.
+    """Estimate a study's cost and statistical power before running it.
 
     Example: `ecgopt plan studies/ptbxl_small.toml --pilot studies/demo.toml`
 

@@ -20,7 +20,7 @@ def run(  # noqa: PLR0913 - one argument per option
     out: Path | None = None,
     audit: int = 0,
 ) -> None:
-    """Do everything a study file asks for: prepare, pre-train, tune, test, report.
+    """Run everything a study file asks for, and report the verdict.
 
     What is done already is not done again; after an interruption the same command continues.
 

@@ -21,7 +21,9 @@ def status(
     storage: str | None = None,
     workspace: Path | None = None,
 ) -> None:
-    """Say how far a study is: trials, time left, workers, leases, lost and set-aside items.
+    """Show a study's progress.
+
+    Trials, time left, workers, leases, lost and set-aside items.
 
     Example: `ecgopt status studies/demo.toml --watch`
 

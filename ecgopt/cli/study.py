@@ -10,7 +10,7 @@ from ecgopt.cli.options import StudyFile
 if TYPE_CHECKING:
     from ecgopt.study_file.spec import StudySpec
 
-app = App(name="study", help="Check study files, and steer studies that have begun.")
+app = App(name="study", help="Check a study file; steer, extend or delete a study.")
 for verb in (
     steering.pause,
     steering.resume,

@@ -52,7 +52,9 @@ def trials(
     storage: str | None = None,
     workspace: Path | None = None,
 ) -> None:
-    """List the trials of a study: parameters, score, epochs, seconds and why each one ended.
+    """List the trials of a study as a table, CSV, Parquet or JSON.
+
+    Each with its parameters, score, epochs, seconds and why it ended.
 
     Example: `ecgopt trials studies/demo.toml --regime fine_tune --csv --out trials.csv`
 
