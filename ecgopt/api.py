@@ -191,9 +191,9 @@ class Comparison(Results):
             UserError: the comparison has not begun in this database.
         """
         from ecgopt.comparison.evidence import load_evidence
-        from ecgopt.database.url import storage_url
+        from ecgopt.database.url import existing_url
 
-        url = storage_url(self._storage, self.workspace.sqlite_file)
+        url = existing_url(self._storage, self.workspace.sqlite_file)
         yield load_evidence(self.spec, self.workspace, url), self.workspace.root
 
     @contextmanager

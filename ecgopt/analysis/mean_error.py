@@ -10,7 +10,7 @@ degrees of freedom is narrower, but covers only 88 to 93 % with two replicates a
 import math
 from dataclasses import dataclass
 
-from scipy import optimize, special
+from scipy import special
 
 FEW = 5
 """Below this many units the run-level variance is itself hardly known."""
@@ -65,6 +65,8 @@ class MeanError:
             return 1 - self.tail(-value)
         if self._reach_of_tail(_LEAST_TAIL) <= value:
             return _LEAST_TAIL
+        from scipy import optimize
+
         root = optimize.brentq(
             lambda exponent: self._reach_of_tail(math.exp(exponent)) - value,
             math.log(_LEAST_TAIL),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from ecgopt.analysis.compare import CellComparison
 from ecgopt.analysis.influence import align_influences
@@ -53,12 +53,13 @@ def pool(comparisons: Sequence[CellComparison], *, confidence: float) -> Pooled 
     fitted = _mixed_model(np.array(values), np.array(owners))
     if fitted is None:
         means = np.array([np.mean(group) for group in groups.values()])
-        fitted = (float(means.mean()), float(stats.sem(means)), float(means.std(ddof=1)))
+        spread = float(means.std(ddof=1))
+        fitted = (float(means.mean()), spread / len(means) ** 0.5, spread)
         method: Literal["mixed model", "t over targets"] = "t over targets"
     else:
         method = "mixed model"
     estimate, error, between = fitted
-    reach = float(stats.t.ppf((1 + confidence) / 2, len(groups) - 1))
+    reach = float(special.stdtrit(len(groups) - 1, (1 + confidence) / 2))
     half = math.sqrt(error**2 + patients) * reach
     return Pooled(
         regime=comparisons[0].regime,

@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy import special, stats
+from scipy import special
 
 from ecgopt.analysis.interval import Interval, Variances
 from ecgopt.analysis.mean_error import MeanError
@@ -95,7 +95,7 @@ def _estimates(error: MeanError) -> list[MeanError]:
         return [error]
     freedom = error.n_units - 1
     shares = (np.arange(_STEPS) + 0.5) / _STEPS
-    factors = stats.chi2.ppf(shares, freedom) / freedom
+    factors = 2 * special.gammaincinv(freedom / 2, shares) / freedom
     return [replace(error, run_variance=error.run_variance * float(f)) for f in factors]
 
 

@@ -5,7 +5,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
 
 from ecgopt.analysis.arms import Arm, budget_trials
 from ecgopt.evidence.audit_choice import is_pruned
@@ -112,6 +111,8 @@ def _rank_agreement(studies: Iterable[StudyEvidence]) -> dict[int, float]:
             late = [t.value for t in complete if step in t.reports and t.value is not None]
             if len(early) < 4 or len(set(early)) < 2 or len(set(late)) < 2:
                 continue
+            from scipy import stats
+
             correlation = float(stats.spearmanr(early, late).statistic)
             if math.isfinite(correlation):
                 found.setdefault(step, []).append(correlation)

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from ecgopt.analysis.compare import CellComparison
 from ecgopt.analysis.influence import PatientInfluence, align_influences
@@ -86,7 +86,7 @@ def _fit(
     if error == 0:
         return None  # identical arms have no variance, so there is nothing to infer
     freedom = _freedom(points, solve[1])
-    reach = float(stats.t.ppf((1 + confidence) / 2, freedom))
+    reach = float(special.stdtrit(freedom, (1 + confidence) / 2))
     line = _Line(
         coefficients=(intercept, slope),
         covariance=of_line,
@@ -105,7 +105,7 @@ def _fit(
         slope=slope,
         slope_low=slope - reach * error,
         slope_high=slope + reach * error,
-        p_slope=float(2 * stats.t.sf(abs(slope) / error, freedom)),
+        p_slope=float(2 * special.stdtr(freedom, -abs(slope) / error)),
         to_zero=line.crossover(0.0),
         to_margin=line.crossover(margin if estimates[0] > 0 else -margin),
     )

@@ -31,20 +31,20 @@ VERBS = {
 }
 """Every verb or group and where it is; imported only when it is called."""
 
-_SUMMARY = {
-    "run": "Do everything a study file asks for and report the verdict.",
+SUMMARIES = {
+    "run": "Run everything a study file asks for, and report the verdict.",
     "launch": "Start workers on a cluster: Slurm or Ray.",
-    "worker": "Work on a study's items until none is left, one process a GPU or core.",
+    "worker": "Run a study's workers on this host, one process per GPU or core.",
     "workers": "Ask workers to stop.",
-    "status": "Say how far a study is.",
+    "status": "Show a study's progress.",
     "trials": "List the trials of a study as a table, CSV, Parquet or JSON.",
     "dashboard": "Show all studies of a database in the browser.",
     "report": "Write the report: one HTML page, results.json, tables and figures.",
-    "answer": "Say the verdict in three lines.",
-    "export": "Write everything the numbers rest on as one bundle.",
-    "verify": "Derive every number of a bundle again.",
+    "answer": "Print the verdict in three lines.",
+    "export": "Export trials, predictions and settings as one archive.",
+    "verify": "Recompute every number in a bundle from its raw data.",
     "merge": "Join bundles from clusters that share no database.",
-    "plan": "Say what a study will take and can decide, before compute is spent.",
+    "plan": "Estimate a study's cost and statistical power before running it.",
     "study": "Check a study file; steer, extend or delete a study.",
     "storage": "Prepare, check, back up and restore the shared database.",
     "data": "List, fetch, prepare, check and show data sets.",
@@ -59,7 +59,7 @@ _EXIT_INTERRUPTED = 130
 def main() -> None:
     """Run the command line.
 
-    Exit codes: 0 success, 2 something the user must mend, 1 a bug, 130 interrupted.
+    Exit codes: 0 success, 2 something the user must fix, 1 a bug, 130 interrupted.
     """
     arguments = _without_insecure(sys.argv[1:])
     if not arguments or arguments[0] in _HELP_FLAGS:
@@ -89,10 +89,10 @@ def _run(arguments: list[str]) -> int:
         sys.stderr.write(f"error: {error}\n")
         return _EXIT_USER_ERROR
     except KeyboardInterrupt:
-        sys.stderr.write("interrupted: the same command continues where this one stopped\n")
+        sys.stderr.write("interrupted: run the same command again to resume\n")
         return _EXIT_INTERRUPTED
     except BrokenPipeError:
-        # The reader of a pipe (`| head`) has left; there is nobody to tell.
+        # The reader of a pipe (`| head`) has left, so there is no one to tell.
         sys.stderr.close()
         return 0
     return 0
@@ -126,7 +126,7 @@ def _overview() -> str:
         "Fair studies of transfer learning against training from scratch in 12-lead ECG diagnosis.",
         "",
         "commands:",
-        *(f"  {name:<{width}}  {_SUMMARY[name]}" for name in VERBS),
+        *(f"  {name:<{width}}  {SUMMARIES[name]}" for name in VERBS),
         "",
         "options:",
         f"  {'--help':<{wide}}  Show this text, or after a command, its own.",

@@ -39,8 +39,9 @@ def dashboard(
     storage: str | None = None,
     workspace: Path | None = None,
 ) -> None:
-    """Serve optuna-dashboard for all studies of a database, behind a token and read-only.
+    """Show all studies of a database in the browser.
 
+    It is optuna-dashboard behind a token, read-only unless --write is given.
     The link with the token is printed once; Ctrl-C ends the server. Scripts send the token as
     `Authorization: Bearer`, and may choose it with $ECGOPT_DASHBOARD_TOKEN.
 
@@ -59,14 +60,14 @@ def dashboard(
     from ecgopt.dashboard.server import dashboard_app, serve
     from ecgopt.database.engine import open_database, open_for_reading, quiet_optuna
     from ecgopt.database.tables import create_tables
-    from ecgopt.database.url import storage_url
+    from ecgopt.database.url import existing_url
     from ecgopt.workspace import chosen_workspace
 
     place = chosen_workspace(workspace)
+    url = existing_url(storage, place.sqlite_file)
     listening = _listen(address)
     with listening:
         quiet_optuna()
-        url = storage_url(storage, place.sqlite_file)
         database = open_database(url)
         create_tables(database)
         door = _door(address, listening.getsockname()[1], may_write=write)

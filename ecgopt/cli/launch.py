@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
 
+from ecgopt.cli.options import StudyFile
 from ecgopt.launchers.resources import RayPlacement, SlurmPlacement
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ _SLURM, _RAY = SlurmPlacement(), RayPlacement()
 
 @app.command
 def slurm(
-    study: Path,
+    study: StudyFile,
     *,
     workers: int,
     placement: Annotated[SlurmPlacement, _FLAT] = _SLURM,
@@ -83,7 +84,7 @@ def slurm(
 
 @app.command
 def ray(
-    study: Path,
+    study: StudyFile,
     *,
     workers: int,
     placement: Annotated[RayPlacement, _FLAT] = _RAY,
@@ -150,7 +151,7 @@ def ray(
     )
 
 
-def _posting(study: Path, place: "Workspace", url: str, *, needs_gpu: bool) -> "Posting":
+def _posting(study: StudyFile, place: "Workspace", url: str, *, needs_gpu: bool) -> "Posting":
     import os
 
     from ecgopt.cli.work import work
@@ -186,4 +187,4 @@ def _check_workers(count: int) -> None:
     from ecgopt.errors import LaunchError
 
     if count < 1:
-        raise LaunchError(f"`workers >= 1` must hold, but got {count}")
+        raise LaunchError(f"--workers must be at least 1, but is {count}")

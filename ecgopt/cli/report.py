@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Literal
 
 from cyclopts import App
 
+from ecgopt.cli.options import StudyFile
+
 if TYPE_CHECKING:
     from ecgopt.api import Results
 
@@ -21,7 +23,7 @@ def register(app: App) -> None:
 
 
 def report(
-    source: Path,
+    source: StudyFile,
     *,
     out: Path | None = None,
     format: ReportFormat = "html",
@@ -61,7 +63,7 @@ def report(
         console.print(f"report: {paths.html}", soft_wrap=True, highlight=False)
 
 
-def answer(source: Path, *, storage: str | None = None, workspace: Path | None = None) -> None:
+def answer(source: StudyFile, *, storage: str | None = None, workspace: Path | None = None) -> None:
     """Print the verdict in three lines.
 
     Example: `ecgopt answer studies/demo.toml`
@@ -78,9 +80,9 @@ def answer(source: Path, *, storage: str | None = None, workspace: Path | None =
 
 
 def export(
-    source: Path, bundle: Path, *, storage: str | None = None, workspace: Path | None = None
+    source: StudyFile, bundle: Path, *, storage: str | None = None, workspace: Path | None = None
 ) -> None:
-    """Write everything a report rests on into one bundle, which needs no database.
+    """Export trials, predictions and settings as one archive.
 
     Example: `ecgopt export studies/demo.toml demo.zip`
 
@@ -96,7 +98,7 @@ def export(
 
 
 def verify(bundle: Path) -> None:
-    """Re-derive every number of a bundle from raw trials and predictions.
+    """Recompute every number in a bundle from its raw data.
 
     Ends with an error where any number differs.
 
@@ -126,7 +128,7 @@ def verify(bundle: Path) -> None:
 
 
 def merge(target: Path, *bundles: Path) -> None:
-    """Join bundles of one comparison from clusters that could not share a database.
+    """Join bundles from clusters that share no database.
 
     They may hold different cells, or the same cells under another seed, whose replicates are then
     numbered on.
@@ -158,15 +160,15 @@ def merge(target: Path, *bundles: Path) -> None:
 
 
 def plan(
-    study: Path,
+    study: StudyFile,
     *,
-    pilot: Path | None = None,
+    pilot: StudyFile | None = None,
     difference: float | None = None,
     workers: int = 1,
     storage: str | None = None,
     workspace: Path | None = None,
 ) -> None:
-    """Say what a comparison will take and what it can decide, before compute is spent.
+    """Estimate a study's cost and statistical power before running it.
 
     Example: `ecgopt plan studies/ptbxl_small.toml --pilot studies/demo.toml`
 
@@ -222,7 +224,7 @@ def _print_lines(lines: list[str]) -> None:
         console.print(line, soft_wrap=True, highlight=False, markup=False)
 
 
-def _opened(source: Path, storage: str | None, workspace: Path | None) -> "Results":
+def _opened(source: StudyFile, storage: str | None, workspace: Path | None) -> "Results":
     """Return the results of a study file or bundle."""
     import ecgopt
     from ecgopt.evidence.bundle import is_bundle

@@ -3,12 +3,14 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ecgopt.cli.options import StudyFile
+
 if TYPE_CHECKING:
     from ecgopt.api import Comparison
 
 
 def run(  # noqa: PLR0913 - one argument per option
-    study: Path,
+    study: StudyFile,
     *,
     workers: int | None = None,
     gpus: str | None = None,
@@ -18,7 +20,7 @@ def run(  # noqa: PLR0913 - one argument per option
     out: Path | None = None,
     audit: int = 0,
 ) -> None:
-    """Do everything a study file asks for: prepare, pre-train, tune, test, report.
+    """Run everything a study file asks for, and report the verdict.
 
     What is done already is not done again; after an interruption the same command continues.
 

@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ecgopt.cli.options import StudyFile
+
 if TYPE_CHECKING:
     from ecgopt.cli.views import Hands
     from ecgopt.comparison.open_study import Begun
@@ -12,14 +14,16 @@ _WATCH_SECONDS = 1.0
 
 
 def status(
-    study: Path,
+    study: StudyFile,
     *,
     watch: bool = False,
     json: bool = False,
     storage: str | None = None,
     workspace: Path | None = None,
 ) -> None:
-    """Say how far a study is: trials, time left, workers, leases, lost and set-aside items.
+    """Show a study's progress.
+
+    Trials, time left, workers, leases, lost and set-aside items.
 
     Example: `ecgopt status studies/demo.toml --watch`
 

@@ -5,11 +5,13 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
+from ecgopt.cli.options import StudyFile
+
 if TYPE_CHECKING:
     from ecgopt.workspace import Workspace
 
 
-def pause(study: Path, *, storage: str | None = None, workspace: Path | None = None) -> None:
+def pause(study: StudyFile, *, storage: str | None = None, workspace: Path | None = None) -> None:
     """Let workers begin nothing new; the trials that run now go on to their end.
 
     Workers stay and wait. To free their machines, stop them as well: no epoch is lost by it.
@@ -29,7 +31,7 @@ def pause(study: Path, *, storage: str | None = None, workspace: Path | None = N
     _say(f"{begun.spec.name}: {'paused' if is_new else 'was paused already'}")
 
 
-def resume(study: Path, *, storage: str | None = None, workspace: Path | None = None) -> None:
+def resume(study: StudyFile, *, storage: str | None = None, workspace: Path | None = None) -> None:
     """Let workers begin trials again after a pause.
 
     Example: `ecgopt study resume studies/demo.toml`
@@ -48,7 +50,7 @@ def resume(study: Path, *, storage: str | None = None, workspace: Path | None = 
 
 
 def enqueue(
-    study: Path,
+    study: StudyFile,
     *,
     regime: str,
     values: Annotated[tuple[str, ...], Parameter(name="--set", consume_multiple=True)],
@@ -99,7 +101,7 @@ def _name_and_value(text: str) -> tuple[str, str]:
 
 
 def extend(
-    study: Path,
+    study: StudyFile,
     *,
     trials: int | None = None,
     replicates: int | None = None,
@@ -131,7 +133,7 @@ def extend(
 
 
 def delete(
-    study: Path,
+    study: StudyFile,
     *,
     yes: bool = False,
     files: bool = False,

@@ -1,16 +1,16 @@
 """`ecgopt study`: looking at study files before anything runs, and steering what has begun."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cyclopts import App
 
 from ecgopt.cli import steering
+from ecgopt.cli.options import StudyFile
 
 if TYPE_CHECKING:
     from ecgopt.study_file.spec import StudySpec
 
-app = App(name="study", help="Check study files, and steer studies that have begun.")
+app = App(name="study", help="Check a study file; steer, extend or delete a study.")
 for verb in (
     steering.pause,
     steering.resume,
@@ -22,7 +22,7 @@ for verb in (
 
 
 @app.command
-def check(study: Path, *, hours: bool = True) -> None:
+def check(study: StudyFile, *, hours: bool = True) -> None:
     """Validate a study file and say what it expands to, and the hours it takes on this machine.
 
     The data need not be there. Speeds are measured on a few batches the first time and then known.

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
+from ecgopt.cli.options import StudyFile
+
 if TYPE_CHECKING:
     from ecgopt.report.tables import Table
 
@@ -42,7 +44,7 @@ _TABLE = Form()
 
 
 def trials(
-    study: Path,
+    study: StudyFile,
     *,
     regime: str | None = None,
     form: Annotated[Form, Parameter(name="*")] = _TABLE,
@@ -50,7 +52,9 @@ def trials(
     storage: str | None = None,
     workspace: Path | None = None,
 ) -> None:
-    """List the trials of a study: parameters, score, epochs, seconds and why each one ended.
+    """List the trials of a study as a table, CSV, Parquet or JSON.
+
+    Each with its parameters, score, epochs, seconds and why it ended.
 
     Example: `ecgopt trials studies/demo.toml --regime fine_tune --csv --out trials.csv`
 

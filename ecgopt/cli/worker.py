@@ -4,11 +4,13 @@ from pathlib import Path
 
 from cyclopts import App
 
+from ecgopt.cli.options import StudyFile
+
 app = App(name="workers", help="Ask workers to stop.")
 
 
 def worker(  # noqa: PLR0913 - one argument per option
-    study: Path,
+    study: StudyFile,
     *,
     gpus: str | None = None,
     per_gpu: int = 1,
@@ -19,9 +21,9 @@ def worker(  # noqa: PLR0913 - one argument per option
     storage: str | None = None,
     workspace: Path | None = None,
 ) -> None:
-    """Work on a study's items until none is left; start it on as many hosts as you like.
+    """Run a study's workers on this host, one process per GPU or core.
 
-    One process a GPU, or a core where there is no GPU. A process that crashes, hangs or runs out
+    Start it on as many hosts as you like. A process that crashes, hangs or runs out
     of memory is replaced, and the cause is kept with its work item. SIGTERM: finish the epoch,
     save, give the items back and leave. A second SIGTERM: at once.
 
@@ -34,8 +36,8 @@ def worker(  # noqa: PLR0913 - one argument per option
         workers: Processes in all; by default one per core, or per-gpu for each GPU.
         gpu_memory: MiB that must be free on a GPU before a process starts there.
         grace: Seconds that processes have to leave before they are killed.
-        stop_code: Exit code after SIGTERM; by another than 0, a Kubernetes Job knows that the study
-            is not finished.
+        stop_code: Exit code after SIGTERM; use non-zero in a Kubernetes Job so that it is
+            restarted.
         storage: Database URL; by default $ECGOPT_STORAGE or SQLite in the workspace.
         workspace: Folder of data, checkpoints and predictions, shared by all workers; by default
             $ECGOPT_WORKSPACE or storage.
@@ -66,7 +68,7 @@ def worker(  # noqa: PLR0913 - one argument per option
 
 @app.command
 def stop(
-    study: Path,
+    study: StudyFile,
     *,
     host: str | None = None,
     storage: str | None = None,

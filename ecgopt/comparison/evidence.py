@@ -27,8 +27,7 @@ from ecgopt.evidence.records import (
 )
 from ecgopt.jobs.datasets import PreparedData
 from ecgopt.jobs.results import checks_beside, trials_beside, trials_of
-from ecgopt.jobs.trial import study_key
-from ecgopt.study_file.cells import ALL_RECORDS, StudyKey, expand_cells, expand_studies
+from ecgopt.study_file.cells import ALL_RECORDS, StudyKey, expand_cells, expand_studies, study_key
 from ecgopt.study_file.spec import StudySpec
 from ecgopt.workspace import Workspace
 

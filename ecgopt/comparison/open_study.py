@@ -8,7 +8,7 @@ from ecgopt.comparison.extensions import extended, extensions_of
 from ecgopt.comparison.opening import OpenComparison, open_comparison, stored_comparison
 from ecgopt.database.engine import Database, open_database, quiet_optuna
 from ecgopt.database.tables import create_tables
-from ecgopt.database.url import storage_url
+from ecgopt.database.url import existing_url, storage_url
 from ecgopt.errors import StorageError, UserError
 from ecgopt.study_file.reading import load_spec
 from ecgopt.study_file.spec import StudySpec
@@ -30,12 +30,12 @@ def open_begun(study: Path, storage: str | None, workspace: Path | None) -> Begu
     Raises:
         UserError: it has not begun in this database.
         StudyFileError: the study file breaks a rule.
-        StorageError: the database cannot be opened.
+        StorageError: the database does not exist or cannot be opened.
     """
     spec = load_spec(study)
     place = chosen_workspace(workspace)
     quiet_optuna()
-    database = open_database(storage_url(storage, place.sqlite_file))
+    database = open_database(existing_url(storage, place.sqlite_file))
     create_tables(database)
     if stored_comparison(database, spec.name) is None:
         raise UserError(

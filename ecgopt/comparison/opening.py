@@ -18,8 +18,6 @@ from ecgopt.database.tables import comparison, create_tables
 from ecgopt.errors import StudyMismatch
 from ecgopt.jobs.datasets import PreparedData, Progress, prepare_data
 from ecgopt.jobs.diagnostic_items import diagnostic_items, learning_rates, rate_group
-from ecgopt.jobs.own_weights import check_own_weights
-from ecgopt.jobs.pretrain import pretraining_items
 from ecgopt.queue.items import NewItem, add_missing, lock_comparison
 from ecgopt.seeds import seed_for
 from ecgopt.study_file.cells import StudyKey, expand_studies
@@ -64,6 +62,8 @@ def open_comparison(
     data = PreparedData(spec=spec, workspace=workspace, folders=folders)
     if stored is None:
         data.check()
+        from ecgopt.jobs.own_weights import check_own_weights
+
         check_own_weights(spec)
         _store_once(database, spec, folders)
         stored = stored_comparison(database, spec.name)
@@ -122,6 +122,8 @@ def stored_comparison(database: Database, name: str) -> dict[str, Any] | None:
 
 def work_items(spec: StudySpec, keys: Sequence[StudyKey]) -> list[NewItem]:
     """Return every work item of the comparison."""
+    from ecgopt.jobs.pretrain import pretraining_items
+
     items: dict[str, NewItem] = {}
     for key in keys:
         if key.upstream is not None:

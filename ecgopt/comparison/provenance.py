@@ -3,10 +3,10 @@
 import os
 import platform
 import subprocess
+from importlib import metadata
 from pathlib import Path
 
 import optuna
-import torch
 
 import ecgopt
 
@@ -20,7 +20,7 @@ def provenance() -> dict[str, str]:
         "ecgopt": ecgopt.__version__,
         "commit": os.environ.get(COMMIT_VARIABLE) or _checked_out_commit() or "unknown",
         "optuna": optuna.__version__,
-        "torch": torch.__version__,
+        "torch": metadata.version("torch"),
         "python": platform.python_version(),
         "machine": platform.machine(),
         "host": platform.node(),

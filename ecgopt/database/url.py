@@ -67,6 +67,19 @@ def storage_url(option: str | None, sqlite_file: Path) -> str:
     return f"sqlite:///{sqlite_file.resolve()}"
 
 
+def existing_url(option: str | None, sqlite_file: Path) -> str:
+    """Return the database URL as `storage_url` does, for a command that creates nothing.
+
+    Raises:
+        StorageError: as `storage_url`, or the URL names an SQLite file that does not exist.
+    """
+    url = storage_url(option, sqlite_file)
+    parsed = parsed_url(url)
+    if family(parsed) == "sqlite" and not Path(parsed.database or "").is_file():
+        raise StorageError(f"no database at {parsed.database}: run `ecgopt run STUDY` first")
+    return url
+
+
 def parsed_url(url: str) -> URL:
     """Return the URL with its driver filled in.
 

@@ -37,7 +37,6 @@ from ecgopt.study_file.cells import ALL_RECORDS, StudyKey, expand_cells
 from ecgopt.study_file.reading import expand_folder
 from ecgopt.study_file.spec import StudySpec
 from ecgopt.study_file.tables import DataSection
-from ecgopt.training.pretrain import with_ages
 from ecgopt.workspace import Workspace
 
 Progress = Callable[[str, int, int], None]
@@ -241,6 +240,8 @@ class PreparedData:
             seed=seed_for(self.spec.seed, "upstream", part),
         )
         if self.spec.upstream_objective(name) == "age":
+            from ecgopt.training.pretrain import with_ages
+
             ages = prepared.records["age_years"].to_numpy(dtype=np.float64)
             train, validation = (
                 with_ages(dataset(prepared, chosen, labels), ages[chosen]) for chosen in parts

@@ -24,11 +24,11 @@ from ecgopt.jobs.results import trials_of
 from ecgopt.jobs.run_to_end import WholeRun, train_whole
 from ecgopt.jobs.runs import ArmRuns, arm_recipe
 from ecgopt.jobs.shuffled import permutation_error, with_shuffled_labels
-from ecgopt.jobs.trial import OnItsOwn, study_key, trial_seed
+from ecgopt.jobs.trial import OnItsOwn, trial_seed
 from ecgopt.jobs.worker import Handler, ItemEnd
 from ecgopt.queue.lease import Lease
 from ecgopt.seeds import generator_for, seed_for
-from ecgopt.study_file.cells import StudyKey
+from ecgopt.study_file.cells import StudyKey, study_key
 from ecgopt.training.run import Run
 
 Stop = Callable[[], bool]

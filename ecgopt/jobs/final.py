@@ -18,12 +18,12 @@ from ecgopt.jobs.results import all_trials_of
 from ecgopt.jobs.run_to_end import train_whole
 from ecgopt.jobs.runs import ArmRuns
 from ecgopt.jobs.sealed_test import SealedTest, winner_hash
-from ecgopt.jobs.trial import OnItsOwn, study_key
+from ecgopt.jobs.trial import OnItsOwn
 from ecgopt.jobs.worker import ItemEnd
 from ecgopt.queue.items import Claim
 from ecgopt.queue.lease import Lease
 from ecgopt.shapes import ScoreMatrix
-from ecgopt.study_file.cells import StudyKey
+from ecgopt.study_file.cells import StudyKey, study_key
 from ecgopt.training.metrics import best_thresholds, macro_auroc
 from ecgopt.training.run import Run
 

@@ -13,8 +13,7 @@ from ecgopt.database.engine import Database
 from ecgopt.database.optuna.trial_rows import RECIPE, RUN
 from ecgopt.database.tables import work_item
 from ecgopt.evidence.records import SanityCheck, TrialEvidence, TrialRecipe
-from ecgopt.jobs.trial import study_key
-from ecgopt.study_file.cells import StudyKey, study_name
+from ecgopt.study_file.cells import StudyKey, study_key, study_name
 from ecgopt.study_file.spec import StudySpec
 
 Row = sqlalchemy.Row[Any]

@@ -19,16 +19,9 @@ from ecgopt.jobs.worker import ItemEnd, StopRequested
 from ecgopt.queue.items import Cause, Claim
 from ecgopt.queue.lease import Lease
 from ecgopt.seeds import seed_for
-from ecgopt.study_file.cells import StudyKey
+from ecgopt.study_file.cells import StudyKey, study_key
 from ecgopt.study_file.spec import StudySpec
-from ecgopt.study_file.tables import ModelSection
 from ecgopt.training.run import EpochResult
-
-
-def study_key(payload: Mapping[str, Any]) -> StudyKey:
-    """Return the study that a work item's payload names."""
-    fields = dict(payload["study"])
-    return StudyKey(model=ModelSection.model_validate(fields.pop("model")), **fields)
 
 
 def trial_seed(spec: StudySpec, key: StudyKey, slot: int) -> int:

@@ -21,9 +21,9 @@ def choose_slots(gpus: str | None, per_gpu: int, workers: int | None) -> list[Sl
     Raises:
         UserError: a number is below 1, or a GPU is asked for that is not there.
     """
-    for name, count in (("workers", workers), ("per_gpu", per_gpu)):
+    for option, count in (("--workers", workers), ("--per-gpu", per_gpu)):
         if count is not None and count < 1:
-            raise UserError(f"`{name} >= 1` must hold, but got {count}")
+            raise UserError(f"{option} must be at least 1, but is {count}")
     n_cores = len(os.sched_getaffinity(0))
     return host_slots(chosen_gpus(gpus), per_gpu=per_gpu, n_workers=workers, n_cores=n_cores)
 

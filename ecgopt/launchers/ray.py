@@ -139,7 +139,7 @@ class RayWorkers:
             raise LaunchError(
                 f"Ray at {self.placement.address or 'this machine'} must answer, but: "
                 f"{str(error).strip().splitlines()[0][:300]}; the launcher must run on one of the "
-                "cluster's nodes, with its token where {_TOKEN_PATH} says"
+                f"cluster's nodes, with its token where {_TOKEN_PATH} says"
             ) from error
         connection.callback(ray.shutdown)
 

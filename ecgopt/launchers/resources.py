@@ -37,11 +37,11 @@ class SlurmPlacement:
 
     def __post_init__(self) -> None:
         if self.cpus < 1:
-            raise LaunchError(f"`cpus >= 1` must hold, but got {self.cpus}")
+            raise LaunchError(f"--cpus must be at least 1, but is {self.cpus}")
         if not 0 < self.grace_seconds < 60 * self.time_minutes:
             raise LaunchError(
-                "`0 < grace-seconds < 60 * time-minutes` must hold, but got "
-                f"{self.grace_seconds} s and {self.time_minutes} min"
+                f"--grace-seconds must be above 0 and below the time limit of {self.time_minutes} "
+                f"minutes, but is {self.grace_seconds}"
             )
 
     @property
@@ -64,11 +64,11 @@ class RayPlacement:
     def __post_init__(self) -> None:
         if self.cpus_per_worker < 0 or self.gpus_per_worker < 0:
             raise LaunchError(
-                "`cpus-per-worker >= 0` and `gpus-per-worker >= 0` must hold, but got "
+                "--cpus-per-worker and --gpus-per-worker must be at least 0, but are "
                 f"{self.cpus_per_worker:g} and {self.gpus_per_worker:g}"
             )
         if self.gpus_per_worker > 1:
             raise LaunchError(
-                "a worker uses one GPU, so `gpus-per-worker <= 1` must hold, "
-                f"but got {self.gpus_per_worker:g}"
+                "--gpus-per-worker must be at most 1, since a worker uses one GPU, but is "
+                f"{self.gpus_per_worker:g}"
             )

@@ -14,7 +14,8 @@ from torch import Tensor
 
 from ecgopt.errors import CheckpointError
 from ecgopt.files import sha256_of, write_whole
-from ecgopt.models.stages import HEAD, StagedModel
+from ecgopt.models.stages import StagedModel
+from ecgopt.models.weight_names import HEAD
 
 MODEL_PREFIX = "model."
 """Names of model tensors in a checkpoint begin with it; other prefixes hold optimiser state."""

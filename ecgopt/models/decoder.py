@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor
 
-from ecgopt.models.stages import HEAD, LinearHead, SignalBatch, StagedModel
+from ecgopt.models.stages import LinearHead, SignalBatch, StagedModel
+from ecgopt.models.weight_names import HEAD
 from ecgopt.seeds import seed_torch
 
 

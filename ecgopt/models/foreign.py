@@ -2,7 +2,6 @@
 
 import difflib
 import pickle
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -14,36 +13,8 @@ from torch import Tensor
 from ecgopt.errors import CheckpointError
 from ecgopt.files import sha256_of
 from ecgopt.models.checkpoint import LEFT_OUT_KEY, MODEL_PREFIX, Checkpoint
-from ecgopt.models.stages import HEAD, StagedModel
-
-NameTable = Mapping[str, str]
-"""Their names to ours, by dotted beginnings; `*` stands for one part, and the rest is kept."""
-
-
-def _torchvision_table() -> dict[str, str]:
-    table = {
-        "conv1": "stem.first.conv",
-        "bn1": "stem.first.norm",
-        "fc1": "stage4.hidden.0",
-        "fc2": f"{HEAD}.linear",
-        "fc": f"{HEAD}.linear",
-    }
-    for position in range(1, 5):
-        ours = f"stage{position}.body.*" if position == 4 else f"stage{position}.*"
-        theirs = f"layer{position}.*"
-        table |= {f"{theirs}.downsample.0": f"{ours}.shortcut.conv"}
-        table |= {f"{theirs}.downsample.1": f"{ours}.shortcut.norm"}
-        for index, word in enumerate(("first", "second", "third"), 1):
-            table |= {f"{theirs}.conv{index}": f"{ours}.{word}.conv"}
-            table |= {f"{theirs}.bn{index}": f"{ours}.{word}.norm"}
-    return table
-
-
-TABLES: Final[Mapping[str, NameTable]] = {
-    "ecgopt": {},
-    "torchvision": _torchvision_table(),
-}
-"""Known naming schemes: ours, and torchvision's ResNets (in one dimension, with fc1 and fc2)."""
+from ecgopt.models.stages import StagedModel
+from ecgopt.models.weight_names import HEAD, TABLES, NameTable, renamed
 
 _WRAPPERS: Final = ("module.", "_orig_mod.", MODEL_PREFIX)
 """What DataParallel, torch.compile and we put before every name."""
@@ -70,16 +41,16 @@ def load_foreign(path: Path, model: StagedModel, names: NameTable) -> Checkpoint
         raise CheckpointError(f"weights {path} cannot be read: {error.strerror}") from error
     theirs = _unwrapped(_read(path))
     expected = model.state_dict()
-    renamed = {_renamed(name, names): tensor for name, tensor in theirs.items()}
-    if len(renamed) < len(theirs):
+    ours = {renamed(name, names): tensor for name, tensor in theirs.items()}
+    if len(ours) < len(theirs):
         raise CheckpointError(f"{path}: the name table sends two tensors to the same name")
     is_needed = {name for name in expected if not name.startswith(f"{HEAD}.")}
     # Counters of batches are bookkeeping that older files lack and evaluation never reads.
-    missing = sorted(n for n in is_needed - renamed.keys() if not n.endswith("batches_tracked"))
-    unknown = sorted(n for n in renamed if n not in expected and not n.startswith(f"{HEAD}."))
+    missing = sorted(n for n in is_needed - ours.keys() if not n.endswith("batches_tracked"))
+    unknown = sorted(n for n in ours if n not in expected and not n.startswith(f"{HEAD}."))
     if missing or unknown:
         raise CheckpointError(_mismatch(path, missing, unknown))
-    tensors = {name: renamed.get(name, expected[name]) for name in is_needed}
+    tensors = {name: ours.get(name, expected[name]) for name in is_needed}
     fitted = {name: _fitted(tensor, expected[name]) for name, tensor in tensors.items()}
     return Checkpoint(
         tensors={MODEL_PREFIX + name: tensor for name, tensor in fitted.items()},
@@ -117,20 +88,6 @@ def _unwrapped(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
         # Names without the prefix beside it are an optimiser's or a wrapper's own.
         tensors = inside or tensors
     return tensors
-
-
-def _renamed(name: str, table: NameTable) -> str:
-    """Return our name for theirs, by the longest rule that matches; unchanged if none does."""
-    parts = name.split(".")
-    for length in range(len(parts), 0, -1):
-        for pattern, ours in table.items():
-            wanted = pattern.split(".")
-            pairs = list(zip(wanted, parts, strict=False))
-            if len(wanted) == length and all(want in ("*", part) for want, part in pairs):
-                stars = iter([part for want, part in pairs if want == "*"])
-                replaced = [next(stars, "*") if part == "*" else part for part in ours.split(".")]
-                return ".".join([*replaced, *parts[length:]])
-    return name
 
 
 def _mismatch(path: Path, missing: list[str], unknown: list[str]) -> str:

@@ -7,20 +7,15 @@ of the group `ecgopt.networks`.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Literal
-
-import torch
+from typing import TYPE_CHECKING, Literal
 
 from ecgopt.errors import UserError
-from ecgopt.models import inception1d, resnet1d, rnn, transformer1d, xresnet1d
-from ecgopt.models.inception1d import build_inception1d
-from ecgopt.models.resnet1d import BasicBlock, Bottleneck, build_resnet1d
-from ecgopt.models.rnn import Cell, build_rnn
-from ecgopt.models.stages import StagedModel
-from ecgopt.models.transformer1d import build_transformer1d
-from ecgopt.models.xresnet1d import build_xresnet1d
 from ecgopt.plugins import find, wrong_type
 from ecgopt.seeds import seed_torch
+
+if TYPE_CHECKING:
+    from ecgopt.models.rnn import Cell
+    from ecgopt.models.stages import StagedModel
 
 HeadKind = Literal["as_published", "flatten", "pooled"]
 
@@ -56,28 +51,63 @@ class InputShape:
     n_labels: int
 
 
-Builder = Callable[[ModelSpec, InputShape], StagedModel]
+Builder = Callable[[ModelSpec, InputShape], "StagedModel"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Network:
+    """A built-in network: its builder, and what is known of it without building it."""
+
+    build: Builder
+    n_freezable_stages: int
+    heads: tuple[HeadKind, ...] = ("as_published", "pooled")
+
+    def __call__(self, spec: ModelSpec, shape: InputShape) -> "StagedModel":
+        """Build the network; torch is not imported before.
+
+        Raises:
+            UserError: it has no such head.
+        """
+        self.check(spec)
+        return self.build(spec, shape)
+
+    def check(self, spec: ModelSpec) -> None:
+        """Refuse a head that the network does not have.
+
+        Raises:
+            UserError: it has no such head.
+        """
+        if spec.head not in self.heads:
+            known = " and ".join(repr(head) for head in self.heads)
+            raise UserError(
+                f"model {spec.name!r} has heads {known}, but got head={spec.head!r}, "
+                "which only recurrent networks have"
+            )
 
 
 def _resnet1d(
-    block: type[BasicBlock] | type[Bottleneck], depths: tuple[int, int, int, int]
-) -> Builder:
-    def build(spec: ModelSpec, shape: InputShape) -> StagedModel:
-        return build_resnet1d(
-            block,
+    block: Literal["BasicBlock", "Bottleneck"], depths: tuple[int, int, int, int]
+) -> Network:
+    def build(spec: ModelSpec, shape: InputShape) -> "StagedModel":
+        from ecgopt.models import resnet1d
+
+        return resnet1d.build_resnet1d(
+            resnet1d.BasicBlock if block == "BasicBlock" else resnet1d.Bottleneck,
             depths,
             n_leads=shape.n_leads,
             n_labels=shape.n_labels,
             width=spec.width or resnet1d.PUBLISHED_WIDTH,
-            has_hidden_layer=_has_hidden_layer(spec),
+            has_hidden_layer=spec.head == "as_published",
         )
 
-    return build
+    return Network(build=build, n_freezable_stages=5)
 
 
-def _rnn(cell: Cell) -> Builder:
-    def build(spec: ModelSpec, shape: InputShape) -> StagedModel:
-        return build_rnn(
+def _rnn(cell: "Cell") -> Network:
+    def build(spec: ModelSpec, shape: InputShape) -> "StagedModel":
+        from ecgopt.models import rnn
+
+        return rnn.build_rnn(
             cell,
             n_leads=shape.n_leads,
             n_samples=shape.n_samples,
@@ -86,66 +116,58 @@ def _rnn(cell: Cell) -> Builder:
             pools=spec.head == "pooled",
         )
 
-    return build
+    return Network(build=build, n_freezable_stages=1, heads=("as_published", "flatten", "pooled"))
 
 
-def _xresnet1d101(spec: ModelSpec, shape: InputShape) -> StagedModel:
-    return build_xresnet1d(
+def _xresnet1d101(spec: ModelSpec, shape: InputShape) -> "StagedModel":
+    from ecgopt.models import xresnet1d
+
+    return xresnet1d.build_xresnet1d(
         (3, 4, 23, 3),
         n_leads=shape.n_leads,
         n_labels=shape.n_labels,
         width=spec.width or xresnet1d.PUBLISHED_WIDTH,
-        has_hidden_layer=_has_hidden_layer(spec),
+        has_hidden_layer=spec.head == "as_published",
     )
 
 
-def _inception1d(spec: ModelSpec, shape: InputShape) -> StagedModel:
-    return build_inception1d(
+def _inception1d(spec: ModelSpec, shape: InputShape) -> "StagedModel":
+    from ecgopt.models import inception1d
+
+    return inception1d.build_inception1d(
         n_leads=shape.n_leads,
         n_labels=shape.n_labels,
         width=spec.width or inception1d.PUBLISHED_WIDTH,
-        has_hidden_layer=_has_hidden_layer(spec),
+        has_hidden_layer=spec.head == "as_published",
     )
 
 
-def _transformer1d(spec: ModelSpec, shape: InputShape) -> StagedModel:
-    _refuse_flatten(spec)
-    return build_transformer1d(
+def _transformer1d(spec: ModelSpec, shape: InputShape) -> "StagedModel":
+    from ecgopt.models import transformer1d
+
+    return transformer1d.build_transformer1d(
         n_leads=shape.n_leads,
         n_labels=shape.n_labels,
         width=spec.width or transformer1d.DEFAULT_WIDTH,
     )
 
 
-def _has_hidden_layer(spec: ModelSpec) -> bool:
-    _refuse_flatten(spec)
-    return spec.head == "as_published"
-
-
-def _refuse_flatten(spec: ModelSpec) -> None:
-    if spec.head == "flatten":
-        raise UserError(
-            f"model {spec.name!r} has heads 'as_published' and 'pooled', but got head='flatten', "
-            "which only recurrent networks have"
-        )
-
-
-MODELS: Mapping[str, Builder] = {
-    "resnet1d18": _resnet1d(BasicBlock, (2, 2, 2, 2)),
-    "resnet1d50": _resnet1d(Bottleneck, (3, 4, 6, 3)),
-    "resnet1d101": _resnet1d(Bottleneck, (3, 4, 23, 3)),
+MODELS: Mapping[str, Network] = {
+    "resnet1d18": _resnet1d("BasicBlock", (2, 2, 2, 2)),
+    "resnet1d50": _resnet1d("Bottleneck", (3, 4, 6, 3)),
+    "resnet1d101": _resnet1d("Bottleneck", (3, 4, 23, 3)),
     "gru": _rnn("gru"),
     "lstm": _rnn("lstm"),
     "bilstm": _rnn("bilstm"),
-    "xresnet1d101": _xresnet1d101,
-    "inception1d": _inception1d,
-    "transformer1d": _transformer1d,
+    "xresnet1d101": Network(build=_xresnet1d101, n_freezable_stages=5),
+    "inception1d": Network(build=_inception1d, n_freezable_stages=2),
+    "transformer1d": Network(build=_transformer1d, n_freezable_stages=5),
 }
 
 
 def build_model(
     spec: ModelSpec, *, n_labels: int, n_leads: int = 12, n_samples: int = 1000, seed: int
-) -> StagedModel:
+) -> "StagedModel":
     """Build a network with fresh weights, the same for the same `seed`.
 
     Args:
@@ -158,6 +180,8 @@ def build_model(
     Raises:
         UserError: no network has this name, or it has no such head, or it is no `StagedModel`.
     """
+    import torch
+
     with torch.random.fork_rng(devices=[]):
         seed_torch("model", seed)
         model = _built(spec, InputShape(n_leads=n_leads, n_samples=n_samples, n_labels=n_labels))
@@ -167,7 +191,17 @@ def build_model(
 
 @cache
 def freezable_stages(spec: ModelSpec) -> int:
-    """Return how many leading stages can be frozen; all of them leaves the head alone to train."""
+    """Return how many leading stages can be frozen; all of them leaves the head alone to train.
+
+    Raises:
+        UserError: the network has no such head.
+    """
+    network = builder(spec.name)
+    if isinstance(network, Network):
+        network.check(spec)
+        return network.n_freezable_stages
+    import torch
+
     with torch.device("meta"):
         shape = InputShape(n_leads=12, n_samples=1000, n_labels=1)
         return _built(spec, shape).n_freezable_stages
@@ -185,7 +219,9 @@ def builder(name: str) -> Builder:
     return found
 
 
-def _built(spec: ModelSpec, shape: InputShape) -> StagedModel:
+def _built(spec: ModelSpec, shape: InputShape) -> "StagedModel":
+    from ecgopt.models.stages import StagedModel
+
     model: object = builder(spec.name)(spec, shape)
     if not isinstance(model, StagedModel):
         raise wrong_type("network", spec.name, "a function that returns a StagedModel", model)

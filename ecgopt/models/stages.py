@@ -5,15 +5,13 @@ from collections.abc import Mapping
 from torch import Tensor, nn
 
 from ecgopt.errors import UserError
+from ecgopt.models.weight_names import HEAD
 from ecgopt.shapes import Float
 
 SignalBatch = Float[Tensor, "batch lead time"]
 """Signals as networks see them, in millivolts."""
 
 LogitBatch = Float[Tensor, "batch label"]
-
-HEAD = "head"
-"""Name of the last stage, the only part of a network that depends on the labels."""
 
 
 class LinearHead(nn.Module):

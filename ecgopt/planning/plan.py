@@ -18,10 +18,9 @@ from ecgopt.analysis.power import (
 from ecgopt.analysis.readings import Readings
 from ecgopt.evidence.records import Evidence, FinalEvidence
 from ecgopt.jobs.diagnostic_items import diagnostic_items, learning_rates
-from ecgopt.jobs.trial import study_key
 from ecgopt.queue.items import NewItem
 from ecgopt.regimes.hyperparameters import Range
-from ecgopt.study_file.cells import StudyKey, expand_cells, expand_studies
+from ecgopt.study_file.cells import StudyKey, expand_cells, expand_studies, study_key
 from ecgopt.study_file.pool_size import expected_pool, expected_size
 from ecgopt.study_file.spec import StudySpec
 

@@ -3,19 +3,18 @@
 import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import TYPE_CHECKING, Final, Literal
 
 from ecgopt.errors import CheckpointError, StudyFileError
-from ecgopt.models.checkpoint import Checkpoint, transfer
-from ecgopt.models.moments import match_moments
-from ecgopt.models.stages import StagedModel
 from ecgopt.regimes.hyperparameters import PARAMETERS
-from ecgopt.training.fit import TrainingRun
 from ecgopt.training.recipe import Recipe, Scope
-from ecgopt.training.run import RunBuilder
-from ecgopt.training.svm import SvmRun
 
-Start = Callable[[StagedModel, Checkpoint, int], float]
+if TYPE_CHECKING:
+    from ecgopt.models.checkpoint import Checkpoint
+    from ecgopt.models.stages import StagedModel
+    from ecgopt.training.run import RunBuilder
+
+Start = Callable[["StagedModel", "Checkpoint", int], float]
 """Gives a model its first weights from a checkpoint and a seed; returns the share transferred."""
 
 Fix = Callable[[Recipe, int], Recipe]
@@ -38,8 +37,19 @@ class Regime:
     """Own parameters without whose range the regime is not what its name says."""
     fix: Fix | None = None
     """Applies to every recipe, the published one included."""
-    build_run: RunBuilder = TrainingRun
-    """Makes a training run of an initialised model."""
+    trains: Literal["network", "svm"] = "network"
+    """What a training run of an initialised model fits."""
+
+    @property
+    def build_run(self) -> "RunBuilder":
+        """What makes a training run of an initialised model."""
+        if self.trains == "svm":
+            from ecgopt.training.svm import SvmRun
+
+            return SvmRun
+        from ecgopt.training.fit import TrainingRun
+
+        return TrainingRun
 
     @property
     def needs_upstream(self) -> bool:
@@ -56,7 +66,9 @@ class Regime:
         """Shared parameters without a meaning in this regime."""
         return _parameters_of(self.unused)
 
-    def initialise(self, model: StagedModel, upstream: Checkpoint | None, *, seed: int) -> float:
+    def initialise(
+        self, model: "StagedModel", upstream: "Checkpoint | None", *, seed: int
+    ) -> float:
         """Give `model` its initial weights in place; return the share that was transferred.
 
         Raises:
@@ -73,13 +85,17 @@ class Regime:
         return recipe if self.fix is None else self.fix(recipe, n_freezable_stages)
 
 
-def copy_weights(model: StagedModel, upstream: Checkpoint, seed: int) -> float:  # noqa: ARG001 - the contract's arguments
+def copy_weights(model: "StagedModel", upstream: "Checkpoint", seed: int) -> float:  # noqa: ARG001 - the contract's arguments
     """Copy all weights but the head's into `model` and return the share transferred."""
+    from ecgopt.models.checkpoint import transfer
+
     return transfer(model, upstream)
 
 
-def copy_moments(model: StagedModel, upstream: Checkpoint, seed: int) -> float:
+def copy_moments(model: "StagedModel", upstream: "Checkpoint", seed: int) -> float:
     """Redraw the weights by the upstream's moments and return 0: no weight is transferred."""
+    from ecgopt.models.moments import match_moments
+
     match_moments(model, upstream, seed=seed)
     return 0.0
 
@@ -140,7 +156,7 @@ REGIMES: Final[Mapping[str, Regime]] = {
             unused=frozenset[Scope]({"training", "stages", "head_first"}),
             needed_parameters=frozenset({"svm_c"}),
             fix=fit_once,
-            build_run=SvmRun,
+            trains="svm",
         ),
         # A random encoder under a trained head, the counterpart of `linear_probe`: the difference
         # between the two is what pre-training taught.

@@ -1,6 +1,6 @@
 """Cells, studies and their names: what a comparison expands to."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
@@ -138,3 +138,9 @@ def expand_studies(spec: StudySpec) -> Sequence[StudyKey]:
         for key in studies_of_cell(spec, cell, replicate)
     )
     return list(dict.fromkeys(keys))
+
+
+def study_key(payload: Mapping[str, Any]) -> StudyKey:
+    """Return the study that a work item's payload names."""
+    fields = dict(payload["study"])
+    return StudyKey(model=ModelSection.model_validate(fields.pop("model")), **fields)

@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from ecgopt.models.foreign import TABLES
+from ecgopt.models.weight_names import TABLES
 from ecgopt.study_file.section import Name, Section
 
 PretrainObjective = Literal["multi_label", "age", "masked_signal", "label_permuted"]

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from ecgopt.errors import CheckpointError
-from ecgopt.models.stages import HEAD, StagedModel
+from ecgopt.models.stages import StagedModel
+from ecgopt.models.weight_names import HEAD
 from ecgopt.training.recipe import Recipe
 
 SGD_MOMENTUM: Final = 0.9

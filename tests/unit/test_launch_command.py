@@ -26,8 +26,11 @@ def test_a_missing_extra_is_named_with_the_command_that_installs_it(
 @pytest.mark.parametrize(
     ("settings", "rule"),
     [
-        ({"cpus": 0}, "`cpus >= 1` must hold, but got 0"),
-        ({"grace_seconds": 600, "time_minutes": 10}, "must hold, but got 600 s and 10 min"),
+        ({"cpus": 0}, "--cpus must be at least 1, but is 0"),
+        (
+            {"grace_seconds": 600, "time_minutes": 10},
+            "time limit of 10 minutes, but is 600",
+        ),
     ],
 )
 def test_a_job_that_slurm_could_not_run_is_refused(settings, rule):

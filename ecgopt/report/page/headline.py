@@ -9,7 +9,6 @@ from ecgopt.analysis.scores import ArmScores
 from ecgopt.analysis.verdict import Decision
 from ecgopt.evidence.records import FinalRole
 from ecgopt.report import words
-from ecgopt.report.figures.forest import draw_forest
 from ecgopt.report.page.html import PageTable, Section
 from ecgopt.training.metrics import METRICS, Metric
 
@@ -49,6 +48,8 @@ def verdict_section(conclusions: Conclusions) -> Section:
         f"{words.cell_label(item.cell, conclusions, item.regime)}. {words.verdict_sentence(item)}"
         for item in found
     ]
+    from ecgopt.report.figures.forest import draw_forest
+
     drawing = draw_forest(conclusions)
     return Section(
         name="verdicts",

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
+from typing import TYPE_CHECKING
 
-import jinja2
-
-from ecgopt.report.figures.drawing import Drawing
+if TYPE_CHECKING:
+    from ecgopt.report.figures.drawing import Drawing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,7 +27,7 @@ class Gallery:
 
     title: str
     caption: str
-    drawings: tuple[Drawing, ...]
+    drawings: tuple["Drawing", ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,10 +39,10 @@ class Section:
     paragraphs: tuple[str, ...] = ()
     points: tuple[str, ...] = ()
     tables: tuple[PageTable, ...] = ()
-    drawings: tuple[Drawing, ...] = ()
+    drawings: tuple["Drawing", ...] = ()
     galleries: tuple[Gallery, ...] = ()
 
-    def all_drawings(self) -> tuple[Drawing, ...]:
+    def all_drawings(self) -> tuple["Drawing", ...]:
         """Return every figure of the section."""
         return self.drawings + tuple(d for gallery in self.galleries for d in gallery.drawings)
 
@@ -66,6 +66,8 @@ class Page:
 def render(page: Page) -> str:
     """Return `page` as HTML; everything but the figures is escaped."""
     folder = files(__package__)
+    import jinja2
+
     environment = jinja2.Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )
