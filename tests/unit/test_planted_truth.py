@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+from planted_truth import PlantedTruth, draw
 from scipy import special, stats
 
 from ecgopt.analysis.moderation import estimate_prior, label_variance, mean_variance
@@ -78,3 +79,14 @@ def test_bounds_equal_published_ones(shape, published):
 def test_looks_that_do_not_increase_are_refused():
     with pytest.raises(ValueError, match="do not increase"):
         plan_looks([3, 3], 10, alpha=0.05)
+
+
+def test_planted_differences_vary_as_stated():
+    truth = PlantedTruth(n_cells=2, n_arms=3, n_replicates=4, overlap=0.5, difference=0.03)
+    found = draw(truth, 4000, np.random.default_rng(3)).replicates
+    assert found.shape == (4000, 6, 4)
+    assert found.mean() == pytest.approx(0.03, abs=0.001)
+    own = 0.015**2 / 2 + 0.010**2 / 2
+    assert found.var(axis=2, ddof=1).mean() == pytest.approx(own, rel=0.05)
+    shared = 0.015**2 / 2 + 0.006**2
+    assert found.mean(axis=2).var() == pytest.approx(own / 4 + shared, rel=0.05)
