@@ -1,107 +1,128 @@
-"""Whether verdicts and intervals keep their promises, over many simulated studies.
+"""Whether the rule of the verdict keeps its promises, over comparisons with planted truth.
 
-    python -m benchmarks.calibration [--studies 4000] [--seed 0]
+    python -m benchmarks.calibration [--comparisons 1000] [--seed 0]
 
-Every study has test patients, labels, scores, replicates and seeds of its own, and is judged by
-the same code as a real one. Printed per design: how often an arm wins without any true difference
-(nominal: at most 5 %), how often a true +0.03 wins, how often the 95 % interval covers the truth,
-and for comparison the coverage of a t interval with Satterthwaite's degrees of freedom.
+The rule: run variance moderated over cells and arms and bounded below, overlap paid for, patients'
+part added in quadrature, Holm over cells and arms, the margin, one replicate undecided. Prints
+Markdown tables of false wins, coverage and power, at fixed numbers of replicates and with looks.
 """
 
 import argparse
-import math
-import time
-from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
-from scipy import stats
-from simulated_studies import Truth, calibrate, simulate
+from planted_truth import PlantedDraws, PlantedTruth, draw
+from scipy import special
 
-from ecgopt.analysis.interval import Interval, Variances
-from ecgopt.analysis.power import Rules, replicates_needed
+from ecgopt.analysis.moderation import estimate_prior, mean_variance
+from ecgopt.analysis.spending import plan_looks
+from ecgopt.analysis.verdict import holm
 
-SPREADS: Mapping[str, Mapping[str, Any]] = {
-    "runs differ little": {"replicate_spread": 0.02, "seed_spread": 0.02},
-    "runs differ": {"replicate_spread": 0.05, "seed_spread": 0.04},
-    "runs differ much": {"replicate_spread": 0.20, "seed_spread": 0.05},
+MARGIN, ALPHA = 0.01, 0.05
+
+
+class Judged:
+    """The estimates of contrasts with their errors, by the proposed rule."""
+
+    def __init__(self, draws: PlantedDraws, truth: PlantedTruth, n_replicates: int) -> None:
+        present = draws.replicates[:, :, :n_replicates]
+        self.estimates = present.mean(axis=2)
+        variances = present.var(axis=2, ddof=1)
+        floors = draws.seed_variance.mean(axis=1, keepdims=True) / truth.n_seeds
+        freedom = n_replicates - 1
+        runs = np.empty_like(variances)
+        freedoms = np.empty_like(variances)
+        for row, of_row in enumerate(variances):
+            prior = estimate_prior(of_row, np.full(len(of_row), freedom))
+            for column, variance in enumerate(of_row):
+                posterior, freedoms[row, column] = prior.moderate(
+                    variance, freedom, floor=floors[row, 0]
+                )
+                runs[row, column] = mean_variance(posterior, n_replicates, overlap=truth.overlap)
+        self.of_runs, self.freedoms = np.sqrt(runs), freedoms
+        self.of_patients = np.sqrt(draws.patient_variance)
+
+    def reach(self, tail: np.ndarray | float) -> np.ndarray:
+        """Return half the width of intervals with that one-sided tail."""
+        of_runs = self.of_runs * special.stdtrit(self.freedoms, tail)
+        return np.hypot(of_runs, self.of_patients * special.stdtrit(399, tail))
+
+    def p_values(self) -> np.ndarray:
+        """Return two-sided p values: the tails at which intervals reach zero, by bisection."""
+        low, high = np.full(self.estimates.shape, -30.0), np.full(self.estimates.shape, -0.6932)
+        for _ in range(24):
+            middle = (low + high) / 2
+            far = self.reach(np.exp(middle)) > np.abs(self.estimates)
+            low, high = np.where(far, middle, low), np.where(far, high, middle)
+        return 2 * np.exp(high)
+
+    def wins(self, level: float) -> np.ndarray:
+        """Return where an arm wins, after Holm over all contrasts of a comparison."""
+        corrected = np.array([holm(list(row)) for row in self.p_values()])
+        return (corrected <= level) & (np.abs(self.estimates) > MARGIN)
+
+
+def fixed(truth: PlantedTruth, n: int, seed: int) -> tuple[float, float, float]:
+    """Return comparisons with a win, contrasts won by the better arm, and coverage."""
+    draws = draw(truth, n, np.random.default_rng(seed))
+    judged = Judged(draws, truth, truth.n_replicates)
+    wins = judged.wins(ALPHA)
+    covered = np.abs(judged.estimates - truth.difference) <= judged.reach(ALPHA / 2)
+    right = wins & (judged.estimates > 0)
+    return float(wins.any(axis=1).mean()), float(right.mean()), float(covered.mean())
+
+
+def sequential(truth: PlantedTruth, n: int, seed: int) -> tuple[float, float, float]:
+    """Return comparisons with a win, contrasts won, and replicates used per contrast."""
+    draws = draw(truth, n, np.random.default_rng(seed))
+    most = truth.n_replicates
+    won = np.zeros(draws.replicates.shape[:2], bool)
+    used = np.full(won.shape, most)
+    for look in plan_looks(range(2, most + 1), most, alpha=ALPHA):
+        new = Judged(draws, truth, look.replicates).wins(look.level) & ~won
+        used[new] = look.replicates
+        won |= new
+    return float(won.any(axis=1).mean()), float(won.mean()), float(used.mean())
+
+
+DESIGNS = {
+    "1 cell": {},
+    "8 cells": {"n_cells": 8},
+    "78 cells": {"n_cells": 78},
+    "1 cell, 7 arms": {"n_arms": 7},
+    "8 cells, 3 arms": {"n_cells": 8, "n_arms": 3},
+    "8 cells, 1 seed": {"n_cells": 8, "n_seeds": 1},
+    "8 cells, 5 seeds": {"n_cells": 8, "n_seeds": 5},
+    "8 cells, heavy tails": {"n_cells": 8, "heavy_tails": True},
+    "8 cells, n/N 0.33": {"n_cells": 8, "overlap": 0.33},
+    "8 cells, n/N 0.7": {"n_cells": 8, "overlap": 0.7},
+    "1 cell, n/N 0.7": {"overlap": 0.7},
+    "1 cell, one checkpoint of sd 0.010": {"pretraining_sd": 0.010},
 }
-REPLICATES = (2, 3, 5, 10)
-N_PATIENTS = 400
-
-
-def satterthwaite_covers(interval: Interval, truth: float) -> bool:
-    """Tell whether the narrower, more usual interval covers the truth."""
-    error = interval.error
-    of_runs = error.run_variance / error.n_units
-    total = of_runs + error.patient_variance
-    freedom = total**2 / (
-        of_runs**2 / (error.n_units - 1) + error.patient_variance**2 / (error.n_patients - 1)
-    )
-    half = math.sqrt(total) * stats.t.ppf((1 + interval.confidence) / 2, freedom)
-    return bool(abs(interval.estimate - truth) <= half)
-
-
-def satterthwaite_coverage(truth: Truth, n_studies: int, seed: int) -> float:
-    """Return that interval's coverage."""
-    random = np.random.default_rng(seed)
-    covered = [
-        satterthwaite_covers(simulate(truth, random), truth.difference) for _ in range(n_studies)
-    ]
-    return float(np.mean(covered))
-
-
-def planned(spreads: Mapping[str, Any]) -> int | None:
-    """Return the replicates that a pilot of 60 studies plans for a true difference of 0.03."""
-    random = np.random.default_rng(0)
-    pilots = [simulate(Truth(n_patients=N_PATIENTS, **spreads), random) for _ in range(60)]
-    seeds, replicates, patients = (
-        math.sqrt(np.mean([getattr(pilot.variances, part) ** 2 for pilot in pilots]))
-        for part in ("seeds", "replicates", "patients")
-    )
-    return replicates_needed(
-        0.03,
-        Variances(seeds=seeds, replicates=replicates, patients=patients),
-        Rules(margin=0.01, confidence=0.95),
-        n_seeds=2,
-        n_patients=N_PATIENTS,
-    )
 
 
 def main() -> None:
-    """Print the table."""
+    """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--studies", type=int, default=4000)
+    parser.add_argument("--comparisons", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    started = time.monotonic()
-    print(f"{options.studies} studies per row; {N_PATIENTS} test patients, 2 seeds, margin 0.01")
-    print(f"{'design':22} {'R':>4} {'false wins':>11} {'+0.03 wins':>11} "
-          f"{'coverage':>9} {'Satterth.':>10}")  # fmt: skip
-    for name, spreads in SPREADS.items():
-        needed = planned(spreads)
-        for n_replicates in sorted({*REPLICATES, *([needed] if needed else [])}):
-            none, some = (
-                Truth(
-                    difference=difference,
-                    n_replicates=n_replicates,
-                    n_patients=N_PATIENTS,
-                    **spreads,
-                )
-                for difference in (0.0, 0.03)
-            )
-            null = calibrate(none, options.studies, options.seed)
-            effect = calibrate(some, options.studies, options.seed + 1)
-            usual = satterthwaite_coverage(none, options.studies, options.seed + 2)
-            mark = "*" if n_replicates == needed else " "
-            print(
-                f"{name:22} {n_replicates:3}{mark} "
-                f"{null.share('higher', 'lower'):11.1%} "
-                f"{effect.share('higher'):11.1%} "
-                f"{(null.coverage + effect.coverage) / 2:9.1%} {usual:10.1%}",
-                flush=True,
-            )
-    print(f"* planned for 80 % power at +0.03.  {time.monotonic() - started:.0f} s")
+    n, seed = options.comparisons, options.seed
+    print("| Design | R | false wins | coverage | +0.03 wins |\n| --- | --- | --- | --- | --- |")
+    for name, design in DESIGNS.items():
+        some = n if name != "78 cells" else max(n // 5, 1)
+        for count in (2, 3, 5, 10):
+            none = PlantedTruth(n_replicates=count, **design)
+            effect = PlantedTruth(n_replicates=count, difference=0.03, **design)
+            false, _, covered = fixed(none, some, seed)
+            _, power, _ = fixed(effect, some, seed + 1)
+            print(f"| {name} | {count} | {false:.1%} | {covered:.1%} | {power:.1%} |", flush=True)
+    print("\n| Looks from 2 | false wins | +0.03 wins | replicates used at +0.03 |")
+    print("| --- | --- | --- | --- |")
+    for cells, most in ((1, 5), (1, 10), (8, 5), (8, 10)):
+        false, _, _ = sequential(PlantedTruth(n_cells=cells, n_replicates=most), n, seed)
+        effect = PlantedTruth(n_cells=cells, n_replicates=most, difference=0.03)
+        _, power, used = sequential(effect, n, seed + 1)
+        print(f"| {cells} cells, at most {most} | {false:.1%} | {power:.1%} | {used:.1f} |")
 
 
 if __name__ == "__main__":
