@@ -14,6 +14,7 @@ from ecgopt.data.prepared import open_prepared, prepared_folders, read_local, wr
 from ecgopt.data.records import RecordEntry, Source
 from ecgopt.errors import DataError
 from ecgopt.files import sha256_of
+from ecgopt.plugins import code_identity
 
 PREPARE_VERSION = 5
 """Rises whenever the same input would be stored otherwise."""
@@ -47,7 +48,8 @@ class PreparationRequest:
         self.found = origin.entries(folders)
         self.settings = settings
         self.form = form_of(settings)
-        key = json.dumps([PREPARE_VERSION, origin.name, origin.version, repr(origin), self.form])
+        reader = repr(origin) + code_identity(origin)
+        key = json.dumps([PREPARE_VERSION, origin.name, origin.version, reader, self.form])
         self.kind = hashlib.sha256(key.encode()).hexdigest()
         """Hash of reader and settings alone."""
         self.identities = {entry.record: _identity(entry) for entry in self.found}

@@ -1,11 +1,11 @@
 """The regimes: which weights a downstream model starts from, and what stays fixed in training."""
 
-import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Literal
 
 from ecgopt.errors import CheckpointError, StudyFileError
+from ecgopt.plugins import find, wrong_type
 from ecgopt.regimes.hyperparameters import PARAMETERS
 from ecgopt.training.recipe import Recipe, Scope
 
@@ -170,19 +170,18 @@ REGIMES: Final[Mapping[str, Regime]] = {
 
 
 def regime(name: str) -> Regime:
-    """Return the regime called `name`.
+    """Return the regime called `name`, which may come from outside the package.
 
     Raises:
-        StudyFileError: there is none; the message names the nearest.
+        StudyFileError: it is the name of a recipe.
+        UserError: there is none; the message names the nearest.
     """
-    if name in REGIMES:
-        return REGIMES[name]
     if name == "published":
         raise StudyFileError(
             "'published' is a recipe and not a regime: every regime runs it as its trial 0, and "
             "[published] says how; leave it out of `regimes`"
         )
-    nearest = difflib.get_close_matches(name, REGIMES, n=1, cutoff=0.0)[0]
-    raise StudyFileError(
-        f"a regime must be one of {', '.join(REGIMES)}, but got {name!r}: did you mean {nearest!r}?"
-    )
+    found = find("start", name, REGIMES)
+    if not isinstance(found, Regime):
+        raise wrong_type("start", name, "a Regime", found)
+    return found

@@ -9,8 +9,8 @@ from ecgopt.data.sources.catalog import SOURCES
 from ecgopt.models.registry import MODELS, freezable_stages
 from ecgopt.plugins import outside_code
 from ecgopt.regimes.hyperparameters import SearchSpace, published_parameters
-from ecgopt.regimes.regimes import regime
-from ecgopt.study_file.section import Name, Section, Share, Size
+from ecgopt.regimes.regimes import REGIMES, regime
+from ecgopt.study_file.section import Name, PartName, Section, Share, Size
 from ecgopt.study_file.selection import CellsSection
 from ecgopt.study_file.space_rules import (
     check_own_parameters,
@@ -45,8 +45,9 @@ class StudySpec(Section):
     """Heads the report; may change at any time."""
     seed: Annotated[int, Field(ge=0)] = 0
     """Every random number follows from it."""
-    regimes: Annotated[tuple[Name, ...], Field(min_length=2)] = ("scratch", "fine_tune")
-    """The reference arm first; a difference is another arm minus the reference."""
+    regimes: Annotated[tuple[PartName, ...], Field(min_length=2)] = ("scratch", "fine_tune")
+    """The reference arm first; a difference is another arm minus the reference. One from outside
+    the package is named `package.module:name` or by an entry point."""
     upstreams: tuple[Name, ...] = ()
     """Tables of `[data]` to pre-train on, or of `[upstream]`."""
     downstreams: Annotated[tuple[Name, ...], Field(min_length=1)]
@@ -147,6 +148,7 @@ class StudySpec(Section):
         sources = [self.data[name].source for name in self.data_names()]
         readers = [source for source in sources if not source.endswith(".toml")]
         return {
+            **outside_code("start", self.regimes, REGIMES),
             **outside_code("network", [model.name for model in self.models], MODELS),
             **outside_code("data source", readers, SOURCES),
             **outside_code("sampler", [self.sampler.name], dict.fromkeys(SAMPLERS)),

@@ -1,6 +1,7 @@
-"""A study whose network, sampler and data source come from outside the package."""
+"""A study whose network, start, sampler and data source come from outside the package."""
 
 import json
+import sys
 
 import pytest
 from documents import ROOT, blocks
@@ -13,9 +14,10 @@ from ecgopt.errors import StudyFileError, StudyMismatch, UserError
 from ecgopt.models.registry import ModelSpec, build_model
 from ecgopt.study_file.reading import load_spec
 
-PAGES = ("own-network.md", "own-sampler.md", "own-data-source.md")
+PAGES = ("own-network.md", "own-regime.md", "own-sampler.md", "own-data-source.md")
 REPLACED = {
     'name = "resnet1d18"\nwidth = 2': 'name = "tiny_network:build"\nwidth = 4',
+    '"scratch", "fine_tune"': '"scratch", "fine_tune", "fixed_stem:FIXED_STEM"',
     'name = "tpe"': 'name = "greedy:build"',
     '[data.down]\nsource = "synthetic"': '[data.down]\nsource = "hospital:exports"',
     'synthetic = { records = 160, seed = 2, population = "B" }': 'folders = ["{records}"]',
@@ -31,6 +33,8 @@ def lab(tmp_path, monkeypatch):
         for block in blocks(ROOT / "docs" / "how-to" / page):
             if block.file:
                 (folder / block.file).write_text(block.text)
+                # Imported by an earlier test, from another folder.
+                monkeypatch.delitem(sys.modules, block.file.removesuffix(".py"), raising=False)
     monkeypatch.syspath_prepend(folder)
     monkeypatch.setenv("PYTHONPATH", f"{folder}:{ROOT}")
     return folder
@@ -68,6 +72,7 @@ def test_the_stored_content_names_the_code_of_every_outside_part(study):
     content = load_spec(study).scientific_content()
     assert {name: code.partition(":")[0] for name, code in content["code"].items()} == {
         "network tiny_network:build": "tiny_network sha256",
+        "start fixed_stem:FIXED_STEM": "fixed_stem sha256",
         "sampler greedy:build": "greedy sha256",
         "data source hospital:exports": "hospital sha256",
     }
@@ -81,6 +86,7 @@ def test_an_outside_part_that_is_not_there_is_refused_before_anything_begins(stu
     text = study.read_text()
     for old, new, message in (
         ("tiny_network:build", "tiny_network:bild", "did you mean 'build'"),
+        ("fixed_stem:FIXED_STEM", "fixed_stem:freeze_stem", "must be a Regime, but is <function"),
         ("greedy:build", "greedyy:build", "'greedyy' cannot be imported"),
         ("hospital:exports", "hospital:Hospital", "must be a Source object, but is <class"),
     ):

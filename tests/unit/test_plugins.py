@@ -4,8 +4,9 @@ import hashlib
 
 import pytest
 
+from ecgopt.data.sources.catalog import source
 from ecgopt.errors import UserError
-from ecgopt.plugins import find, outside_code
+from ecgopt.plugins import code_identity, find, outside_code
 
 BUILT_IN = {"tpe": "built in", "random": "built in too"}
 CODE = "class Sampler:\n    pass\n\n\ndef build():\n    return 1\n\n\nready = Sampler()\n"
@@ -106,3 +107,7 @@ def test_an_editable_distribution_counts_by_its_source(lab):
         origin='{"url": "file:///lab", "dir_info": {"editable": true}}',
     )
     assert code_of("lab_editable:build") == identity
+
+
+def test_a_part_of_the_package_needs_no_identity():
+    assert code_identity(source("ptbxl")) == ""
