@@ -8,6 +8,7 @@ Markdown tables of false wins, coverage and power, at fixed numbers of replicate
 """
 
 import argparse
+from typing import Any
 
 import numpy as np
 from planted_truth import PlantedDraws, PlantedTruth, draw
@@ -32,7 +33,7 @@ class Judged:
         runs = np.empty_like(variances)
         freedoms = np.empty_like(variances)
         for row, of_row in enumerate(variances):
-            prior = estimate_prior(of_row, np.full(len(of_row), freedom))
+            prior = estimate_prior(of_row, [freedom] * len(of_row))
             for column, variance in enumerate(of_row):
                 posterior, freedoms[row, column] = prior.moderate(
                     variance, freedom, floor=floors[row, 0]
@@ -44,7 +45,7 @@ class Judged:
     def reach(self, tail: np.ndarray | float) -> np.ndarray:
         """Return half the width of intervals with that one-sided tail."""
         of_runs = self.of_runs * special.stdtrit(self.freedoms, tail)
-        return np.hypot(of_runs, self.of_patients * special.stdtrit(399, tail))
+        return np.asarray(np.hypot(of_runs, self.of_patients * special.stdtrit(399, tail)))
 
     def p_values(self) -> np.ndarray:
         """Return two-sided p values: the tails at which intervals reach zero, by bisection."""
@@ -58,7 +59,7 @@ class Judged:
     def wins(self, level: float) -> np.ndarray:
         """Return where an arm wins, after Holm over all contrasts of a comparison."""
         corrected = np.array([holm(list(row)) for row in self.p_values()])
-        return (corrected <= level) & (np.abs(self.estimates) > MARGIN)
+        return np.asarray((corrected <= level) & (np.abs(self.estimates) > MARGIN))
 
 
 def fixed(truth: PlantedTruth, n: int, seed: int) -> tuple[float, float, float]:
@@ -84,7 +85,7 @@ def sequential(truth: PlantedTruth, n: int, seed: int) -> tuple[float, float, fl
     return float(won.any(axis=1).mean()), float(won.mean()), float(used.mean())
 
 
-DESIGNS = {
+DESIGNS: dict[str, dict[str, Any]] = {
     "1 cell": {},
     "8 cells": {"n_cells": 8},
     "78 cells": {"n_cells": 78},

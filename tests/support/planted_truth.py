@@ -68,7 +68,7 @@ def _contrast(shape: tuple[int, ...], random: np.random.Generator, *, heavy: boo
 
     def noise(size: tuple[int, ...]) -> Array:
         if heavy:
-            return random.standard_t(3, size) / np.sqrt(3)
+            return np.asarray(random.standard_t(3, size) / np.sqrt(3))
         return random.normal(size=size)
 
-    return (noise(shape) - noise((*shape[:2], 1, shape[3]))) / np.sqrt(2)
+    return np.asarray((noise(shape) - noise((*shape[:2], 1, shape[3]))) / np.sqrt(2))

@@ -28,7 +28,7 @@ def test_a_regime_given_twice_is_refused(study_file):
 
 
 def test_one_regime_alone_is_no_comparison(study_file):
-    with pytest.raises(StudyFileError, match=r"regimes: .* at least 2"):
+    with pytest.raises(StudyFileError, match=r"regimes: .* at least 2 entries"):
         load_spec(study_file(regimes='["scratch"]'))
 
 

@@ -1,13 +1,12 @@
 """A user's own data: a folder of WFDB records and a CSV table, described in one TOML file."""
 
 import re
-import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from ecgopt.data.csv_tables import Row, read_rows
 from ecgopt.data.label_classes import LabelSet
@@ -16,6 +15,7 @@ from ecgopt.data.records import Reading, RecordEntry, RecordFacts, number_or_non
 from ecgopt.data.wfdb_files import read_wfdb
 from ecgopt.data.wfdb_header import read_header
 from ecgopt.errors import DataError
+from ecgopt.toml_errors import read_toml
 
 _RECORD = re.compile(r"(?:[\w-][\w.-]*/){0,8}[\w-][\w.-]*", re.ASCII)
 _TRUE, _FALSE = {"1", "1.0", "true", "yes"}, {"0", "0.0", "false", "no"}
@@ -186,7 +186,7 @@ def own_source(path: Path) -> OwnSource:
     Raises:
         DataError: the file is missing, no TOML, or breaks a rule; the message names the key.
     """
-    description = _load(path)
+    description = read_toml(path, OwnFile, DataError)
     return OwnSource(description.name, description, path.parent)
 
 
@@ -196,25 +196,10 @@ def own_label_set(path: Path) -> LabelSet:
     Raises:
         DataError: as `own_source`.
     """
-    description = _load(path)
+    description = read_toml(path, OwnFile, DataError)
     classes = description.classes or {name: (name,) for name in description.statements.flags}
     members: dict[str, tuple[str, ...]] = {}
     for name, codes in classes.items():
         for code in codes:
             members[code] = (*members.get(code, ()), name)
     return LabelSet(name=description.name, classes=tuple(classes), members=members)
-
-
-def _load(path: Path) -> OwnFile:
-    try:
-        return OwnFile.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
-    except OSError as error:
-        raise DataError(
-            f"{path}: {error.strerror}; the path of a description starts where ecgopt is called"
-        ) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} is no TOML file: {error}") from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"]) or "the file"
-        raise DataError(f"{path}: {key}: {first['msg']}") from error
