@@ -27,10 +27,7 @@ def test_a_missing_extra_is_named_with_the_command_that_installs_it(
     ("settings", "rule"),
     [
         ({"cpus": 0}, "--cpus must be at least 1, but is 0"),
-        (
-            {"grace_seconds": 600, "time_minutes": 10},
-            "time limit of 10 minutes, but is 600",
-        ),
+        ({"grace_seconds": 600, "time_minutes": 10}, "time limit of 10 minutes, but is 600"),
     ],
 )
 def test_a_job_that_slurm_could_not_run_is_refused(settings, rule):
@@ -59,3 +56,18 @@ def test_a_dry_run_prints_the_script_and_leaves_nothing_behind(study_file, tmp_p
         assert f"#SBATCH --{option}" in lines
     assert "geheim" not in printed.stdout
     assert not workspace.exists()
+
+
+def test_the_place_of_the_token_is_named_where_ray_does_not_answer(monkeypatch):
+    ray = pytest.importorskip("ray")
+    from ecgopt.launchers.ray import RayWorkers
+
+    def refuse(**_options):
+        raise RuntimeError("no cluster")
+
+    monkeypatch.setattr(ray, "init", refuse)
+    workers = RayWorkers(
+        posting=None, url=None, placement=RayPlacement(address="node:1"), n_workers=1
+    )
+    with pytest.raises(LaunchError, match="with its token where RAY_AUTH_TOKEN_PATH says"):
+        workers.__enter__()
