@@ -64,7 +64,7 @@ def test_an_upstream_on_the_downstreams_own_data_is_never_paired_with_it(study_f
     [
         (VARIANTS, '["up"]', r"\[upstream.permuted\] must be listed in `upstreams`"),
         ("", '["up", "nowhere"]', r"no table \[data.nowhere\]"),
-        ('[upstream.up]\nobjective = "sex"\n', '["up"]', "upstream.up.objective"),
+        ('[upstream.up]\nobjective = "sex"\n', '["up"]', r"\[upstream.up\] objective"),
         ('[upstream.up]\nnames = "ecgopt"\n', '["up"]', "`names` belongs to a `checkpoint`"),
         (
             '[upstream.up]\ncheckpoint = "w.pt"\nobjective = "age"\n',
