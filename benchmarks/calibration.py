@@ -70,7 +70,10 @@ def fixed(truth: PlantedTruth, n: int, seed: int) -> tuple[float, float, float, 
     covered = np.abs(judged.estimates - truth.difference) <= judged.reach(ALPHA / 2)
     right = wins & (judged.estimates > 0)
     alone = (judged.estimates > judged.reach(ALPHA / 2)) & (judged.estimates > MARGIN)
-    return tuple(float(of.mean()) for of in (wins.any(axis=1), right, alone, covered))
+    any_win, won, won_alone, within = (
+        float(of.mean()) for of in (wins.any(axis=1), right, alone, covered)
+    )
+    return any_win, won, won_alone, within
 
 
 def sequential(truth: PlantedTruth, n: int, seed: int) -> tuple[float, float, float]:

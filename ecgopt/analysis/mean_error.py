@@ -4,7 +4,7 @@ The two parts are estimated on very different numbers of units, often 5 replicat
 patients, so each is multiplied by its own t quantile and the two are added in quadrature. This is
 exact when one part is zero and slightly careful in between. One t quantile with Satterthwaite's
 degrees of freedom is narrower, but covers only 88 to 93 % with two replicates at a nominal 95 %, as
-`benchmarks/calibration.py` shows.
+`docs/decisions/intervals.md` shows.
 """
 
 import math
