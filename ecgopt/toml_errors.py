@@ -119,6 +119,8 @@ def _is_echo(error: ErrorDetails) -> bool:
 
 def _rule(error: ErrorDetails) -> str:
     kind = error["type"]
+    if kind == "string_too_short" and error["ctx"]["min_length"] == 1:
+        return "text that is not empty"
     if kind in _LIMITS:
         return _LIMITS[kind].format(**error["ctx"])
     return _KINDS.get(kind) or _KINDS.get(kind.split("_", 1)[0], "of another kind")

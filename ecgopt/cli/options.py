@@ -8,9 +8,9 @@ from cyclopts import Parameter
 from ecgopt.errors import StudyFileError
 
 
-def _exists(_type: object, path: Path) -> None:
+def _exists(_type: object, path: Path | None) -> None:
     # Before the command imports anything: a mistyped name is answered immediately.
-    if not path.exists():
+    if path is not None and not path.exists():
         raise StudyFileError(f"{path}: no such file: check the path of the study file")
 
 

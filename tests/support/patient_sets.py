@@ -20,4 +20,5 @@ def made_set(patients: list[str], *, folds: list[int] | None = None) -> Prepared
             "statement_likelihoods": [[100.0] if i % 3 == 0 else [] for i in range(n)],
         }
     )
-    return PreparedSet(Path(), "f", np.zeros((n, 12, 4), dtype=np.int16), records, {"source": "x"})
+    manifest = {"source": "x", "settings": {"sampling_rate_hz": 100}}
+    return PreparedSet(Path(), "f", np.zeros((n, 12, 4), dtype=np.int16), records, manifest)

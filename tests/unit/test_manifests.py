@@ -13,6 +13,7 @@ from ecgopt.cli.app import build_app
 
 STORAGE = Path(__file__).resolve().parents[2] / "storage"
 MANIFESTS = sorted((STORAGE / "kubernetes").rglob("*.yaml"))
+DEMO = str(STORAGE.parent / "studies" / "demo.toml")
 KUBERNETES_VERSIONS = ("1.31", "1.34")
 
 
@@ -68,7 +69,9 @@ def our_commands():
 
 @pytest.mark.parametrize("words", our_commands())
 def test_the_command_of_every_container_and_its_options_exist(words):
-    build_app().parse_args(words, exit_on_error=False, print_error=False)
+    # The study file that a container is given is not there while tests run: any other stands in.
+    given = [DEMO if word.endswith((".toml", ".toml}")) else word for word in words]
+    build_app().parse_args(given, exit_on_error=False, print_error=False)
 
 
 @pytest.mark.parametrize("pod", pods())

@@ -75,7 +75,11 @@ def test_fingerprint_does_not_depend_on_the_folder(tmp_path):
         ('name = "clinic"', "name = ", "must be valid TOML"),
         ('record = "file"', 'record = "missing"', "column 'missing' is missing"),
         ('flags = ["AF", "LBBB"]', 'flags = ["age"]', "line 2: age must be 0 or 1"),
-        ('flags = ["AF", "LBBB"]', 'flags = ["AF", ""]', "statements.flags.1: String should have"),
+        (
+            'flags = ["AF", "LBBB"]',
+            'flags = ["AF", ""]',
+            "entry 2.: the value must be text that is not empty",
+        ),
         ('fold = "fold"', 'fold = "file"', "file must be a whole number, but is 'ward0/ecg0'"),
         ('records = "ecgs"', 'records = "nowhere"', "nowhere: No such file"),
     ],
