@@ -107,7 +107,7 @@ def test_a_part_of_the_wrong_type_is_refused(lab):
 
 def test_a_part_is_named_as_documented(study):
     study.write_text(study.read_text().replace("greedy:build", "greedy:bu ild"))
-    with pytest.raises(StudyFileError, match=r"sampler\.name"):
+    with pytest.raises(StudyFileError, match=r"\[sampler\] name"):
         load_spec(study)
 
 

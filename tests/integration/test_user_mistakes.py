@@ -26,7 +26,7 @@ def test_a_misspelt_key_is_named_with_the_nearest_valid_one(study_file):
 
 def test_a_published_recipe_outside_the_space_is_refused(study_file):
     line = refused("study", "check", study_file(published_epochs=100))
-    assert "epochs = 100 is outside [2, 4]" in line
+    assert "epochs = 100 is outside 2..4" in line
 
 
 def test_a_missing_study_file_is_named(tmp_path):
@@ -82,4 +82,4 @@ def test_a_database_of_an_unknown_kind_is_refused(study_file, tmp_path):
 
 
 def test_status_of_a_study_that_has_not_begun_says_so(study_file, tmp_path):
-    assert "has not begun" in refused("status", study_file(), "--workspace", tmp_path / "ws")
+    assert "no database at" in refused("status", study_file(), "--workspace", tmp_path / "ws")

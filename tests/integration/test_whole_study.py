@@ -91,7 +91,7 @@ def test_two_identical_arms_differ_by_exactly_zero_and_never_win(study_file, tmp
     workspace, out = tmp_path / "ws", tmp_path / "out"
     done = ecgopt("run", study, "--workers", 1, "--workspace", workspace, "--out", out)
     assert done.returncode == 0, done.stderr
-    assert "equivalent" in done.stdout.lower()
+    assert "Undecided: scratch (twin) minus scratch is 0.000 [0.000, 0.000]" in done.stdout
     answer = ecgopt("answer", study, "--workspace", workspace)
     assert "wins" not in answer.stdout
 
@@ -116,7 +116,7 @@ def test_an_interrupted_run_says_how_to_go_on_and_loses_nothing(study_file, tmp_
     run.send_signal(signal.SIGINT)
     _, errors = run.communicate(timeout=90)
     assert run.returncode == 130
-    assert "the same command continues" in errors
+    assert "run the same command again to resume" in errors
     status = json.loads(ecgopt("status", study, "--workspace", workspace, "--json").stdout)
     assert status["total_losses"] == 0
     assert all(stage["running"] == 0 for stage in status["stages"])
