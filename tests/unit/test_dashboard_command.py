@@ -6,10 +6,12 @@ import socket
 import pytest
 
 from ecgopt.cli.dashboard import TOKEN_VARIABLE, Address, dashboard
+from ecgopt.database.engine import open_database
 from ecgopt.errors import UserError
 
 
 def assert_refused(reason, workspace, **address):
+    open_database(f"sqlite:///{workspace}/ecgopt.sqlite3").engine.dispose()
     with pytest.raises(UserError, match=re.escape(reason)) as refused:
         dashboard(address=Address(**{"port": 0, **address}), workspace=workspace)
     return str(refused.value)
