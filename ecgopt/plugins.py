@@ -5,7 +5,6 @@ distribution declares. The study file names it, so a study file runs code as a s
 """
 
 import difflib
-import hashlib
 import importlib
 import json
 import sys
@@ -17,6 +16,7 @@ from types import ModuleType
 from typing import Final, Literal, TypeVar, cast
 
 from ecgopt.errors import UserError
+from ecgopt.files import sha256_of
 
 Kind = Literal["network", "start", "data source", "launcher", "metric", "sampler"]
 
@@ -137,7 +137,7 @@ def _module_identity(name: str) -> str:
     module: ModuleType = sys.modules[name]
     if not module.__file__:
         raise UserError(f"the module {name!r} has no file, so its code cannot be identified")
-    return f"{name} sha256:{hashlib.sha256(Path(module.__file__).read_bytes()).hexdigest()}"
+    return f"{name} sha256:{sha256_of(Path(module.__file__))}"
 
 
 @cache

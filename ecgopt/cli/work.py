@@ -1,7 +1,6 @@
 """One worker, composed: what every way of starting workers calls in the end.
 
-Final fits live in `analysis`, which `workers` may not import; so the worker gets its handlers here.
-Local processes, Slurm jobs and Ray actors all call `work`.
+Every kind of work item gets its handler here. Local processes, Slurm jobs and Ray actors all call `work`.
 """
 
 import os
