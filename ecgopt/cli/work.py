@@ -1,6 +1,7 @@
 """One worker, composed: what every way of starting workers calls in the end.
 
-Every kind of work item gets its handler here. Local processes, Slurm jobs and Ray actors all call `work`.
+Every kind of work item gets its handler here. Local processes, Slurm jobs and Ray actors all call
+`work`.
 """
 
 import os
