@@ -16,16 +16,19 @@ import pytest
 
 
 class RayCluster:
-    """A cluster of a head that nobody may work on and two nodes of two cores; use as a context."""
+    """A cluster of a head without work and two nodes of two cores; use as a context."""
 
     def __init__(self):
         pytest.importorskip("ray", reason="ray is not installed")
         # Ray puts sockets below it, whose paths may not be long.
         self.folder = Path(tempfile.mkdtemp(prefix="ecgopt-ray-", dir="/tmp"))
+        (self.folder / "ray").mkdir()
         token = self.folder / "token"
         token.touch(mode=0o600)
         token.write_text(secrets.token_hex(32))
         self.environment = {
+            # Ray notes its address below it: two clusters of one machine must not share the note.
+            "RAY_TMPDIR": str(self.folder),
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN_PATH": str(token),
             "RAY_USAGE_STATS_ENABLED": "0",
@@ -58,7 +61,7 @@ class RayCluster:
             shutil.rmtree(self.folder, ignore_errors=True)
 
     def remove_node(self):
-        """Take one node away without a warning to anybody."""
+        """Take one node away without a warning."""
         self._process.stdin.write("remove\n")
         self._process.stdin.flush()
         assert self._answer() == "removed"
