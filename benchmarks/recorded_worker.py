@@ -15,20 +15,21 @@ from dataclasses import dataclass, field
 from functools import cache
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
-from typing import Any, TypeVar, cast, get_args
+from typing import Any, TypeVar, cast
 
 import torch
 from scripted_worker import NothingToDo, ScriptedArms, ScriptedRun
 from sqlalchemy import Engine, event
 
-from ecgopt.database.engine import open_database, quiet_optuna
+from ecgopt.database.engine import Database, open_database, quiet_optuna
+from ecgopt.jobs.job import ItemEnd, Job, read
 from ecgopt.jobs.leased_trial import LeasedTrial
 from ecgopt.jobs.pruning import LADDER_STEPS
+from ecgopt.jobs.registry import JOBS
 from ecgopt.jobs.runs import ArmRuns
-from ecgopt.jobs.trial import TrialJob
-from ecgopt.jobs.worker import Handler, ItemEnd, Worker, WorkerSettings
+from ecgopt.jobs.trial import TrialJob, TrialPayload
+from ecgopt.jobs.worker import Worker, WorkerSettings
 from ecgopt.queue import items
-from ecgopt.queue.items import Kind
 from ecgopt.queue.lease import Lease
 from ecgopt.study_file.cells import StudyKey
 from ecgopt.study_file.spec import StudySpec
@@ -132,18 +133,21 @@ class Stopwatch:
         return measured
 
 
-@dataclass(frozen=True)
 class RecordedTrials(TrialJob):
     """Trials, the last of which is remembered until its item is closed."""
 
-    last: list[Any] = field(default_factory=list)
+    def __init__(self, database: Database, arms: ArmRuns) -> None:
+        """Begin with no trial to remember."""
+        super().__init__(database, arms)
+        self.last: list[Any] = []
 
     def run(self, lease: Lease, stop: Callable[[], bool]) -> ItemEnd:
         """Run the trial and remember its study, slot and cause."""
         end = super().run(lease, stop)
-        study = lease.claim.payload["study"]
-        name = f"{study['regime']}/n{study['n_train']}/r{study['replicate']}"
-        self.last[:] = [name, lease.claim.payload["slot"], end.cause]
+        payload = read(TrialPayload, lease.claim.payload)
+        study = payload.study
+        name = f"{study.regime}/n{study.n_train}/r{study.replicate}"
+        self.last[:] = [name, payload.slot, end.cause.value]
         return end
 
 
@@ -168,8 +172,8 @@ def work_recorded(
     watch.attend(database.engine)
     arms = RecordedArms(spec, Workspace(folder / "workspace"), epoch_seconds)
     trials = RecordedTrials(database, cast(ArmRuns, arms))
-    handlers: dict[Kind, Handler] = {kind: NothingToDo() for kind in get_args(Kind)}
-    handlers["trial"] = trials
+    jobs: dict[str, Job] = {kind: cast(Job, NothingToDo()) for kind in JOBS}
+    jobs[TrialJob.kind] = trials
     with (folder / f"worker-{number}.csv").open("w", newline="", buffering=1) as file:
         rows = csv.writer(file)
 
@@ -180,7 +184,7 @@ def work_recorded(
 
         worker = Worker(
             database=database,
-            handlers=handlers,
+            jobs=jobs,
             settings=WorkerSettings(
                 comparison=spec.name,
                 lease_seconds=spec.workers.lease_seconds,

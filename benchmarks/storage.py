@@ -28,6 +28,7 @@ from optuna.trial import TrialState
 from sqlalchemy import event
 
 from benchmarks.contest import ratio
+from ecgopt.causes import Cause
 from ecgopt.database.engine import Database, open_database, quiet_optuna
 from ecgopt.database.optuna.trial_rows import add_slots
 from ecgopt.database.tables import create_tables
@@ -84,7 +85,7 @@ def ecgopt_worker(url: str, _n_trials: int, seed: int, ready: Barrier) -> None:
                 trial.report(step, 0.5 + step / 100)
                 trial.should_prune()
             trial.close(TrialState.COMPLETE, 0.6, {})
-            items.finish(database, claim, cause="done", result={})
+            items.finish(database, claim, cause=Cause.DONE, result={})
     database.engine.dispose()
 
 
@@ -164,7 +165,7 @@ def claims_and_statements(name: str, url: str, n_trials: int = 200) -> None:
                 trial.should_prune()
                 per_report.append(sum(not text.startswith("BEGIN") for text in statements))
             trial.close(TrialState.COMPLETE, 0.6, {})
-            items.finish(database, claim, cause="done", result={})
+            items.finish(database, claim, cause=Cause.DONE, result={})
     database.engine.dispose()
     print(
         f"{name}: claim p50 {1000 * statistics.median(seconds):.1f} ms; "

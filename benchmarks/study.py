@@ -43,13 +43,13 @@ from benchmarks.small_study import (
     train_plainly,
     written_study,
 )
-from ecgopt.comparison.opening import stored_comparison
 from ecgopt.data.splits import TuningData
+from ecgopt.database.comparisons import stored_comparison
 from ecgopt.database.engine import Database, open_database, quiet_optuna
 from ecgopt.database.optuna.trial_rows import RECIPE
 from ecgopt.database.tables import work_item
+from ecgopt.jobs.configuration import RecipeKind, arm_recipe
 from ecgopt.jobs.datasets import PreparedData, prepare_data
-from ecgopt.jobs.runs import RecipeKind, arm_recipe
 from ecgopt.study_file.cells import StudyKey, expand_studies, study_name
 from ecgopt.study_file.reading import load_spec
 from ecgopt.study_file.spec import StudySpec
@@ -112,7 +112,7 @@ def plain_script(study: Path, workspace: Workspace) -> None:
     spec, database = load_spec(study), _database(workspace)
     stored = stored_comparison(database, spec.name)
     assert stored is not None
-    data = PreparedData(spec=spec, workspace=workspace, folders=stored["prepared"])
+    data = PreparedData(spec=spec, workspace=workspace, folders=stored.prepared)
     torch.manual_seed(spec.seed)
     upstream = data.upstream("upstream")
     pretrained = PlainResNet(len(upstream.train.classes), WIDTH)

@@ -75,8 +75,8 @@ def enqueue(
     """
     from ecgopt.comparison.open_study import open_begun
     from ecgopt.errors import UserError
-    from ecgopt.jobs.enqueueing import checked_parameters
-    from ecgopt.jobs.enqueueing import enqueue as enqueue_items
+    from ecgopt.jobs.enqueued import checked_parameters
+    from ecgopt.jobs.enqueued import enqueue as enqueue_items
     from ecgopt.study_file.cells import expand_studies
 
     begun = open_begun(study, storage, workspace)

@@ -39,8 +39,7 @@ def check(study: StudyFile, *, hours: bool = True) -> None:
     from rich.table import Table
 
     from ecgopt.analysis.verdict import MIN_REPLICATES_TO_DECIDE
-    from ecgopt.comparison.opening import work_items
-    from ecgopt.jobs.diagnostic_items import DIAGNOSTIC_KINDS
+    from ecgopt.jobs.registry import DIAGNOSTICS, work_items
     from ecgopt.study_file.cells import ALL_RECORDS, expand_cells, expand_studies
     from ecgopt.study_file.reading import load_spec
 
@@ -60,7 +59,7 @@ def check(study: StudyFile, *, hours: bool = True) -> None:
         (len(cells), "cell"), (spec.budget.replicates, "replicate"), (len(studies), "studies"),
         (counts["pretrain"], "pre-training"), (counts["trial"], "trial"),
         (counts["final"], "final fit"),
-        (sum(counts[kind] for kind in DIAGNOSTIC_KINDS), "diagnostic run"),
+        (sum(counts[job.kind] for job in DIAGNOSTICS), "diagnostic run"),
     )  # fmt: skip
     said = (f"{n:,} {what}{'s' * (n != 1 and what != 'studies')}" for n, what in parts)
     console.print(
@@ -85,7 +84,7 @@ def check(study: StudyFile, *, hours: bool = True) -> None:
 def _hours(spec: "StudySpec") -> list[str]:
     import os
 
-    from ecgopt.jobs.trial import choose_device
+    from ecgopt.jobs.runs import choose_device
     from ecgopt.planning.plan import loads
     from ecgopt.planning.training_speed import known_seconds_per_sample, speed_file
     from ecgopt.report.plan_table import load_lines

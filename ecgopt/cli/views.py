@@ -15,16 +15,6 @@ from ecgopt.queue.inspect import QueueSeen
 
 _MAX_ROWS = 12
 _MAX_FAILURES = 5
-_STAGE_NAMES = {
-    "pretrain_trial": "pre-training trials",
-    "pretrain": "pre-training",
-    "trial": "trials",
-    "final": "final fits",
-    "rate": "learning rates",
-    "check": "checks",
-    "audit": "audits",
-    "enqueued": "enqueued",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +28,7 @@ class Hands:
 def plain_line(progress: Progress) -> str:
     """Return the progress as one line."""
     stages = ", ".join(
-        f"{_STAGE_NAMES[stage.kind]} {stage.done}/{stage.total}"
+        f"{stage.title} {stage.done}/{stage.total}"
         + (f" ({stage.set_aside} set aside)" if stage.set_aside else "")
         for stage in progress.stages
     )

@@ -1,6 +1,6 @@
 """One worker, composed: what every way of starting workers calls in the end.
 
-Every kind of work item gets its handler here. Local processes, Slurm jobs and Ray actors all call
+Local processes, Slurm jobs and Ray actors all call
 `work`.
 """
 
@@ -45,11 +45,8 @@ def work(
 
     from ecgopt.comparison.open_study import open_study
     from ecgopt.dashboard.upkeep import Upkeep
-    from ecgopt.jobs.diagnostics import diagnostic_handlers
-    from ecgopt.jobs.final import FinalJob
-    from ecgopt.jobs.pretrain import PretrainJob, PretrainTrialJob
-    from ecgopt.jobs.runs import ArmRuns
-    from ecgopt.jobs.trial import TrialJob, choose_device
+    from ecgopt.jobs.registry import handlers
+    from ecgopt.jobs.runs import ArmRuns, choose_device
     from ecgopt.jobs.worker import Worker, WorkerSettings, new_owner
     from ecgopt.workspace import Workspace
 
@@ -62,13 +59,7 @@ def work(
     upkeep = Upkeep(opened.database, opened.workspace, opened.spec.name)
     return Worker(
         database=opened.database,
-        handlers={
-            "pretrain_trial": PretrainTrialJob(arms),
-            "pretrain": PretrainJob(opened.database, arms),
-            "trial": TrialJob(opened.database, arms),
-            "final": FinalJob(opened.database, arms),
-            **diagnostic_handlers(opened.database, arms),
-        },
+        jobs=handlers(opened.database, arms),
         settings=WorkerSettings(
             comparison=opened.spec.name,
             lease_seconds=opened.spec.workers.lease_seconds,

@@ -1,19 +1,21 @@
 """Evidence from the database: what the trials and work items of a comparison left behind."""
 
 import datetime
-import json
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
-from typing import Any, TypeVar
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
-import sqlalchemy
-from sqlalchemy import func, select
-
-from ecgopt.comparison.extensions import Extension, extended, extensions_of
-from ecgopt.comparison.opening import stored_comparison
+from ecgopt.causes import Cause
 from ecgopt.data.overlap import label_overlap
+from ecgopt.database.comparisons import (
+    Extension,
+    StoredComparison,
+    extended,
+    extensions_of,
+    stored_comparison,
+)
 from ecgopt.database.engine import Database, open_database
-from ecgopt.database.tables import create_tables, sealed_opening, sealed_result, work_item
+from ecgopt.database.tables import create_tables
 from ecgopt.errors import UserError
 from ecgopt.evidence.records import (
     Budget,
@@ -23,11 +25,19 @@ from ecgopt.evidence.records import (
     FinalEvidence,
     Opening,
     PretrainEvidence,
+    SanityCheck,
     StudyEvidence,
+    TrialEvidence,
 )
 from ecgopt.jobs.datasets import PreparedData
-from ecgopt.jobs.results import checks_beside, trials_beside, trials_of
-from ecgopt.study_file.cells import ALL_RECORDS, StudyKey, expand_cells, expand_studies, study_key
+from ecgopt.jobs.final import FinalJob, FinalPayload
+from ecgopt.jobs.job import StudyPayload, read
+from ecgopt.jobs.leased_trial import trials_of
+from ecgopt.jobs.registry import JOBS
+from ecgopt.jobs.trial import TrialJob, trial_group
+from ecgopt.queue.openings import read_openings
+from ecgopt.queue.results import EndedItem, ended_items, failures_by_group
+from ecgopt.study_file.cells import ALL_RECORDS, expand_cells, expand_studies
 from ecgopt.study_file.spec import StudySpec
 from ecgopt.workspace import Workspace
 
@@ -57,35 +67,62 @@ def _evidence_in(database: Database, spec: StudySpec, workspace: Workspace) -> E
         )
     extensions = extensions_of(database, spec.name)
     spec = extended(spec, extensions)
-    data = PreparedData(spec=spec, workspace=workspace, folders=stored["prepared"])
-    ended = _ended_items(database, spec.name)
-    beside = trials_beside(database, spec)
-    losses = _losses(database, spec.name)
+    data = PreparedData(spec=spec, workspace=workspace, folders=stored.prepared)
+    ended = ended_items(database, spec.name)
+    records = _records(ended)
+    failures = failures_by_group(database, spec.name, TrialJob.kind)
     evidence = Evidence(
         comparison=_comparison(spec, stored, _data_facts(data), extensions),
         studies=tuple(
             StudyEvidence(
                 study=key.path,
-                **_coordinates(key),
-                trials=(*trials_of(database, spec, key), *beside.get(key.path, ())),
+                **key.coordinates(),
+                trials=(*trials_of(database, spec, key), *records.beside.get(key.path, ())),
                 split=data.downstream(key)[1],
-                workers_lost=losses.get(key.path, 0),
+                workers_lost=failures.get(trial_group(key), 0),
             )
             for key in expand_studies(spec)
         ),
-        finals=tuple(_final(row) for row in ended if row.kind == "final" and _is_done(row)),
-        pretrainings=tuple(
-            _pretraining(row) for row in ended if row.kind == "pretrain" and _is_done(row)
-        ),
+        finals=tuple(records.finals),
+        pretrainings=tuple(records.pretrainings),
         openings=_openings(database, spec),
         set_aside=tuple(
-            {"item": row.key, "cause": row.cause, "detail": row.detail or ""}
-            for row in ended
-            if row.state == "set_aside" or (row.kind != "trial" and not _is_done(row))
+            {"item": item.key, "cause": item.cause.value, "detail": item.detail}
+            for item in ended
+            if item.is_set_aside or (item.kind != TrialJob.kind and item.cause is not Cause.DONE)
         ),
-        checks=checks_beside(database, spec),
+        checks=tuple(records.checks),
     )
     return _with_counted_records(evidence, data)
+
+
+@dataclass(frozen=True, slots=True)
+class _Records:
+    """What ended work items say, sorted."""
+
+    finals: list[FinalEvidence] = field(default_factory=list)
+    pretrainings: list[PretrainEvidence] = field(default_factory=list)
+    checks: list[SanityCheck] = field(default_factory=list)
+    beside: dict[str, list[TrialEvidence]] = field(default_factory=dict)
+    """Trials beside the budget, by study."""
+
+
+def _records(ended: Sequence[EndedItem]) -> _Records:
+    found = _Records()
+    for item in ended:
+        match JOBS[item.kind].record(item):
+            case FinalEvidence() as final:
+                found.finals.append(final)
+            case PretrainEvidence() as pretraining:
+                found.pretrainings.append(pretraining)
+            case SanityCheck() as check:
+                found.checks.append(check)
+            case TrialEvidence() as trial:
+                study = read(StudyPayload, item.payload).study.path
+                found.beside.setdefault(study, []).append(trial)
+            case None:
+                pass
+    return found
 
 
 def _with_counted_records(evidence: Evidence, data: PreparedData) -> Evidence:
@@ -109,11 +146,11 @@ def load_studies(
     database: Database, spec: StudySpec, regimes: Collection[str]
 ) -> tuple[StudyEvidence, ...]:
     """Return the studies of these regimes with their trials alone, which needs none of the data."""
-    beside = trials_beside(database, spec)
+    beside = _records(ended_items(database, spec.name)).beside
     return tuple(
         StudyEvidence(
             study=key.path,
-            **_coordinates(key),
+            **key.coordinates(),
             trials=(*trials_of(database, spec, key), *beside.get(key.path, ())),
         )
         for key in expand_studies(spec)
@@ -123,79 +160,23 @@ def load_studies(
 
 def finals_of(database: Database, spec: StudySpec) -> tuple[FinalEvidence, ...]:
     """Return the final fits that are done."""
-    ended = _ended_items(database, spec.name)
-    return tuple(_final(row) for row in ended if row.kind == "final" and _is_done(row))
-
-
-def _coordinates(key: StudyKey) -> dict[str, Any]:
-    return {
-        "regime": key.regime,
-        "upstream": key.upstream,
-        "downstream": key.downstream,
-        "model": key.model.label,
-        "n_train": key.n_train,
-        "replicate": key.replicate,
-    }
-
-
-def _final(row: sqlalchemy.Row[Any]) -> FinalEvidence:
-    key, result = _key_of(row), json.loads(row.result)
-    wanted = (
-        "role", "seed_index", "seed", "trial_number", "parameters", "metrics", "per_label",
-        "thresholds", "n_epochs", "seconds", "n_samples", "predictions", "predictions_sha256",
-        "validation_predictions", "validation_predictions_sha256",
-    )  # fmt: skip
-    return FinalEvidence(
-        study=key.path,
-        **_coordinates(key),
-        left_out=tuple(result["left_out"]),
-        curve=tuple(float(value) for value in result["curve"] if value is not None),
-        test_curve=tuple(map(float, result.get("test_curve", ()))),
-        **{name: result[name] for name in wanted},
-    )
-
-
-def _pretraining(row: sqlalchemy.Row[Any]) -> PretrainEvidence:
-    result = json.loads(row.result)
-    wanted = (
-        "key", "upstream", "model", "n_epochs", "seconds", "n_samples", "validation_macro_auroc",
-        "sha256", "objective", "validation_score", "n_trials", "parameters",
-    )  # fmt: skip
-    return PretrainEvidence(**{name: result[name] for name in wanted if name in result})
+    return tuple(_records(ended_items(database, spec.name, kinds=[FinalJob.kind])).finals)
 
 
 def _openings(database: Database, spec: StudySpec) -> tuple[Opening, ...]:
-    query = (
-        select(sealed_opening, work_item.c.payload)
-        .join(
-            work_item,
-            (work_item.c.comparison == sealed_opening.c.comparison)
-            & (work_item.c.key == sealed_opening.c.item_key),
-        )
-        .where(sealed_opening.c.comparison == spec.name)
-        .order_by(sealed_opening.c.id)
-    )
-    results = select(sealed_result).where(sealed_result.c.comparison == spec.name)
-    with database.transaction() as connection:
-        rows = connection.execute(query).all()
-        stored = connection.execute(results).all()
-    winner_of = {result.opening_id: result.winner for result in stored}
-    # An item without any stored result is at work now, or older than the table of results.
-    has_result = {result.item_key for result in stored}
     return tuple(
         Opening(
-            study=_key_of(row).path,
-            role=json.loads(row.payload)["role"],
-            seed_index=json.loads(row.payload)["seed_index"],
-            opened_at=_iso(row.opened_at),
-            worker=row.worker,
-            reused=bool(row.reused),
-            is_interrupted=not row.reused
-            and row.id not in winner_of
-            and row.item_key in has_result,
-            winner=winner_of.get(row.id, ""),
+            study=final.study.path,
+            role=final.role,
+            seed_index=final.seed_index,
+            opened_at=_iso(seen.opened_at),
+            worker=seen.worker,
+            reused=seen.is_reuse,
+            is_interrupted=seen.is_interrupted,
+            winner=seen.winner,
         )
-        for row in rows
+        for seen in read_openings(database, spec.name)
+        for final in [read(FinalPayload, seen.payload)]
     )
 
 
@@ -231,7 +212,7 @@ def _shared_labels(data: PreparedData, upstream: str, downstream: str) -> str:
 
 def _comparison(
     spec: StudySpec,
-    stored: Mapping[str, Any],
+    stored: StoredComparison,
     data_facts: Mapping[str, str],
     extensions: Sequence[Extension],
 ) -> Comparison:
@@ -260,40 +241,10 @@ def _comparison(
             for cell in expand_cells(spec)
         ),
         extensions=tuple(map(str, extensions)),
-        spec=stored["content"],
+        spec=stored.content,
         space={**spaces, "fingerprint": spec.space_fingerprint()},
-        provenance={**stored["provenance"], **data_facts, "prepared": stored["prepared"]},
+        provenance={**stored.provenance, **data_facts, "prepared": stored.prepared},
     )
-
-
-def _ended_items(database: Database, comparison: str) -> list[sqlalchemy.Row[Any]]:
-    query = (
-        select(work_item)
-        .where(work_item.c.comparison == comparison, work_item.c.state.in_(("done", "set_aside")))
-        .order_by(work_item.c.id)
-    )
-    with database.transaction() as connection:
-        return list(connection.execute(query).all())
-
-
-def _losses(database: Database, comparison: str) -> dict[str, int]:
-    """Return how many workers each study's trials lost on the way, by study."""
-    query = (
-        select(work_item.c.item_group, func.sum(work_item.c.total_failures).label("losses"))
-        .where(work_item.c.comparison == comparison, work_item.c.kind == "trial")
-        .group_by(work_item.c.item_group)
-    )
-    with database.transaction() as connection:
-        rows = connection.execute(query).all()
-    return {row.item_group.removeprefix("trials/"): int(row.losses) for row in rows}
-
-
-def _is_done(row: sqlalchemy.Row[Any]) -> bool:
-    return bool(row.cause == "done")
-
-
-def _key_of(row: sqlalchemy.Row[Any]) -> StudyKey:
-    return study_key(json.loads(row.payload))
 
 
 def _iso(seconds: float) -> str:

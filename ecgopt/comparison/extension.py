@@ -1,24 +1,24 @@
 """A larger budget for a comparison that has begun: the same for every study, and on the record."""
 
-import json
-
-from sqlalchemy import Connection, bindparam, func, insert, select, update
-
-from ecgopt.comparison.extensions import (
+from ecgopt.comparison.opening import insert_work
+from ecgopt.database.comparisons import (
     Extension,
     Spend,
+    add_extension,
     extended,
     extensions_of,
     read_extensions,
     spend_of,
     with_spend,
 )
-from ecgopt.comparison.opening import insert_work
 from ecgopt.database.engine import Database
 from ecgopt.database.optuna.studies import create_studies
-from ecgopt.database.tables import extension, sealed_opening, work_item
 from ecgopt.errors import UserError
+from ecgopt.jobs.final import FinalJob, FinalPayload
+from ecgopt.jobs.job import read
 from ecgopt.queue.items import lock_comparison
+from ecgopt.queue.openings import count_openings
+from ecgopt.queue.results import reopen
 from ecgopt.study_file.cells import expand_studies
 from ecgopt.study_file.spec import StudySpec
 
@@ -33,7 +33,7 @@ def extend(
     """Give the comparison more trials of every study, more replicates of every cell, or both.
 
     Slots, items and the record are one transaction: no worker meets half an extension. With more
-    trials, winners are chosen anew, and the final fits of tuned recipes wait for the new trials;
+    trials, winners are chosen again, and the final fits of tuned recipes wait for the new trials;
     where the winner stays, its scores stand. More replicates leave the present ones as they are.
 
     Args:
@@ -43,8 +43,8 @@ def extend(
         replicates: Of each cell after this, more than before; None leaves the number.
 
     Raises:
-        UserError: a number is not more than there are, neither is given, or somebody else extended
-            the comparison at the same moment.
+        UserError: a number is not more than there are, neither is given, or another process
+            extended the comparison at the same moment.
     """
     extensions = extensions_of(database, spec.name)
     before = spend_of(extended(spec, extensions))
@@ -58,21 +58,17 @@ def extend(
                 f"one extension at a time must be made, but study {spec.name!r} got another just "
                 "now: extend it again if that was not the same"
             )
-        connection.execute(
-            insert(extension).values(
-                comparison=spec.name,
-                trials_before=before.trials,
-                trials_after=after.trials,
-                replicates_before=before.replicates,
-                replicates_after=after.replicates,
-                openings=_openings(connection, spec.name),
-                extended_at=database.now,
-            )
+        openings = count_openings(connection, spec.name)
+        made = add_extension(
+            database, connection, spec.name, before=before, after=after, openings=openings
         )
         insert_work(connection, with_spend(spec, after), keys, study_ids)
         if after.trials > before.trials:
-            _reopen_finals(connection, spec.name)
-        return read_extensions(connection, spec.name)[-1]
+            # Running ones too: they train a winner that the new trials may beat.
+            finals = FinalJob.items(with_spend(spec, after), keys)
+            tuned = [f.key for f in finals if read(FinalPayload, f.payload).role == "tuned"]
+            reopen(connection, spec.name, tuned)
+        return made
 
 
 def _raised(name: str, now: Spend, trials: int | None, replicates: int | None) -> Spend:
@@ -93,38 +89,3 @@ def _raised(name: str, now: Spend, trials: int | None, replicates: int | None) -
             f"{now.replicates} already, but got {replicates}"
         )
     return Spend(trials=trials or now.trials, replicates=replicates or now.replicates)
-
-
-def _openings(connection: Connection, comparison: str) -> int:
-    query = select(func.count()).where(
-        sealed_opening.c.comparison == comparison, sealed_opening.c.reused == 0
-    )
-    return int(connection.execute(query).scalar_one())
-
-
-def _reopen_finals(connection: Connection, comparison: str) -> None:
-    # Running ones too: they train a winner that the new trials may beat.
-    query = select(work_item.c.id, work_item.c.payload).where(
-        work_item.c.comparison == comparison, work_item.c.kind == "final"
-    )
-    tuned = [
-        {"item": row.id}
-        for row in connection.execute(query)
-        if json.loads(row.payload)["role"] == "tuned"
-    ]
-    if tuned:
-        connection.execute(
-            update(work_item)
-            .where(work_item.c.id == bindparam("item"))
-            .values(
-                state="free",
-                owner=None,
-                lease_until=None,
-                fence=work_item.c.fence + 1,
-                failures=0,
-                progress=0,
-                cause=None,
-                finished_at=None,
-            ),
-            tuned,
-        )

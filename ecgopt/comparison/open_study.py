@@ -4,8 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ecgopt.comparison.extensions import extended, extensions_of
-from ecgopt.comparison.opening import OpenComparison, open_comparison, stored_comparison
+from ecgopt.comparison.opening import OpenComparison, open_comparison
+from ecgopt.database.comparisons import extended, extensions_of, stored_comparison
 from ecgopt.database.engine import Database, open_database, quiet_optuna
 from ecgopt.database.tables import create_tables
 from ecgopt.database.url import existing_url, storage_url

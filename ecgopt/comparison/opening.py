@@ -1,31 +1,31 @@
 """Opening a comparison: its data, its Optuna studies and its work items, once and for all."""
 
-import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from pydantic import ValidationError
-from sqlalchemy import Connection, insert, select
-from sqlalchemy.exc import IntegrityError
 
-from ecgopt.comparison.extensions import as_begun, extended, extensions_of
 from ecgopt.comparison.provenance import provenance
-from ecgopt.database.engine import Database
+from ecgopt.database.comparisons import (
+    as_begun,
+    extended,
+    extensions_of,
+    store_comparison,
+    stored_comparison,
+)
+from ecgopt.database.engine import Database, Transaction
 from ecgopt.database.optuna.studies import create_studies
-from ecgopt.database.optuna.trial_rows import add_slots
-from ecgopt.database.tables import comparison, create_tables
+from ecgopt.database.tables import create_tables
 from ecgopt.errors import StudyMismatch
 from ecgopt.jobs.datasets import PreparedData, Progress, prepare_data
-from ecgopt.jobs.diagnostic_items import diagnostic_items, learning_rates, rate_group
-from ecgopt.queue.items import NewItem, add_missing, lock_comparison
-from ecgopt.seeds import seed_for
+from ecgopt.jobs.pretrain import check_own_weights
+from ecgopt.jobs.registry import work_items
+from ecgopt.jobs.trial import TrialJob
+from ecgopt.queue.items import add_missing, lock_comparison
 from ecgopt.study_file.cells import StudyKey, expand_studies
 from ecgopt.study_file.spec import StudySpec
 from ecgopt.workspace import Workspace
-
-_TRIAL, _FINAL = 1000, 2_000_000
-"""Priorities: pre-trainings first, then trials slot by slot over all studies, then final fits."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,22 +56,24 @@ def open_comparison(
     stored = stored_comparison(database, spec.name)
     extensions = extensions_of(database, spec.name)
     if stored is not None:
-        _check_unchanged(as_begun(spec, extensions), stored["content"])
+        _check_unchanged(as_begun(spec, extensions), stored.content)
         spec = extended(spec, extensions)
     folders = prepare_data(spec, workspace, n_processes=n_processes, on_progress=on_progress)
     data = PreparedData(spec=spec, workspace=workspace, folders=folders)
     if stored is None:
         data.check()
-        from ecgopt.jobs.own_weights import check_own_weights
-
         check_own_weights(spec)
-        _store_once(database, spec, folders)
-        stored = stored_comparison(database, spec.name)
-        assert stored is not None
-        _check_unchanged(spec, stored["content"])
-    if stored["prepared"] != folders:
+        stored = store_comparison(
+            database,
+            spec.name,
+            content=spec.scientific_content(),
+            prepared=folders,
+            provenance=provenance(),
+        )
+        _check_unchanged(spec, stored.content)
+    if stored.prepared != folders:
         raise StudyMismatch(
-            f"study {spec.name!r} began on the prepared data {stored['prepared']}, but the data "
+            f"study {spec.name!r} began on the prepared data {stored.prepared}, but the data "
             f"now prepare to {folders}: restore the records, or give the study a new name"
         )
     add_work(database, spec)
@@ -88,106 +90,21 @@ def add_work(database: Database, spec: StudySpec) -> None:
 
 
 def insert_work(
-    connection: Connection,
+    connection: Transaction,
     spec: StudySpec,
     keys: Sequence[StudyKey],
     study_ids: Mapping[str, int],
 ) -> None:
-    """Insert the missing work items and slots; the caller holds the comparison's lock."""
+    """Insert the missing work items and slots; the caller holds the comparison's lock.
+
+    Args:
+        connection: With the transaction that holds the lock.
+        spec: The comparison.
+        keys: Its studies.
+        study_ids: Ids of the Optuna studies by path.
+    """
     added = add_missing(connection, spec.name, work_items(spec, keys))
-    new_slots: dict[str, list[int]] = {}
-    for item in added:
-        if item.kind == "trial":
-            path = item.group.removeprefix("trials/")
-            new_slots.setdefault(path, []).append(item.payload["slot"])
-    fixed = {key.path: spec.published_values(key.regime) for key in keys}
-    for path, slots in new_slots.items():
-        published = {0: fixed[path]} if 0 in slots else {}
-        add_slots(connection, study_ids[path], sorted(slots), published)
-
-
-def stored_comparison(database: Database, name: str) -> dict[str, Any] | None:
-    """Return the comparison's stored content, prepared folders and provenance, or None."""
-    with database.transaction() as connection:
-        row = connection.execute(select(comparison).where(comparison.c.name == name)).first()
-    if row is None:
-        return None
-    return {
-        "content": json.loads(row.content),
-        "prepared": json.loads(row.prepared),
-        "provenance": json.loads(row.provenance),
-        "created_at": row.created_at,
-    }
-
-
-def work_items(spec: StudySpec, keys: Sequence[StudyKey]) -> list[NewItem]:
-    """Return every work item of the comparison."""
-    from ecgopt.jobs.pretrain import pretraining_items
-
-    items: dict[str, NewItem] = {}
-    for key in keys:
-        if key.upstream is not None:
-            for item in pretraining_items(spec, key.upstream, key.model):
-                items[item.key] = item
-        for item in (*_trial_items(spec, key), *_final_items(spec, key)):
-            items[item.key] = item
-    return [*items.values(), *diagnostic_items(spec, keys)]
-
-
-def _trial_items(spec: StudySpec, key: StudyKey) -> Iterable[NewItem]:
-    needs = f"pretrain/{key.pretraining}" if key.pretraining else None
-    for slot in range(spec.budget.trials):
-        yield NewItem(
-            kind="trial",
-            key=f"trial/{key.path}/{slot:04d}",
-            group=key.trial_group,
-            needs=needs,
-            priority=_TRIAL + slot,
-            payload={"study": key.payload(), "slot": slot},
-        )
-
-
-def _final_items(spec: StudySpec, key: StudyKey) -> Iterable[NewItem]:
-    groups = {"tuned": key.trial_group}
-    if spec.published.final_fits:
-        groups["published"] = key.trial_group
-    if learning_rates(spec, key):
-        groups["learning_rate"] = rate_group(key)
-    for role, needs in groups.items():
-        for index in range(spec.budget.final_seeds):
-            yield NewItem(
-                kind="final",
-                key=f"final/{key.path}/{role}/{index:02d}",
-                group=f"final/{key.path}",
-                needs=needs,
-                priority=_FINAL + index,
-                payload={
-                    "study": key.payload(),
-                    "role": role,
-                    "seed_index": index,
-                    # Neither regime nor role: equal indices of two arms are paired.
-                    "seed": seed_for(
-                        spec.seed, "final", key.downstream, key.n_train, key.replicate, index
-                    ),
-                },
-            )
-
-
-def _store_once(database: Database, spec: StudySpec, folders: Mapping[str, str]) -> None:
-    try:
-        with database.transaction() as connection:
-            connection.execute(
-                insert(comparison).values(
-                    name=spec.name,
-                    content=json.dumps(spec.scientific_content()),
-                    prepared=json.dumps(dict(folders)),
-                    provenance=json.dumps(provenance()),
-                    created_at=database.now,
-                )
-            )
-    except IntegrityError:
-        # Another process stored it first; the caller reads and checks what that one stored.
-        return
+    TrialJob.add_slots(connection, spec, added, study_ids)
 
 
 def _check_unchanged(spec: StudySpec, stored: Mapping[str, Any]) -> None:

@@ -1,17 +1,16 @@
-"""How far a comparison is: counts by stage and study, read in two queries."""
+"""Progress of a comparison: counts by stage and study."""
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import get_args
-
-import sqlalchemy
-from sqlalchemy import func, select
 
 from ecgopt.database.engine import Database
-from ecgopt.database.tables import work_item
+from ecgopt.database.optuna.studies import trial_counts_by_name
+from ecgopt.jobs.job import Job
+from ecgopt.jobs.registry import JOBS
 from ecgopt.queue import heartbeats
-from ecgopt.queue.items import Kind
-from ecgopt.queue.pausing import is_paused
+from ecgopt.queue.inspect import StateCount, count_states
+from ecgopt.queue.pausing import read_paused
 from ecgopt.study_file.cells import expand_studies, study_name
 from ecgopt.study_file.spec import StudySpec
 
@@ -24,6 +23,8 @@ class StageProgress:
     """Work items of one kind."""
 
     kind: str
+    title: str
+    """Its name for people, in the plural."""
     total: int
     done: int
     running: int
@@ -64,7 +65,7 @@ class Progress:
     seconds_running: float
     """Since the first claim, on the database's clock."""
     is_paused: bool = False
-    """Whether workers claim nothing until somebody resumes the comparison."""
+    """Whether workers claim nothing until a user resumes the comparison."""
 
     @property
     def n_done(self) -> int:
@@ -97,72 +98,43 @@ class Progress:
 
 def read_progress(database: Database, spec: StudySpec) -> Progress:
     """Return the comparison's progress."""
-    stages, losses, seconds = _stages(database, spec.name)
-    with database.transaction() as connection:
-        paused = bool(connection.execute(select(is_paused(spec.name))).scalar_one())
+    counts = count_states(database, spec.name)
+    waited = [c.seconds_since_first_claim for c in counts]
     return Progress(
-        stages=stages,
+        stages=_stages(counts),
         studies=_studies(database, spec),
-        total_losses=losses,
+        total_losses=sum(count.failures for count in counts),
         n_workers=heartbeats.count_at_work(
             database, spec.name, within_seconds=_SILENT_LEASES * spec.workers.lease_seconds
         ),
-        seconds_running=seconds,
-        is_paused=paused,
+        seconds_running=max((seconds for seconds in waited if seconds is not None), default=0.0),
+        is_paused=read_paused(database, spec.name),
     )
 
 
-def _stages(database: Database, comparison: str) -> tuple[tuple[StageProgress, ...], int, float]:
-    query = (
-        select(
-            work_item.c.kind,
-            work_item.c.state,
-            func.count().label("n"),
-            func.sum(work_item.c.total_failures).label("losses"),
-            func.min(work_item.c.claimed_at).label("begun"),
-            func.avg(work_item.c.finished_at - work_item.c.claimed_at).label("mean_seconds"),
-            database.now.label("now"),
+def _stages(counts: Sequence[StateCount]) -> tuple[StageProgress, ...]:
+    by_kind: dict[str, dict[str, StateCount]] = {}
+    for count in counts:
+        by_kind.setdefault(count.kind, {})[count.state] = count
+
+    def stage(job: type[Job], states: Mapping[str, StateCount]) -> StageProgress:
+        numbers = Counter({state: count.n for state, count in states.items()})
+        return StageProgress(
+            kind=job.kind,
+            title=job.title,
+            total=numbers.total(),
+            done=numbers["done"],
+            running=numbers["held"],
+            set_aside=numbers["set_aside"],
+            mean_seconds=states["done"].mean_seconds if "done" in states else None,
         )
-        .where(work_item.c.comparison == comparison)
-        .group_by(work_item.c.kind, work_item.c.state)
-    )
-    with database.transaction() as connection:
-        rows = connection.execute(query).all()
-    means = {row.kind: row.mean_seconds for row in rows if row.state == "done"}
-    counts: dict[str, Counter[str]] = {}
-    for row in rows:
-        counts.setdefault(row.kind, Counter())[row.state] = row.n
-    begun = [row.begun for row in rows if row.begun is not None]
-    stages = tuple(
-        StageProgress(
-            kind=kind,
-            total=counts[kind].total(),
-            done=counts[kind]["done"],
-            running=counts[kind]["held"],
-            set_aside=counts[kind]["set_aside"],
-            mean_seconds=means.get(kind),
-        )
-        for kind in get_args(Kind)
-        if kind in counts
-    )
-    seconds = float(rows[0].now - min(begun)) if begun else 0.0
-    return stages, sum(int(row.losses) for row in rows), seconds
+
+    return tuple(stage(job, by_kind[kind]) for kind, job in JOBS.items() if kind in by_kind)
 
 
 def _studies(database: Database, spec: StudySpec) -> tuple[StudyProgress, ...]:
-    query = sqlalchemy.text(
-        "SELECT s.study_name AS name, t.state AS state, COUNT(*) AS n, MAX(v.value) AS best "
-        "FROM studies s JOIN trials t ON t.study_id = s.study_id "
-        "LEFT JOIN trial_values v ON v.trial_id = t.trial_id "
-        "WHERE s.study_name LIKE :prefix ESCAPE '!' GROUP BY s.study_name, t.state"
-    )
     with database.transaction() as connection:
-        # A bare underscore is a wildcard: size_ladder would also count a study sizeXladder.
-        prefix = spec.name.replace("_", "!_")
-        rows = connection.execute(query, {"prefix": f"{prefix}/%"}).all()
-    found: dict[str, dict[str, tuple[int, float | None]]] = {}
-    for row in rows:
-        found.setdefault(row.name, {})[str(row.state)] = (row.n, row.best)
+        found = trial_counts_by_name(connection, spec.name)
 
     def count(name: str, state: str) -> int:
         return found.get(name, {}).get(state, (0, None))[0]

@@ -13,6 +13,7 @@ from ecgopt.analysis.pareto import TradePoint
 from ecgopt.comparison.evidence import finals_of
 from ecgopt.dashboard import artifacts, notes, plots
 from ecgopt.dashboard.scene import SECONDS_BETWEEN, STAMP, Scene, read_scene
+from ecgopt.database.comparisons import comparison_names
 from ecgopt.database.engine import Database
 from ecgopt.database.optuna.studies import COORDINATES
 from ecgopt.database.optuna.study_attrs import StudyAttributes
@@ -22,12 +23,11 @@ from ecgopt.database.optuna.trade_off import (
     open_trade_off,
     trade_off_name,
 )
-from ecgopt.database.tables import comparison_names
 from ecgopt.errors import DatabaseUnavailable, DataError, StorageError, UserError
 from ecgopt.evidence.predictions import Predictions
 from ecgopt.evidence.records import FinalEvidence, TrialEvidence, load_predictions
 from ecgopt.evidence.selection import choose_winner
-from ecgopt.jobs.results import trials_of
+from ecgopt.jobs.leased_trial import trials_of
 from ecgopt.study_file.cells import StudyKey, expand_cells, studies_of_cell, study_name
 from ecgopt.study_file.spec import StudySpec
 from ecgopt.workspace import Workspace

@@ -11,8 +11,7 @@ from typing import Final
 
 from pydantic import ValidationError
 
-from ecgopt.comparison.extensions import extended, extensions_of
-from ecgopt.comparison.opening import stored_comparison
+from ecgopt.database.comparisons import extended, extensions_of, stored_comparison
 from ecgopt.database.engine import Database
 from ecgopt.database.optuna.studies import study_ids, system_attributes, trial_counts
 from ecgopt.errors import UserError
@@ -60,7 +59,7 @@ def read_scene(database: Database, name: str) -> Scene | None:
     if stored is None:
         return None
     try:
-        spec = StudySpec.of_content(stored["content"])
+        spec = StudySpec.of_content(stored.content)
     except ValidationError:
         logger.warning("%s was begun by another version of ecgopt: its pages stay", name)
         return None

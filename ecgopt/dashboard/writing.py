@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ecgopt.dashboard.access import Refusal
+from ecgopt.database.comparisons import comparison_names
 from ecgopt.database.engine import Database
 from ecgopt.database.optuna.studies import study_name_of
-from ecgopt.database.tables import comparison_names
 from ecgopt.queue.inspect import keys_held
 
 Kind = Literal["note", "rename", "change", "create"]

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import optuna
 import psycopg
@@ -80,6 +80,10 @@ _CLOCK_SQL: dict[Family, str] = {
     "mysql": "unix_timestamp(sysdate(6))",
 }
 """Seconds since 1970 on the database's clock, the only clock that leases are measured by."""
+
+
+Transaction: TypeAlias = Connection
+"""What is written to it is committed as a whole, or not at all."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -216,12 +216,6 @@ def missing_columns(connection: Connection) -> list[str]:
     ]
 
 
-def comparison_names(database: Database) -> list[str]:
-    """Return the names of all comparisons in the database."""
-    with database.transaction() as connection:
-        return list(connection.execute(select(comparison.c.name)).scalars())
-
-
 def take_turn(database: Database, name: str, *, seconds: float) -> bool:
     """Return whether the caller must refresh the pages now; one caller in `seconds` must.
 

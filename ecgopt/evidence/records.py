@@ -1,6 +1,6 @@
 """What a comparison left behind, as plain data: the only thing analysis and reports read.
 
-`evidence_store` fills these records from a database, `bundle` from a file; nothing else knows
+`comparison.evidence` fills these records from a database, `bundle` from a file; nothing else knows
 where they came from. They hold what was measured and nothing that was concluded from it.
 """
 
@@ -12,21 +12,19 @@ from typing import Any, Literal
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
 
+from ecgopt.causes import Cause
 from ecgopt.errors import UserError
 from ecgopt.evidence.predictions import Predictions, read_predictions, write_predictions
 
 __all__ = [
     "Budget", "CellKey", "Comparison", "Evidence", "FinalEvidence", "FinalRole", "Opening",
     "ParameterValue", "Predictions", "PretrainEvidence", "SanityCheck", "StudyEvidence",
-    "TrialCause", "TrialEvidence", "TrialRecipe", "TrialState", "from_json", "load_predictions",
+    "TrialEvidence", "TrialRecipe", "TrialState", "from_json", "load_predictions",
     "read_predictions", "to_json", "write_predictions",
 ]  # fmt: skip
 
 ParameterValue = bool | int | float | str
 TrialState = Literal["complete", "pruned", "failed", "running", "waiting"]
-TrialCause = Literal[
-    "done", "pruned", "diverged", "out_of_memory", "timed_out", "lost", "error", "set_aside", ""
-]
 TrialRecipe = Literal["tuned", "published", "extra", "audit", "enqueued"]
 FinalRole = Literal["tuned", "published", "learning_rate"]
 
@@ -57,7 +55,7 @@ class TrialEvidence:
     """Of the budget's trials as in Optuna; an audit bears the number of the trial it repeats, and
     `extra` runs count from 1."""
     state: TrialState
-    cause: TrialCause = ""
+    cause: Cause | Literal[""] = ""
     """Why the work item ended; empty while it has not."""
     value: float | None = None
     """Validation macro AUROC at the end of the schedule; of a pruned trial, the last report."""

@@ -1,1 +1,1 @@
-"""The kinds of work: one file for each."""
+"""The kinds of work, one file each; `registry` lists them, `job` is their contract."""

@@ -1,15 +1,42 @@
-"""What a final fit trains, chosen on validation alone."""
+"""The recipe of a run: fixed, tuned, published, or chosen on validation alone."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import assert_never
+from typing import Literal, assert_never
 
 from ecgopt.evidence.records import FinalRole, TrialEvidence
 from ecgopt.evidence.selection import choose_learning_rate, choose_winner
-from ecgopt.jobs.runs import arm_recipe
+from ecgopt.models.registry import freezable_stages
+from ecgopt.regimes.hyperparameters import published_recipe, with_parameters, with_precision_of
+from ecgopt.regimes.regimes import regime
 from ecgopt.study_file.cells import StudyKey
 from ecgopt.study_file.spec import StudySpec
 from ecgopt.training.recipe import Recipe, Value
+
+RecipeKind = Literal["tuned", "published"]
+
+
+def arm_recipe(
+    spec: StudySpec, key: StudyKey, kind: RecipeKind, parameters: Mapping[str, Value]
+) -> Recipe:
+    """Return the recipe of one run: the study's fixed part with the tuned values, or as published.
+
+    The published recipe is fixed as a whole; its precision follows the study, and the regime
+    constrains it as any other.
+
+    Args:
+        spec: The comparison.
+        key: The study.
+        kind: Whether the recipe is the published one.
+        parameters: The tuned values; the published recipe ignores them.
+    """
+    recipe = spec.recipe.recipe()
+    if kind == "published":
+        recipe = with_precision_of(published_recipe(n_epochs=spec.published.epochs), recipe)
+    else:
+        recipe = with_parameters(recipe, parameters)
+    n_freezable_stages = freezable_stages(key.model.spec())
+    return regime(key.regime).constrain(recipe, n_freezable_stages=n_freezable_stages)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

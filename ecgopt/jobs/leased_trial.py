@@ -1,4 +1,4 @@
-"""The trial of a slot under the lease of its work item."""
+"""A study's trials in Optuna: written under the lease of a work item, and read as evidence."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,20 +6,40 @@ from typing import Any
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy.exc import IntegrityError
 
+from ecgopt.causes import Cause
+from ecgopt.database.engine import Database
 from ecgopt.database.optuna.studies import id_of, propose, slot_trial
-from ecgopt.database.optuna.trial_rows import add_report, begin_trial, close_trial, put_attribute
+from ecgopt.database.optuna.trial_rows import (
+    RECIPE,
+    RUN,
+    ReportExists,
+    add_report,
+    begin_trial,
+    close_trial,
+    put_attribute,
+)
+from ecgopt.evidence.records import TrialEvidence
 from ecgopt.queue.lease import Lease
 from ecgopt.regimes.hyperparameters import SearchSpace
+from ecgopt.study_file.cells import StudyKey, study_name
+from ecgopt.study_file.spec import StudySpec
 from ecgopt.training.recipe import Value
+
+_STATES = {
+    TrialState.COMPLETE: "complete",
+    TrialState.PRUNED: "pruned",
+    TrialState.FAIL: "failed",
+    TrialState.RUNNING: "running",
+    TrialState.WAITING: "waiting",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class LeasedTrial:
-    """A trial whose every write stands in one transaction with the renewal of the lease.
+    """A trial whose every write is in one transaction with the renewal of the lease.
 
-    Optuna knows no fence: while a trial runs, whoever writes last wins. Here what a former owner
+    Optuna knows no fence: while a trial runs, the last writer wins. Here what a former owner
     writes fails together with the check of its fence. Each write may be repeated: what an earlier
     attempt committed, although its answer was lost, stays as it is.
 
@@ -30,7 +50,7 @@ class LeasedTrial:
     study: optuna.Study
     lease: Lease
     stored: FrozenTrial
-    """As it stood when it was opened, and the reports since."""
+    """As it was when it was opened, and the reports since."""
 
     @classmethod
     def open(cls, study: optuna.Study, slot: int, lease: Lease) -> "LeasedTrial":
@@ -57,8 +77,8 @@ class LeasedTrial:
         trial_id = id_of(self.stored)
         try:
             self.lease.write(lambda connection: add_report(connection, trial_id, step, value))
-        except IntegrityError:
-            # The step is there: an earlier attempt was committed although its answer was lost.
+        except ReportExists:
+            # An earlier attempt was committed although its answer was lost.
             self.lease.check()
         self.stored.intermediate_values[step] = value
 
@@ -67,7 +87,7 @@ class LeasedTrial:
         return bool(self.lease.retrying(lambda: self.study.pruner.prune(self.study, self.stored)))
 
     def note(self, key: str, value: object) -> None:
-        """Write a user attribute in place of what stood there."""
+        """Write a user attribute in place of the present one."""
         trial_id = id_of(self.stored)
         self.lease.write(lambda connection: put_attribute(connection, trial_id, key, value))
 
@@ -77,3 +97,28 @@ class LeasedTrial:
         self.lease.write(
             lambda connection: close_trial(connection, trial_id, state, value, account)
         )
+
+
+def trials_of(database: Database, spec: StudySpec, key: StudyKey) -> tuple[TrialEvidence, ...]:
+    """Return the trials of one study, by number."""
+    study = optuna.load_study(study_name=study_name(spec.name, key), storage=database.optuna)
+    return tuple(_evidence(frozen) for frozen in study.get_trials(deepcopy=False))
+
+
+def _evidence(frozen: FrozenTrial) -> TrialEvidence:
+    run: Mapping[str, Any] = frozen.user_attrs.get(RUN, {})
+    return TrialEvidence(
+        number=frozen.number,
+        state=_STATES[frozen.state],  # type: ignore[arg-type]  # the five names above
+        cause=Cause(run["cause"]) if run else "",
+        value=frozen.value,
+        parameters=dict(frozen.params),
+        reports={int(step): float(value) for step, value in frozen.intermediate_values.items()},
+        n_epochs=run.get("n_epochs", 0),
+        seconds=run.get("seconds", 0.0),
+        n_samples=run.get("n_samples", 0),
+        recipe=frozen.user_attrs.get(RECIPE, "tuned"),
+        details={
+            name: run[name] for name in ("detail", "precision", "device", "worker") if name in run
+        },
+    )

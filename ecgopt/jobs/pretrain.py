@@ -1,242 +1,312 @@
-"""Pre-trainings as work items: one run, the best of a small search, or the user's own weights."""
+"""Pre-training: one run, the best of a small search, or the user's own weights."""
 
-import json
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import TYPE_CHECKING
 
-import optuna
-from sqlalchemy import select
-
-from ecgopt.database.engine import Database
-from ecgopt.database.tables import work_item
-from ecgopt.errors import CheckpointError, TrialDiverged
-from ecgopt.jobs.own_weights import OBJECTIVE, own_weights
-from ecgopt.jobs.resumption import ResumableEpochs
-from ecgopt.jobs.runs import ArmRuns
-from ecgopt.jobs.trial import OnItsOwn, end_of, guarded
-from ecgopt.jobs.worker import ItemEnd
-from ecgopt.models.checkpoint import load_checkpoint, save_checkpoint
-from ecgopt.queue.items import Claim, NewItem
+from ecgopt.causes import Cause
+from ecgopt.errors import CheckpointError
+from ecgopt.evidence.records import PretrainEvidence
+from ecgopt.jobs.job import (
+    ItemEnd,
+    Job,
+    RunAccount,
+    Stop,
+    account_of,
+    read,
+    to_json,
+    train_to_end,
+)
+from ecgopt.queue.items import NewItem
 from ecgopt.queue.lease import Lease
+from ecgopt.queue.results import EndedItem, ended_items
 from ecgopt.regimes.hyperparameters import with_parameters
 from ecgopt.seeds import seed_for
-from ecgopt.study_file.cells import pretraining_key
+from ecgopt.study_file.cells import StudyKey, expand_cells, pretraining_key
+from ecgopt.study_file.reading import expand_folder
 from ecgopt.study_file.spec import StudySpec
 from ecgopt.study_file.tables import ModelSection
-from ecgopt.training.pretrain import Pretrained, build_pretraining
 from ecgopt.training.recipe import Value
 
-_PRIORITY = 0
-"""Before all trials, most of which wait for them."""
+if TYPE_CHECKING:
+    from ecgopt.jobs.runs import ArmRuns
+    from ecgopt.models.checkpoint import Checkpoint
+
+_OWN = "own checkpoint"
 _LABEL_OBJECTIVES = ("multi_label", "label_permuted")
 
 
-def pretraining_items(spec: StudySpec, upstream: str, model: ModelSection) -> Iterator[NewItem]:
-    """Yield the item that every fine-tuning from `upstream` waits for, after those it waits for."""
-    name = pretraining_key(upstream, model)
-    payload = {"upstream": upstream, "model": model.model_dump()}
-    n_trials = _n_trials(spec, upstream)
-    for number in range(n_trials):
-        yield NewItem(
-            kind="pretrain_trial",
-            key=f"pretrain_trial/{name}/{number:03d}",
-            group=_trial_group(name),
-            needs=None,
-            priority=_PRIORITY,
-            payload=payload | {"number": number},
-        )
-    yield NewItem(
-        kind="pretrain",
-        key=f"pretrain/{name}",
-        group=f"pretrain/{name}",
-        needs=_trial_group(name) if n_trials else None,
-        priority=_PRIORITY,
-        payload=payload,
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PretrainPayload:
+    """Which model is pre-trained on which upstream."""
+
+    upstream: str
+    model: ModelSection
+
+    @property
+    def name(self) -> str:
+        """The name of the pre-training, which is that of its checkpoint."""
+        return pretraining_key(self.upstream, self.model)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PretrainResult(RunAccount):
+    """A pre-training that has ended."""
+
+    key: str
+    upstream: str
+    model: str
+    objective: str
+    parameters: Mapping[str, Value] = field(default_factory=dict)
+    """What the search changed in the recipe."""
+    n_trials: int = 1
+    """Pre-trainings of which it is the best; seconds, epochs and samples are those of all."""
+    trial: int | None = None
+    """The best trial of the search."""
+    sha256: str = ""
+    """Of the checkpoint; empty where there is none."""
+    validation_score: float | None = None
+    validation_macro_auroc: float | None = None
+
+
+def search_group(name: str) -> str:
+    """Return the group of the trials of a pre-training's search."""
+    return f"pretrain_trials/{name}"
+
+
+def trial_name(name: str, number: int) -> str:
+    """Return the name of a checkpoint of the search."""
+    return f"{name}.trial-{number:03d}"
+
+
+def n_search_trials(spec: StudySpec, upstream: str) -> int:
+    """Return the trials of the upstream's search; 0 without a search."""
+    section, tuning = spec.upstream.get(upstream), spec.pretrain.tuning
+    is_given = section is not None and section.checkpoint is not None
+    return 0 if tuning is None or is_given else tuning.trials
+
+
+def pretrainings(keys: Sequence[StudyKey]) -> Iterator[PretrainPayload]:
+    """Yield the pre-trainings that studies start from, each once."""
+    yield from dict.fromkeys(
+        PretrainPayload(upstream=key.upstream, model=key.model)
+        for key in keys
+        if key.upstream is not None
     )
 
 
-def pretraining_parameters(spec: StudySpec, name: str, number: int) -> dict[str, Value]:
-    """Return what trial `number` changes in the recipe of `[pretrain]`: nothing, if it is 0.
-
-    The draws are independent of each other, so that trials need not wait for each other.
-    """
-    tuning = spec.pretrain.tuning
-    if tuning is None or number == 0:
-        return {}
-    seed = seed_for(spec.seed, "pretrain", name, "trial", number) % 2**32
-    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed))
-    return study.ask(tuning.search_space().distributions()).params
-
-
-@dataclass(frozen=True, slots=True)
-class PretrainTrialJob(OnItsOwn):
-    """Pre-trains one model on one upstream with one recipe of the search."""
-
-    arms: ArmRuns
-
-    def run(self, lease: Lease, stop: Callable[[], bool]) -> ItemEnd:
-        """Train, and store the epoch best on upstream validation under the trial's own name."""
-        return _trained(self.arms, lease, stop, number=int(lease.claim.payload["number"]))
-
-
-@dataclass(frozen=True, slots=True)
-class PretrainJob(OnItsOwn):
+class PretrainJob(Job):
     """Puts the upstream checkpoint in its place; every fine-tuning from it waits for this item."""
 
-    database: Database
-    arms: ArmRuns
+    kind = "pretrain"
+    title = "pre-training"
+    priority = 0
 
-    def run(self, lease: Lease, stop: Callable[[], bool]) -> ItemEnd:
+    @classmethod
+    def items(cls, spec: StudySpec, keys: Sequence[StudyKey]) -> Iterator[NewItem]:
+        """Yield one item for each upstream and model, after the trials of its search."""
+        for payload in pretrainings(keys):
+            needs = search_group(payload.name) if n_search_trials(spec, payload.upstream) else None
+            group = f"pretrain/{payload.name}"
+            yield cls.item(payload.name, payload, group=group, needs=needs)
+
+    def run(self, lease: Lease, stop: Stop) -> ItemEnd:
         """Train, choose among the trials of the search, or take over the user's weights.
 
         Raises:
             CheckpointError: the user's weights changed since the study began, or no trial of the
                 search ended with a checkpoint.
         """
-        upstream, model, name = _place(lease.claim)
-        spec = self.arms.spec
-        own = own_weights(spec, upstream, model)
+        payload, spec = read(PretrainPayload, lease.claim.payload), self.arms.spec
+        own = own_weights(spec, payload.upstream, payload.model)
         if own is not None:
-            metadata = {**own.metadata, "objective": OBJECTIVE, "source_sha256": own.sha256}
-            path = self.arms.workspace.pretrained(spec.name, name)
-            sha256 = save_checkpoint(path, own.tensors, metadata)
-            return end_of(_account(upstream, model, objective=OBJECTIVE, sha256=sha256))
-        if _n_trials(spec, upstream):
-            return self._best_of_search(lease)
-        return _trained(self.arms, lease, stop, number=None)
+            return self._taken_over(payload, own)
+        if n_search_trials(spec, payload.upstream):
+            return self._best_of_search(payload, lease)
+        return pretrain(self.arms, lease, stop, payload)
 
-    def _best_of_search(self, lease: Lease) -> ItemEnd:
-        """Copy the best trial's checkpoint, and put all trials on the bill."""
-        upstream, _, name = _place(lease.claim)
-        spec, workspace = self.arms.spec, self.arms.workspace
-        trials = self._trials(name)
-        ended = {n: found for n, found in trials.items() if found["validation_score"] is not None}
+    @classmethod
+    def record(cls, item: EndedItem) -> PretrainEvidence | None:
+        """Return the pre-training that is done."""
+        if item.cause is not Cause.DONE:
+            return None
+        result = read(PretrainResult, item.result)
+        return PretrainEvidence(
+            key=result.key,
+            upstream=result.upstream,
+            model=result.model,
+            n_epochs=result.n_epochs,
+            seconds=result.seconds,
+            n_samples=result.n_samples,
+            validation_macro_auroc=result.validation_macro_auroc,
+            sha256=result.sha256,
+            objective=result.objective,
+            validation_score=result.validation_score,
+            n_trials=result.n_trials,
+            parameters=result.parameters,
+        )
+
+    def _taken_over(self, payload: PretrainPayload, own: "Checkpoint") -> ItemEnd:
+        from ecgopt.models.checkpoint import save_checkpoint
+
+        metadata = {**own.metadata, "objective": _OWN, "source_sha256": own.sha256}
+        path = self.arms.workspace.pretrained(self.arms.spec.name, payload.name)
+        return _end(
+            PretrainResult(
+                cause=Cause.DONE,
+                key=payload.name,
+                upstream=payload.upstream,
+                model=payload.model.label,
+                objective=_OWN,
+                sha256=save_checkpoint(path, own.tensors, metadata),
+            )
+        )
+
+    def _best_of_search(self, payload: PretrainPayload, lease: Lease) -> ItemEnd:
+        """Copy the best trial's checkpoint, and charge for all trials."""
+        from ecgopt.models.checkpoint import load_checkpoint, save_checkpoint
+
+        name, spec, workspace = payload.name, self.arms.spec, self.arms.workspace
+        trials = [
+            read(PretrainResult, item.result)
+            for item in ended_items(self.database, spec.name, group=search_group(name))
+            if item.result
+        ]
+        scored = [(trial.validation_score, trial) for trial in trials]
+        ended = [(score, trial) for score, trial in scored if score is not None]
         if not ended:
             raise CheckpointError(
-                f"none of the {len(trials)} pre-trainings on {upstream!r} ended with a score: "
-                "lower the learning rates of [pretrain.tuning.space]"
+                f"none of the {len(trials)} pre-trainings on {payload.upstream!r} ended with a "
+                "score: lower the learning rates of [pretrain.tuning.space]"
             )
-        number = max(ended, key=lambda n: (ended[n]["validation_score"], -n))
-        best = load_checkpoint(
-            workspace.pretrained(spec.name, _trial_name(name, number)),
-            sha256=ended[number]["sha256"],
+        _, best = max(ended, key=lambda pair: (pair[0], -_number(pair[1])))
+        found = load_checkpoint(
+            workspace.pretrained(spec.name, trial_name(name, _number(best))), sha256=best.sha256
         )
         lease.assert_held()
         sha256 = save_checkpoint(
             workspace.pretrained(spec.name, name),
-            best.tensors,
-            {**best.metadata, "trial": number},
+            found.tensors,
+            {**found.metadata, "trial": _number(best)},
         )
-        spent = {
-            unit: sum(found[unit] for found in trials.values())
-            for unit in ("n_epochs", "seconds", "n_samples")
-        }
-        more = {"sha256": sha256, "n_trials": len(trials), "trial": number}
-        return end_of({**ended[number], **spent, **more})
-
-    def _trials(self, name: str) -> dict[int, dict[str, Any]]:
-        query = select(work_item.c.payload, work_item.c.result).where(
-            work_item.c.comparison == self.arms.spec.name,
-            work_item.c.item_group == _trial_group(name),
-            work_item.c.result.is_not(None),
+        return _end(
+            replace(
+                best,
+                sha256=sha256,
+                n_trials=len(trials),
+                n_epochs=sum(trial.n_epochs for trial in trials),
+                seconds=sum(trial.seconds for trial in trials),
+                n_samples=sum(trial.n_samples for trial in trials),
+            )
         )
-        with self.database.transaction() as connection:
-            rows = connection.execute(query).all()
-        results = {json.loads(row.payload)["number"]: json.loads(row.result) for row in rows}
-        return {number: found for number, found in sorted(results.items()) if found}
 
 
-def _trained(
-    arms: ArmRuns, lease: Lease, stop: Callable[[], bool], *, number: int | None
+def pretrain(
+    arms: "ArmRuns",
+    lease: Lease,
+    stop: Stop,
+    payload: PretrainPayload,
+    *,
+    trial: int | None = None,
+    parameters: Mapping[str, Value] | None = None,
 ) -> ItemEnd:
-    """Pre-train and store the best epoch; `number` is that of a trial of the search."""
-    upstream, model, name = _place(lease.claim)
-    spec = arms.spec
-    parameters = pretraining_parameters(spec, name, number) if number is not None else {}
-    recipe = with_parameters(spec.pretrain.recipe(), parameters)
-    objective = spec.upstream_objective(upstream)
+    """Pre-train and store the epoch that is best on upstream validation.
+
+    Args:
+        arms: Of the comparison.
+        lease: Of the work item.
+        stop: Whether the worker was asked to stop.
+        payload: What to pre-train.
+        trial: Number of a trial of the search, which may diverge; None for the one run.
+        parameters: What the trial changes in the recipe.
+
+    Raises:
+        LeaseLost: another worker owns the item now.
+        StopRequested: after saving the state.
+    """
+    from ecgopt.models.checkpoint import save_checkpoint
+    from ecgopt.training.pretrain import build_pretraining
+
+    spec, name = arms.spec, payload.name
+    recipe = with_parameters(spec.pretrain.recipe(), parameters or {})
+    objective = spec.upstream_objective(payload.upstream)
     pretraining = build_pretraining(
         objective,
-        model.spec(dropout=recipe.dropout),
-        arms.data.upstream(upstream),
+        payload.model.spec(dropout=recipe.dropout),
+        arms.data.upstream(payload.upstream),
         recipe,
         seed=seed_for(spec.seed, "pretrain", name),
         device=arms.device,
     )
-    epochs = ResumableEpochs(
-        pretraining,
-        arms.workspace.run_state(spec.name, lease.claim.key),
-        checkpoint_seconds=spec.workers.checkpoint_seconds,
-    )
-    detail, found = "", None
-    try:
-        for _ in guarded(epochs, lease, stop):
-            pass
-        found = pretraining.finish()
-    except TrialDiverged as error:
-        detail = f"pre-training diverged: {error}"
-        if number is None:
-            return ItemEnd(cause="error", result={}, detail=detail)
-    account = _account(
-        upstream,
-        model,
+    epochs = arms.epochs(pretraining, lease.claim.key)
+    divergence = train_to_end(epochs, lease, stop)
+    if divergence:
+        divergence = f"pre-training diverged: {divergence}"
+        if trial is None:
+            return ItemEnd(cause=Cause.ERROR, result={}, detail=divergence)
+    result = PretrainResult(
+        **to_json(account_of(epochs, arms, lease, divergence=divergence)),
+        key=name,
+        upstream=payload.upstream,
+        model=payload.model.label,
         objective=objective,
-        n_epochs=epochs.epochs_done,
-        seconds=epochs.seconds,
-        n_samples=epochs.n_samples,
-        parameters=parameters,
-        device=str(arms.device),
+        parameters=parameters or {},
+        trial=trial,
     )
-    if found is None:
-        epochs.discard()
-        return ItemEnd(cause="diverged", result=account, detail=detail)
-    lease.assert_held()
-    stored_name = name if number is None else _trial_name(name, number)
-    path = arms.workspace.pretrained(spec.name, stored_name)
-    sha256 = save_checkpoint(path, found.tensors, {**found.metadata, "recipe": asdict(recipe)})
+    if not divergence:
+        found = pretraining.finish()
+        score = found.metadata["best_score"]
+        assert isinstance(score, float)
+        stored = name if trial is None else trial_name(name, trial)
+        path = arms.workspace.pretrained(spec.name, stored)
+        metadata = {**found.metadata, "recipe": asdict(recipe)}
+        result = replace(
+            result,
+            sha256=save_checkpoint(path, found.tensors, metadata),
+            validation_score=score,
+            validation_macro_auroc=score if objective in _LABEL_OBJECTIVES else None,
+        )
     epochs.discard()
-    return end_of({**account, **_scores(found, objective), "sha256": sha256})
+    return _end(result)
 
 
-def _account(
-    upstream: str, model: ModelSection, *, objective: str, **more: object
-) -> dict[str, Any]:
-    nothing = {"n_epochs": 0, "seconds": 0.0, "n_samples": 0, "parameters": {}, "n_trials": 1}
-    scores = {"validation_macro_auroc": None, "validation_score": None}
-    return {
-        "cause": "done",
-        "upstream": upstream,
-        "model": model.label,
-        "key": pretraining_key(upstream, model),
-        "objective": objective,
-        **nothing,
-        **scores,
-        **more,
-    }
+def own_weights(spec: StudySpec, upstream: str, model: ModelSection) -> "Checkpoint | None":
+    """Return the weights that `[upstream.NAME]` names, fitted to `model`; None if it names none.
+
+    Raises:
+        CheckpointError: they cannot be read or do not fit the model.
+    """
+    from ecgopt.models.checkpoint import body_tensors
+    from ecgopt.models.foreign import load_foreign
+    from ecgopt.models.registry import build_model
+
+    section = spec.upstream.get(upstream)
+    if section is None or section.checkpoint is None:
+        return None
+    # The head alone depends on labels, and with a flattened head on samples; it is not read.
+    network = build_model(model.spec(), n_labels=1, seed=0)
+    try:
+        found = load_foreign(expand_folder(section.checkpoint), network, section.name_table)
+        body_tensors(network, found)
+    except CheckpointError as error:
+        raise CheckpointError(f"[upstream.{upstream}] for {model.label}: {error}") from error
+    return found
 
 
-def _scores(found: Pretrained, objective: str) -> dict[str, Any]:
-    score = found.metadata["best_score"]
-    auroc = score if objective in _LABEL_OBJECTIVES else None
-    return {"validation_score": score, "validation_macro_auroc": auroc}
+def check_own_weights(spec: StudySpec) -> None:
+    """Read every checkpoint for every model that would start from it.
+
+    Raises:
+        CheckpointError: one cannot be read or does not fit.
+    """
+    for upstream, model in dict.fromkeys((c.upstream, c.model) for c in expand_cells(spec)):
+        own_weights(spec, upstream, model)
 
 
-def _n_trials(spec: StudySpec, upstream: str) -> int:
-    section, tuning = spec.upstream.get(upstream), spec.pretrain.tuning
-    is_given = section is not None and section.checkpoint is not None
-    return 0 if tuning is None or is_given else tuning.trials
+def _number(trial: PretrainResult) -> int:
+    assert trial.trial is not None
+    return trial.trial
 
 
-def _place(claim: Claim) -> tuple[str, ModelSection, str]:
-    payload: Mapping[str, Any] = claim.payload
-    model = ModelSection.model_validate(payload["model"])
-    return payload["upstream"], model, pretraining_key(payload["upstream"], model)
-
-
-def _trial_group(name: str) -> str:
-    return f"pretrain_trials/{name}"
-
-
-def _trial_name(name: str, number: int) -> str:
-    return f"{name}.trial-{number:03d}"
+def _end(result: PretrainResult) -> ItemEnd:
+    return ItemEnd(cause=result.cause, result=to_json(result), detail=result.detail)

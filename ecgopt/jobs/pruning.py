@@ -1,10 +1,18 @@
-"""Pruning on a ladder of schedule fractions, so that short and long schedules compare.
+"""Pruning on a ladder of schedule fractions, and why a trial ends.
 
 Step k (1..10) of a trial is the end of the epoch that completes k tenths of the trial's own
 schedule. Trials of different length are then compared at the same point of their cosine.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from ecgopt.causes import Cause
+from ecgopt.errors import TrialDiverged
+
+if TYPE_CHECKING:
+    from ecgopt.training.run import EpochResult
 
 LADDER_STEPS = 10
 
@@ -16,3 +24,97 @@ def ladder(n_epochs: int) -> Mapping[int, int]:
     """
     steps = {epoch: LADDER_STEPS * epoch // n_epochs for epoch in range(1, n_epochs + 1)}
     return {epoch: step for epoch, step in steps.items() if step > steps.get(epoch - 1, 0)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrialEnd:
+    """How a trial ended."""
+
+    cause: Cause
+    value: float | None
+    """Validation macro AUROC at the end of the schedule; None unless the cause is `done`."""
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrialRules:
+    """What may end a trial early."""
+
+    may_prune: bool
+    seconds_limit: float | None
+    seconds_spent: Callable[[], float]
+    """Training seconds of the whole trial, those of earlier owners included."""
+
+
+class Reports(Protocol):
+    """A trial's reports in the database; every call waits out a database that is away."""
+
+    @property
+    def values(self) -> Mapping[int, float]:
+        """What was reported so far, by ladder step, by all owners."""
+
+    def report(self, step: int, value: float) -> None:
+        """Report a score.
+
+        Raises:
+            LeaseLost: the trial belongs to another worker; nothing was written.
+        """
+
+    def should_prune(self) -> bool:
+        """Ask the study's pruner about the reports so far."""
+
+
+def run_trial(
+    reports: Reports, epochs: Iterator["EpochResult"], n_epochs: int, rules: TrialRules
+) -> TrialEnd:
+    """Train through `epochs`, report at each ladder step, and return how the trial ended.
+
+    Steps that a former owner has reported are not reported again. A diverged trial ends as
+    pruned, so that the sampler learns from it.
+
+    Args:
+        reports: Of the trial.
+        epochs: Its training.
+        n_epochs: Of its whole schedule.
+        rules: What may end it early.
+    """
+    steps = ladder(n_epochs)
+    reported = dict(reports.values)
+    is_complete = LADDER_STEPS in reported
+    if reported and not is_complete and rules.may_prune and reports.should_prune():
+        return TrialEnd(cause=Cause.PRUNED, value=None, detail="on adoption")
+    value = last_report(reported)
+    try:
+        for result in epochs:
+            step = steps.get(result.epoch)
+            if step is not None:
+                value = result.validation_macro_auroc
+                assert value is not None, "every ladder epoch is evaluated"
+                if step not in reported:
+                    reports.report(step, value)
+            if result.epoch < n_epochs and (end := _early_end(reports, step, rules)):
+                return end
+    except TrialDiverged as error:
+        return TrialEnd(cause=Cause.DIVERGED, value=None, detail=str(error))
+    assert value is not None, "the last epoch is a ladder step"
+    return TrialEnd(cause=Cause.DONE, value=value)
+
+
+def last_report(reports: Mapping[int, float]) -> float | None:
+    """Return the report of the highest step, or None without any."""
+    return reports[max(reports)] if reports else None
+
+
+def last_epoch(reports: Mapping[int, float], n_epochs: int) -> int:
+    """Return the epoch of the last report, by whichever owner; 0 without one."""
+    return max((epoch for epoch, step in ladder(n_epochs).items() if step in reports), default=0)
+
+
+def _early_end(reports: Reports, step: int | None, rules: TrialRules) -> TrialEnd | None:
+    if step is not None and rules.may_prune and reports.should_prune():
+        detail = f"at step {step} of {LADDER_STEPS}"
+        return TrialEnd(cause=Cause.PRUNED, value=None, detail=detail)
+    if rules.seconds_limit is not None and rules.seconds_spent() > rules.seconds_limit:
+        detail = f"over {rules.seconds_limit:g} s"
+        return TrialEnd(cause=Cause.TIMED_OUT, value=None, detail=detail)
+    return None

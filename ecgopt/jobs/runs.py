@@ -1,45 +1,25 @@
 """One arm's training run: its data, its initial weights and its recipe put together."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
-from typing import Literal
 
 import torch
 
 from ecgopt.data.folds import Folds, held_out
 from ecgopt.data.splits import TuningData
 from ecgopt.jobs.datasets import PreparedData
+from ecgopt.jobs.resumption import Resumable, ResumableEpochs, discard_checkpoints
 from ecgopt.models.checkpoint import Checkpoint, load_checkpoint
-from ecgopt.models.registry import build_model, freezable_stages
-from ecgopt.regimes.hyperparameters import published_recipe, with_parameters, with_precision_of
+from ecgopt.models.registry import build_model
 from ecgopt.regimes.regimes import regime
 from ecgopt.seeds import seed_for
 from ecgopt.study_file.cells import StudyKey
 from ecgopt.study_file.spec import StudySpec
 from ecgopt.training.cross_validation import CrossValidationRun
 from ecgopt.training.prefix_cache import PrefixCache
-from ecgopt.training.recipe import Recipe, Value
+from ecgopt.training.recipe import Recipe
 from ecgopt.training.run import Run
 from ecgopt.workspace import Workspace
-
-RecipeKind = Literal["tuned", "published"]
-
-
-def arm_recipe(
-    spec: StudySpec, key: StudyKey, kind: RecipeKind, parameters: Mapping[str, Value]
-) -> Recipe:
-    """Return the recipe of one run: the study's fixed part with the tuned values, or as published.
-
-    The published recipe is fixed as a whole; its precision follows the study, and the regime
-    constrains it as any other.
-    """
-    recipe = spec.recipe.recipe()
-    if kind == "published":
-        recipe = with_precision_of(published_recipe(n_epochs=spec.published.epochs), recipe)
-    else:
-        recipe = with_parameters(recipe, parameters)
-    n_freezable_stages = freezable_stages(key.model.spec())
-    return regime(key.regime).constrain(recipe, n_freezable_stages=n_freezable_stages)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +50,27 @@ class ArmRuns:
             path = self.workspace.pretrained(self.spec.name, name)
             self._upstreams[name] = load_checkpoint(path)
         return self._upstreams[name]
+
+    def epochs(
+        self, run: Resumable, item: str, *, measure: Callable[[], float] | None = None
+    ) -> ResumableEpochs:
+        """Return the epochs of a work item, from where a former owner left them.
+
+        Args:
+            run: Freshly built.
+            item: Key of the work item.
+            measure: Called after each epoch; its values are kept with the checkpoints.
+        """
+        return ResumableEpochs(
+            run,
+            self.workspace.run_state(self.spec.name, item),
+            checkpoint_seconds=self.spec.workers.checkpoint_seconds,
+            measure=measure,
+        )
+
+    def discard_checkpoints(self, item: str) -> None:
+        """Remove the checkpoints of a work item that has ended."""
+        discard_checkpoints(self.workspace.run_state(self.spec.name, item))
 
     def build(
         self,
@@ -147,3 +148,8 @@ class ArmRuns:
             prefix_cache=PrefixCache(self.workspace.prefix_cache),
         )
         return run, share
+
+
+def choose_device() -> torch.device:
+    """Return the CUDA device that is visible, or the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")

@@ -1,27 +1,57 @@
-"""What a worker does with a pre-training and with a trial."""
+"""Trials: slot k of a study is its trial number k, from the start or from where it was left."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
-import torch
-from optuna.trial import TrialState
-
-from ecgopt.database.engine import Database
-from ecgopt.database.optuna.studies import open_study
-from ecgopt.database.optuna.trial_rows import FAILURES, RECIPE, RUN
-from ecgopt.jobs.leased_trial import LeasedTrial
-from ecgopt.jobs.pruning import ladder
-from ecgopt.jobs.reporting import TrialRules, last_report, run_trial
-from ecgopt.jobs.resumption import ResumableEpochs, discard_checkpoints
-from ecgopt.jobs.runs import ArmRuns, RecipeKind, arm_recipe
-from ecgopt.jobs.worker import ItemEnd, StopRequested
-from ecgopt.queue.items import Cause, Claim
+from ecgopt.causes import Cause
+from ecgopt.database.engine import Transaction
+from ecgopt.jobs.configuration import RecipeKind, arm_recipe
+from ecgopt.jobs.job import (
+    ItemEnd,
+    Job,
+    RunAccount,
+    Stop,
+    StudyPayload,
+    guarded,
+    read,
+    to_json,
+)
+from ecgopt.jobs.pruning import TrialRules, ladder, last_epoch, last_report, run_trial
+from ecgopt.queue.items import NewItem
 from ecgopt.queue.lease import Lease
 from ecgopt.seeds import seed_for
-from ecgopt.study_file.cells import StudyKey, study_key
+from ecgopt.study_file.cells import StudyKey
 from ecgopt.study_file.spec import StudySpec
-from ecgopt.training.run import EpochResult
+
+if TYPE_CHECKING:
+    from ecgopt.jobs.leased_trial import LeasedTrial
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrialPayload(StudyPayload):
+    """Which trial of a study."""
+
+    slot: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrialAccount(RunAccount):
+    """How a trial ended and what it cost."""
+
+    share_transferred: float = 0.0
+    """Share of the weights that came from the upstream."""
+    precision: str = ""
+
+
+def trial_group(key: StudyKey) -> str:
+    """Return the group of a study's trials, which final fits and diagnostics wait for."""
+    return f"trials/{key.path}"
+
+
+def start_group(key: StudyKey) -> str | None:
+    """Return the group of the pre-training that a study's runs start from, if there is one."""
+    return f"pretrain/{key.pretraining}" if key.pretraining else None
 
 
 def trial_seed(spec: StudySpec, key: StudyKey, slot: int) -> int:
@@ -29,42 +59,66 @@ def trial_seed(spec: StudySpec, key: StudyKey, slot: int) -> int:
     return seed_for(spec.seed, "trial", key.downstream, key.n_train, key.replicate, slot)
 
 
-def guarded(
-    epochs: ResumableEpochs, lease: Lease, stop: Callable[[], bool]
-) -> Iterator[EpochResult]:
-    """Yield the epochs while the lease holds and nobody asks to stop.
+class TrialJob(Job):
+    """Trains one trial: it may be pruned, and the sampler learns from it."""
 
-    Raises:
-        LeaseLost: the item may belong to another worker by now.
-        StopRequested: after saving the state.
-    """
-    for result in epochs:
-        lease.progress = epochs.epochs_done
-        lease.check()
-        yield result
-        if stop():
-            epochs.save()
-            raise StopRequested
+    kind = "trial"
+    title = "trials"
+    priority = 1000
 
+    @classmethod
+    def items(cls, spec: StudySpec, keys: Sequence[StudyKey]) -> Iterator[NewItem]:
+        """Yield one item for each slot of each study; workers take slot 0 of all studies first."""
+        for key in keys:
+            for slot in range(spec.budget.trials):
+                yield cls.item(
+                    f"{key.path}/{slot:04d}",
+                    TrialPayload(study=key, slot=slot),
+                    group=trial_group(key),
+                    needs=start_group(key),
+                    rank=slot,
+                )
 
-@dataclass(frozen=True, slots=True)
-class TrialJob:
-    """Runs slot k of a study as its trial number k, from the start or from where it was left."""
+    @classmethod
+    def add_slots(
+        cls,
+        connection: Transaction,
+        spec: StudySpec,
+        added: Sequence[NewItem],
+        study_ids: Mapping[str, int],
+    ) -> None:
+        """Insert the Optuna trials of new items: trial 0 of each study has the published recipe.
 
-    database: Database
-    arms: ArmRuns
+        Args:
+            connection: With the transaction that added the items.
+            spec: The comparison.
+            added: New work items of all kinds.
+            study_ids: Ids of the Optuna studies by path.
+        """
+        from ecgopt.database.optuna.trial_rows import add_slots
 
-    def run(self, lease: Lease, stop: Callable[[], bool]) -> ItemEnd:
-        """Train, report, tell; the trial is closed in Optuna before the item is."""
+        slots: dict[StudyKey, list[int]] = {}
+        for payload in (read(TrialPayload, new.payload) for new in added if new.kind == cls.kind):
+            slots.setdefault(payload.study, []).append(payload.slot)
+        for key, own in slots.items():
+            published = {0: spec.published_values(key.regime)} if 0 in own else {}
+            add_slots(connection, study_ids[key.path], sorted(own), published)
+
+    def run(self, lease: Lease, stop: Stop) -> ItemEnd:
+        """Train and report; the trial is closed in Optuna before the item is."""
+        from optuna.trial import TrialState
+
+        from ecgopt.database.optuna.trial_rows import FAILURES, RECIPE, RUN
+
         claim, spec = lease.claim, self.arms.spec
-        key, slot = study_key(claim.payload), int(claim.payload["slot"])
-        study = lease.retrying(lambda: open_study(self.database, spec, key, slot))
-        trial = LeasedTrial.open(study, slot, lease)
+        payload = read(TrialPayload, claim.payload)
+        key, slot = payload.study, payload.slot
+        trial = self._opened(payload, lease)
         attributes = trial.stored.user_attrs
         if trial.stored.state.is_finished():
-            # Its last owner died between closing it and tidying up.
-            tidy_up(self.arms, claim)
-            return end_of(attributes[RUN])
+            # Its last owner died between closing it and removing its checkpoints.
+            self.arms.discard_checkpoints(claim.key)
+            return _end(read(TrialAccount, attributes[RUN]))
         parameters = trial.begin(spec.search_space(key.regime, key.model))
         if claim.total_failures:
             trial.note(FAILURES, {"count": claim.total_failures, "causes": claim.causes})
@@ -76,74 +130,48 @@ class TrialJob:
             seed=trial_seed(spec, key, slot),
             evaluate_after=frozenset(ladder(recipe.n_epochs)),
         )
-        epochs = ResumableEpochs(
-            run,
-            self.arms.workspace.run_state(spec.name, claim.key),
-            checkpoint_seconds=spec.workers.checkpoint_seconds,
-        )
+        epochs = self.arms.epochs(run, claim.key)
         rules = TrialRules(
             may_prune=kind == "tuned",
             seconds_limit=spec.budget.trial_seconds,
             seconds_spent=lambda: epochs.seconds,
         )
         end = run_trial(trial, guarded(epochs, lease, stop), recipe.n_epochs, rules)
-        account = {
-            "cause": end.cause,
-            "detail": end.detail,
-            "seconds": epochs.seconds,
-            "n_epochs": max(epochs.epochs_done, _last_epoch(trial.values, recipe.n_epochs)),
-            "n_samples": epochs.n_samples,
-            "share_transferred": share,
-            "precision": run.precision,
-            "device": str(self.arms.device),
-            "worker": claim.owner,
-        }
-        if end.cause == "done":
-            trial.close(TrialState.COMPLETE, end.value, account)
+        account = TrialAccount(
+            cause=end.cause,
+            detail=end.detail,
+            seconds=epochs.seconds,
+            n_epochs=max(epochs.epochs_done, last_epoch(trial.values, recipe.n_epochs)),
+            n_samples=epochs.n_samples,
+            share_transferred=share,
+            precision=run.precision,
+            device=str(self.arms.device),
+            worker=claim.owner,
+        )
+        if end.cause is Cause.DONE:
+            trial.close(TrialState.COMPLETE, end.value, to_json(account))
         else:
             # As Optuna does: the value of a pruned trial is its last report, if there is one.
-            trial.close(TrialState.PRUNED, last_report(trial.values), account)
+            trial.close(TrialState.PRUNED, last_report(trial.values), to_json(account))
         epochs.discard()
-        return end_of(account)
+        return _end(account)
 
     def give_up(self, lease: Lease, cause: Cause, reason: str) -> None:
         """Close the slot's Optuna trial as failed, with the reason."""
-        claim = lease.claim
-        slot = int(claim.payload["slot"])
-        study = lease.retrying(
-            lambda: open_study(self.database, self.arms.spec, study_key(claim.payload), slot)
-        )
-        account = {"cause": cause, "detail": reason, "worker": claim.owner}
-        LeasedTrial.open(study, slot, lease).close(TrialState.FAIL, None, account)
-        tidy_up(self.arms, claim)
+        from optuna.trial import TrialState
+
+        trial = self._opened(read(TrialPayload, lease.claim.payload), lease)
+        account = RunAccount(cause=cause, detail=reason, worker=lease.claim.owner)
+        trial.close(TrialState.FAIL, None, to_json(account))
+        super().give_up(lease, cause, reason)
+
+    def _opened(self, payload: TrialPayload, lease: Lease) -> "LeasedTrial":
+        from ecgopt.database.optuna.studies import open_study
+        from ecgopt.jobs.leased_trial import LeasedTrial
+
+        place = (self.database, self.arms.spec, payload.study, payload.slot)
+        return LeasedTrial.open(lease.retrying(lambda: open_study(*place)), payload.slot, lease)
 
 
-def _last_epoch(reports: Mapping[int, float], n_epochs: int) -> int:
-    """Return the epoch of the last report, which an earlier owner may have made; 0 without one."""
-    return max((epoch for epoch, step in ladder(n_epochs).items() if step in reports), default=0)
-
-
-class OnItsOwn:
-    """How an item is given up that exists in no other table than that of the work items."""
-
-    __slots__ = ()
-    arms: ArmRuns
-
-    def give_up(self, lease: Lease, cause: Cause, reason: str) -> None:  # noqa: ARG002
-        """Remove the checkpoints: nothing else is left open."""
-        tidy_up(self.arms, lease.claim)
-
-
-def tidy_up(arms: ArmRuns, claim: Claim) -> None:
-    """Remove the checkpoints of an item that has ended."""
-    discard_checkpoints(arms.workspace.run_state(claim.comparison, claim.key))
-
-
-def end_of(account: Mapping[str, Any]) -> ItemEnd:
-    """Return the end of an item whose result is its account."""
-    return ItemEnd(cause=account["cause"], result=account, detail=account.get("detail", ""))
-
-
-def choose_device() -> torch.device:
-    """Return the CUDA device that is visible, or the CPU."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+def _end(account: TrialAccount) -> ItemEnd:
+    return ItemEnd(cause=account.cause, result=to_json(account), detail=account.detail)

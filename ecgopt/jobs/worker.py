@@ -9,15 +9,17 @@ import uuid
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol, TypeVar
+from typing import TypeVar
 
 import torch
 
+from ecgopt.causes import Cause
 from ecgopt.database.engine import Database
 from ecgopt.database.retry import retrying
 from ecgopt.errors import DatabaseUnavailable, LeaseLost, StorageError
+from ecgopt.jobs.job import ItemEnd, Job, StopRequested
 from ecgopt.queue import heartbeats, items
-from ecgopt.queue.items import Cause, Claim, Kind
+from ecgopt.queue.items import Claim
 from ecgopt.queue.lease import Lease
 
 logger = logging.getLogger(__name__)
@@ -27,36 +29,11 @@ _POLL_SECONDS = 0.5
 Result = TypeVar("Result")
 
 
-class StopRequested(Exception):
-    """The worker was asked to stop: the item has been checkpointed and may be released."""
+@dataclass(frozen=True, slots=True)
+class _Failed:
+    """The item's job failed in a way that may not recur with another worker."""
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ItemEnd:
-    """Why an item ended, and its result as plain JSON."""
-
-    cause: Cause
-    result: Mapping[str, Any]
-    detail: str = ""
-
-
-class Handler(Protocol):
-    """Does one kind of work item."""
-
-    def run(self, lease: Lease, stop: Callable[[], bool]) -> ItemEnd:
-        """Do the item under its lease.
-
-        Raises:
-            LeaseLost: the item belongs to another worker now.
-            StopRequested: `stop()` turned true; the state has been saved.
-        """
-
-    def give_up(self, lease: Lease, cause: Cause, reason: str) -> None:
-        """Close what the item left open elsewhere, before it is set aside.
-
-        Raises:
-            LeaseLost: the item belongs to another worker now.
-        """
+    reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +59,8 @@ class Worker:
     """One process's loop over the comparison's work items."""
 
     database: Database
-    handlers: Mapping[Kind, Handler]
+    jobs: Mapping[str, Job]
+    """What does each kind of work."""
     settings: WorkerSettings
     owner: str = field(default_factory=new_owner)
     stop_event: threading.Event = field(default_factory=threading.Event)
@@ -106,16 +84,16 @@ class Worker:
         )
         try:
             while not self._stopping():
-                match self._patiently(self._claim):
-                    case Claim() as claim:
-                        closed += self._do(claim)
-                        self.after_item()
-                    case "finished":
-                        logger.info("nothing is left to do in %s", settings.comparison)
-                        self.at_end()
-                        break
-                    case _:
-                        self.stop_event.wait(settings.poll_seconds)
+                claim = self._patiently(self._claim)
+                if claim is not None:
+                    closed += self._do(claim)
+                    self.after_item()
+                elif self._patiently(self._is_finished):
+                    logger.info("nothing is left to do in %s", settings.comparison)
+                    self.at_end()
+                    break
+                else:
+                    self.stop_event.wait(settings.poll_seconds)
         finally:
             with suppress(StorageError):  # a row of a worker that has left is only untidy
                 heartbeats.leave(self.database, [self.owner])
@@ -135,15 +113,16 @@ class Worker:
         except DatabaseUnavailable:
             return None  # a stop was requested
 
-    def _claim(self) -> Claim | Literal["finished"] | None:
+    def _claim(self) -> Claim | None:
         settings = self.settings
         claim = items.claim(
             self.database, settings.comparison, self.owner, lease_seconds=settings.lease_seconds
         )
-        if claim is None and items.unfinished(self.database, settings.comparison) == 0:
-            return "finished"
         self._say(claim.key if claim is not None else None, 0)
         return claim
+
+    def _is_finished(self) -> bool:
+        return items.unfinished(self.database, self.settings.comparison) == 0
 
     def _do(self, claim: Claim) -> bool:
         """Do the item under its lease; return whether it was closed."""
@@ -176,8 +155,8 @@ class Worker:
             logger.warning("%s: %s; given back", claim.key, error)
             lease.retrying(lambda: items.release(self.database, claim))
             return False
-        if isinstance(end, str):
-            lease.retrying(lambda: items.release(self.database, claim, failure=end))
+        if isinstance(end, _Failed):
+            lease.retrying(lambda: items.release(self.database, claim, failure=end.reason))
             return False
         lease.retrying(
             lambda: items.finish(
@@ -187,15 +166,14 @@ class Worker:
         logger.info("%s: %s after %.1f s", claim.key, end.cause, time.monotonic() - started)
         return True
 
-    def _outcome(self, lease: Lease) -> ItemEnd | str:
-        """Return how the item ended, or the text of an error that may not recur elsewhere."""
+    def _outcome(self, lease: Lease) -> ItemEnd | _Failed:
+        """Return how the item ended, or that this worker failed with it."""
         claim = lease.claim
-        handler = self.handlers[claim.kind]
         if claim.failures >= self.settings.max_losses:
             reason = f"lost {claim.failures} workers without progress; {claim.causes[-1]}"
-            return self._set_aside(lease, "set_aside", reason)
+            return self._set_aside(lease, Cause.SET_ASIDE, reason)
         try:
-            return handler.run(lease, self._stopping)
+            return self.jobs[claim.kind].run(lease, self._stopping)
         except (LeaseLost, StopRequested, StorageError):
             raise
         except (torch.OutOfMemoryError, MemoryError) as error:
@@ -205,15 +183,14 @@ class Worker:
             reason = f"out of memory: {str(error)[:500]}"
             # The memory may have been another trial's on the same device: others may try first.
             if claim.failures + 1 < self.settings.max_losses:
-                return reason
-            return self._set_aside(lease, "out_of_memory", reason)
+                return _Failed(reason)
+            return self._set_aside(lease, Cause.OUT_OF_MEMORY, reason)
         except Exception:
             logger.exception("%s: failed", claim.key)
-            return traceback.format_exc(limit=-6)[-4000:]
+            return _Failed(traceback.format_exc(limit=-6)[-4000:])
 
     def _set_aside(self, lease: Lease, cause: Cause, reason: str) -> ItemEnd:
-        handler = self.handlers[lease.claim.kind]
-        handler.give_up(lease, cause, reason)
+        self.jobs[lease.claim.kind].give_up(lease, cause, reason)
         return ItemEnd(cause=cause, result={}, detail=reason)
 
     def _say(self, item: str | None, epoch: int) -> None:

@@ -17,10 +17,11 @@ from ecgopt.analysis.power import (
 )
 from ecgopt.analysis.readings import Readings
 from ecgopt.evidence.records import Evidence, FinalEvidence
-from ecgopt.jobs.diagnostic_items import diagnostic_items, learning_rates
-from ecgopt.queue.items import NewItem
+from ecgopt.jobs.job import StudyPayload, read
+from ecgopt.jobs.rate import RateJob, learning_rates
+from ecgopt.jobs.registry import DIAGNOSTICS, work_items
 from ecgopt.regimes.hyperparameters import Range
-from ecgopt.study_file.cells import StudyKey, expand_cells, expand_studies, study_key
+from ecgopt.study_file.cells import StudyKey, expand_cells, expand_studies
 from ecgopt.study_file.pool_size import expected_pool, expected_size
 from ecgopt.study_file.spec import StudySpec
 
@@ -139,14 +140,15 @@ def loads(
     Raises:
         UserError: the study takes all records of data about which nothing is published.
     """
-    diagnostics = list(diagnostic_items(spec, studies))
+    diagnostics = [
+        (item.kind, read(StudyPayload, item.payload).study)
+        for item in work_items(spec, studies, DIAGNOSTICS)
+    ]
     found = []
     for model in spec.models:
         own = [study for study in studies if study.model == model]
         upstreams = {study.upstream for study in own if study.upstream is not None}
-        beside = [
-            item for item in diagnostics if item.payload["study"]["model"] == model.model_dump()
-        ]
+        beside = [(kind, study) for kind, study in diagnostics if study.model == model]
         seeds = spec.budget.final_seeds * (2 if spec.published.final_fits else 1)
         n_own_rates = sum(bool(learning_rates(spec, study)) for study in own)
         found.append(
@@ -157,7 +159,7 @@ def loads(
                 pretrainings=len(upstreams),
                 diagnostics=len(beside),
                 samples=sum(_samples(spec, study) for study in own)
-                + sum(_diagnostic_samples(spec, item) for item in beside),
+                + sum(_diagnostic_samples(spec, *item) for item in beside),
                 pretraining_samples=sum(_pretraining_samples(spec, name) for name in upstreams),
                 seconds_per_sample=seconds_per_sample[model.label],
             )
@@ -182,9 +184,8 @@ def _samples(spec: StudySpec, study: StudyKey) -> int:
     return round(per_epoch * search + per_final_epoch * finals)
 
 
-def _diagnostic_samples(spec: StudySpec, item: NewItem) -> int:
-    study = study_key(item.payload)
-    is_rate = item.kind == "rate"
+def _diagnostic_samples(spec: StudySpec, kind: str, study: StudyKey) -> int:
+    is_rate = kind == RateJob.kind
     epochs = spec.published.epochs if is_rate else mean_epochs(spec, study.regime)
     return round(_per_epoch(spec, study) * epochs)
 

@@ -62,6 +62,50 @@ def inspect_queue(database: Database, comparison: str) -> QueueSeen:
         )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StateCount:
+    """The work items of one kind in one state."""
+
+    kind: str
+    state: str
+    n: int
+    failures: int
+    """Workers that these items lost."""
+    seconds_since_first_claim: float | None
+    """On the database's clock; None where none was claimed."""
+    mean_seconds: float | None
+    """From the last claim to the end; None where none has ended."""
+
+
+def count_states(database: Database, comparison: str) -> list[StateCount]:
+    """Return the comparison's work items, counted by kind and state."""
+    query = (
+        select(
+            work_item.c.kind,
+            work_item.c.state,
+            func.count().label("n"),
+            func.sum(work_item.c.total_failures).label("failures"),
+            (database.now - func.min(work_item.c.claimed_at)).label("since"),
+            func.avg(work_item.c.finished_at - work_item.c.claimed_at).label("mean_seconds"),
+        )
+        .where(work_item.c.comparison == comparison)
+        .group_by(work_item.c.kind, work_item.c.state)
+    )
+    with database.transaction() as connection:
+        rows = connection.execute(query).all()
+    return [
+        StateCount(
+            kind=row.kind,
+            state=row.state,
+            n=row.n,
+            failures=int(row.failures),
+            seconds_since_first_claim=float(row.since) if row.since is not None else None,
+            mean_seconds=float(row.mean_seconds) if row.mean_seconds is not None else None,
+        )
+        for row in rows
+    ]
+
+
 def keys_held(database: Database, connection: Connection, comparison: str) -> list[str]:
     """Return the keys of the comparison's items whose lease has not ended.
 

@@ -7,7 +7,7 @@ finishing name the fence they were given and change nothing when it has grown si
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
@@ -22,25 +22,19 @@ from sqlalchemy import (
     update,
 )
 
+from ecgopt.causes import Cause
 from ecgopt.database.engine import Database
 from ecgopt.database.tables import IS_OPEN, comparison, work_item
 from ecgopt.errors import LeaseLost
 from ecgopt.queue.failures import causes_of, note_failures
 from ecgopt.queue.pausing import is_paused
 
-Kind = Literal["pretrain_trial", "pretrain", "trial", "final", "rate", "check", "audit", "enqueued"]
-"""The last four are beside the budget: diagnostics, and what users enqueued."""
-Cause = Literal[
-    "done", "pruned", "diverged", "out_of_memory", "timed_out", "lost", "error", "set_aside"
-]
-"""Why an item ended; `lost` and `error` only after the last allowed failure."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewItem:
     """One unit of work, before it is in the database."""
 
-    kind: Kind
+    kind: str
     key: str
     group: str
     needs: str | None
@@ -55,7 +49,7 @@ class Claim:
     item_id: int
     fence: int
     comparison: str
-    kind: Kind
+    kind: str
     key: str
     payload: Mapping[str, Any]
     owner: str
@@ -268,12 +262,11 @@ def finish(
     Raises:
         LeaseLost: another worker owns the item now.
     """
-    state = "set_aside" if cause in ("lost", "error", "set_aside", "out_of_memory") else "done"
     change = _change_of(
         held,
-        state=state,
+        state="set_aside" if cause.sets_aside else "done",
         lease_until=None,
-        cause=cause,
+        cause=cause.value,
         detail=detail or None,
         result=json.dumps(result) if result is not None else None,
         finished_at=database.now,

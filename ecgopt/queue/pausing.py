@@ -1,6 +1,6 @@
 """Pausing a comparison: what is held is finished, and nothing new is claimed."""
 
-from sqlalchemy import ColumnElement, delete, exists, insert
+from sqlalchemy import ColumnElement, delete, exists, insert, select
 from sqlalchemy.exc import IntegrityError
 
 from ecgopt.database.engine import Database
@@ -29,6 +29,12 @@ def resume(database: Database, comparison: str) -> bool:
             delete(pause_table).where(pause_table.c.comparison == comparison)
         )
     return removed.rowcount > 0
+
+
+def read_paused(database: Database, comparison: str) -> bool:
+    """Return whether the comparison is paused now."""
+    with database.transaction() as connection:
+        return bool(connection.execute(select(is_paused(comparison))).scalar_one())
 
 
 def is_paused(comparison: str) -> ColumnElement[bool]:

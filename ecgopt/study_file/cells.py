@@ -1,7 +1,7 @@
 """Cells, studies and their names: what a comparison expands to."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 from ecgopt.errors import StudyFileError
@@ -48,14 +48,16 @@ class StudyKey:
             f"/r{self.replicate}/{self.regime}{source}"
         )
 
-    @property
-    def trial_group(self) -> str:
-        """The group of its trials' work items, which final fits and diagnostics wait for."""
-        return f"trials/{self.path}"
-
-    def payload(self) -> dict[str, Any]:
-        """Return the key as plain JSON, as work items hold it."""
-        return asdict(self) | {"model": self.model.model_dump()}
+    def coordinates(self) -> dict[str, Any]:
+        """Return the study's place in the comparison, as evidence and Optuna's studies hold it."""
+        return {
+            "regime": self.regime,
+            "upstream": self.upstream,
+            "downstream": self.downstream,
+            "model": self.model.label,
+            "n_train": self.n_train,
+            "replicate": self.replicate,
+        }
 
     @property
     def pretraining(self) -> str | None:
@@ -138,9 +140,3 @@ def expand_studies(spec: StudySpec) -> Sequence[StudyKey]:
         for key in studies_of_cell(spec, cell, replicate)
     )
     return list(dict.fromkeys(keys))
-
-
-def study_key(payload: Mapping[str, Any]) -> StudyKey:
-    """Return the study that a work item's payload names."""
-    fields = dict(payload["study"])
-    return StudyKey(model=ModelSection.model_validate(fields.pop("model")), **fields)

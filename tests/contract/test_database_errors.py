@@ -24,7 +24,7 @@ def database(url):
 
 def test_a_worker_ends_when_a_table_is_missing_and_says_which(database):
     worker.drop(database.engine)
-    own = Worker(database=database, handlers={}, settings=WorkerSettings(comparison="c"))
+    own = Worker(database=database, jobs={}, settings=WorkerSettings(comparison="c"))
     with pytest.raises(StorageError, match="ecgopt_worker"):
         own.work()
 

@@ -9,6 +9,7 @@ import pytest
 from optuna.trial import TrialState
 from sqlalchemy import select
 
+from ecgopt.causes import Cause
 from ecgopt.database.engine import Database, open_database
 from ecgopt.database.optuna.trial_rows import FAILURES, RUN, add_slots
 from ecgopt.database.tables import create_tables, failure, work_item
@@ -207,7 +208,7 @@ def test_custody_tells_who_holds_what_was_lost_and_what_was_set_aside(slots):
     items.claim(database, "c", "gone", lease_seconds=30)
     items.release_dead_workers(database, ["gone"], cause="worker killed")
     aside = items.claim(database, "c", "me", lease_seconds=30)
-    items.finish(database, aside, cause="set_aside", detail="lost 3 workers")
+    items.finish(database, aside, cause=Cause.SET_ASIDE, detail="lost 3 workers")
     slots.take("holder")
     queue = inspect_queue(database, "c")
     assert [(lease.item, lease.owner) for lease in queue.leases] == [("trial/1", "holder")]
@@ -233,7 +234,7 @@ def test_what_tpe_proposes_is_written_with_the_beginning_of_the_trial_alone(slot
     first = slots.take("me")
     first.begin(SPACE)
     first.close(TrialState.COMPLETE, 0.7, {})
-    items.finish(slots.database, first.lease.claim, cause="done", result={})
+    items.finish(slots.database, first.lease.claim, cause=Cause.DONE, result={})
     parameters = slots.take("me").begin(SPACE)
     assert slots.read(1).params == parameters
     assert slots.read(1).system_attrs == {}

@@ -8,6 +8,7 @@ from collections import Counter
 import pytest
 from sqlalchemy import event, select, text
 
+from ecgopt.causes import Cause
 from ecgopt.database.engine import open_database
 from ecgopt.database.tables import create_tables, work_item
 from ecgopt.errors import LeaseLost
@@ -54,7 +55,7 @@ def test_an_item_waits_for_the_group_it_needs(database):
     add(database, item("first", group="g"), item("second", group="h", needs="g"))
     first = take(database)
     assert take(database, "other") is None
-    items.finish(database, first, cause="done", result={})
+    items.finish(database, first, cause=Cause.DONE, result={})
     assert take(database).key == "second"
 
 
@@ -66,12 +67,12 @@ def test_an_expired_lease_is_taken_over_and_the_old_owner_is_fenced_off(database
     assert (new.key, new.failures) == ("a", 1)
     for write in (
         lambda: items.renew(database, old, lease_seconds=30, progress=1),
-        lambda: items.finish(database, old, cause="done", result={}),
+        lambda: items.finish(database, old, cause=Cause.DONE, result={}),
         lambda: items.release(database, old),
     ):
         with pytest.raises(LeaseLost):
             write()
-    items.finish(database, new, cause="done", result={"value": 1})
+    items.finish(database, new, cause=Cause.DONE, result={"value": 1})
     assert items.unfinished(database, "c") == 0
 
 
@@ -97,17 +98,18 @@ def test_progress_forgives_earlier_losses(database):
 def test_finishing_twice_by_the_same_owner_is_harmless(database):
     add(database, item("a"))
     held = take(database)
-    items.finish(database, held, cause="done", result={})
-    items.finish(database, held, cause="done", result={})
+    items.finish(database, held, cause=Cause.DONE, result={})
+    items.finish(database, held, cause=Cause.DONE, result={})
 
 
 RACER = """
 import sys
+from ecgopt.causes import Cause
 from ecgopt.database.engine import open_database
 from ecgopt.queue import items
 database = open_database(sys.argv[1])
 while (held := items.claim(database, "c", sys.argv[2], lease_seconds=60)) is not None:
-    items.finish(database, held, cause="done", result={})
+    items.finish(database, held, cause=Cause.DONE, result={})
     print(held.key)
 """
 
@@ -125,7 +127,7 @@ def test_racing_processes_do_every_item_exactly_once(database, url):
     done = Counter(key for racer in racers for key in racer.communicate(timeout=300)[0].split())
     # With SKIP LOCKED a racer may see nothing for a moment and leave, so the rest is done here.
     while (held := take(database)) is not None:
-        items.finish(database, held, cause="done", result={})
+        items.finish(database, held, cause=Cause.DONE, result={})
         done[held.key] += 1
     assert done == Counter(keys)
     with database.transaction() as connection:

@@ -3,8 +3,8 @@
 import pytest
 from work_bench import Bench
 
+from ecgopt.jobs.job import StopRequested
 from ecgopt.jobs.resumption import ResumableEpochs
-from ecgopt.jobs.worker import StopRequested
 from ecgopt.queue.lease import Lease
 
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")

@@ -3,7 +3,7 @@
 import pytest
 from work_bench import Bench
 
-from ecgopt.jobs.worker import StopRequested
+from ecgopt.jobs.job import StopRequested
 from ecgopt.queue import items
 
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")

@@ -7,8 +7,8 @@ from work_bench import Bench
 
 from ecgopt.analysis.gates import check_gates
 from ecgopt.errors import LeaseLost
+from ecgopt.jobs.final import SealedTest
 from ecgopt.jobs.runs import ArmRuns
-from ecgopt.jobs.sealed_test import SealedTest
 
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
 

@@ -12,11 +12,12 @@ from sqlalchemy import select, update
 from tiny_study import begin, tiny_study
 
 from ecgopt.analysis.arms import budget_trials
+from ecgopt.causes import Cause
 from ecgopt.cli import steering
 from ecgopt.cli.status import status
 from ecgopt.comparison import extension
 from ecgopt.comparison.evidence import load_evidence
-from ecgopt.comparison.extensions import extensions_of
+from ecgopt.database.comparisons import extensions_of
 from ecgopt.database.tables import work_item
 from ecgopt.errors import StudyMismatch, UserError
 from ecgopt.queue import items
@@ -70,7 +71,7 @@ def test_a_held_item_is_finished_during_a_pause(begun):
     before, held = left(opened), claim(opened)
     steer(steering.pause, study, opened)
     items.renew(opened.database, held, lease_seconds=60, progress=1)
-    items.finish(opened.database, held, cause="done", result={})
+    items.finish(opened.database, held, cause=Cause.DONE, result={})
     assert left(opened) == before - 1
 
 

@@ -12,19 +12,21 @@ import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import get_args
 
 import torch
 from tiny_study import tiny_study
 
+from ecgopt.causes import Cause
 from ecgopt.cli.work import stop_on_signals
 from ecgopt.comparison.opening import add_work
 from ecgopt.dashboard.upkeep import Upkeep
 from ecgopt.database.engine import open_database, quiet_optuna
+from ecgopt.jobs.job import ItemEnd
+from ecgopt.jobs.registry import JOBS
+from ecgopt.jobs.runs import ArmRuns
 from ecgopt.jobs.trial import TrialJob
-from ecgopt.jobs.worker import ItemEnd, Worker, WorkerSettings, new_owner
+from ecgopt.jobs.worker import Worker, WorkerSettings, new_owner
 from ecgopt.models.registry import ModelSpec, freezable_stages
-from ecgopt.queue.items import Kind
 from ecgopt.study_file.reading import load_spec
 from ecgopt.study_file.spec import StudySpec
 from ecgopt.training.metrics import MacroAuroc
@@ -122,6 +124,9 @@ class ScriptedArms:
     epoch_seconds: float
     device: str = "cpu"
 
+    epochs = ArmRuns.epochs
+    discard_checkpoints = ArmRuns.discard_checkpoints
+
     def build(self, key, recipe, *, seed, evaluate_after):
         return ScriptedRun(seed, recipe.n_epochs, self.epoch_seconds), 0.0
 
@@ -138,10 +143,10 @@ class ScriptedTrials(TrialJob):
 
 
 class NothingToDo:
-    """Closes an item at once."""
+    """Closes an item immediately."""
 
     def run(self, lease, stop):
-        return ItemEnd(cause="done", result={})
+        return ItemEnd(cause=Cause.DONE, result={})
 
     def give_up(self, lease, cause, reason):
         pass
@@ -157,7 +162,7 @@ def work_scripted(study, url, workspace, *, stop, epoch_seconds=0.02, max_losses
     trials = ScriptedTrials(database, ScriptedArms(spec, Workspace(Path(workspace)), epoch_seconds))
     worker = Worker(
         database=database,
-        handlers={kind: NothingToDo() for kind in get_args(Kind)} | {"trial": trials},
+        jobs={kind: NothingToDo() for kind in JOBS} | {"trial": trials},
         settings=WorkerSettings(
             comparison=spec.name,
             lease_seconds=spec.workers.lease_seconds,

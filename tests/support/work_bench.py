@@ -7,11 +7,8 @@ from ecgopt.comparison.evidence import load_evidence
 from ecgopt.comparison.opening import open_comparison
 from ecgopt.database.engine import open_database
 from ecgopt.database.tables import sealed_opening
-from ecgopt.jobs.diagnostics import diagnostic_handlers
-from ecgopt.jobs.final import FinalJob
-from ecgopt.jobs.pretrain import PretrainJob
+from ecgopt.jobs.registry import handlers
 from ecgopt.jobs.runs import ArmRuns
-from ecgopt.jobs.trial import TrialJob
 from ecgopt.queue import items
 from ecgopt.queue.lease import Lease
 from ecgopt.study_file.reading import load_spec
@@ -28,13 +25,8 @@ class Bench:
         opened = open_comparison(load_spec(study), open_database(self.url), place)
         self.database, self.spec, self.place = opened.database, opened.spec, place
         arms = ArmRuns(opened.spec, place, opened.data, torch.device("cpu"))
-        self.final_job = FinalJob(opened.database, arms)
-        self.jobs = {
-            "pretrain": PretrainJob(opened.database, arms),
-            "trial": TrialJob(opened.database, arms),
-            "final": self.final_job,
-            **diagnostic_handlers(opened.database, arms),
-        }
+        self.jobs = handlers(opened.database, arms)
+        self.final_job = self.jobs["final"]
 
     def claim(self, owner):
         return items.claim(self.database, self.spec.name, owner, lease_seconds=60)

@@ -8,7 +8,7 @@ import pytest
 from optuna.distributions import CategoricalDistribution
 
 from ecgopt.errors import StudyFileError, UserError
-from ecgopt.jobs.enqueueing import checked_parameters
+from ecgopt.jobs.enqueued import checked_parameters
 from ecgopt.regimes.hyperparameters import (
     PARAMETERS,
     Choices,

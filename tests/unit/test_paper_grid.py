@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ecgopt.comparison.opening import work_items
+from ecgopt.jobs.registry import work_items
 from ecgopt.study_file.cells import ALL_RECORDS, expand_cells, expand_studies
 from ecgopt.study_file.reading import load_spec
 

@@ -28,7 +28,9 @@ def study(regime):
 
 PROGRESS = Progress(
     stages=(
-        StageProgress(kind="trial", total=24, done=6, running=1, set_aside=1, mean_seconds=2.0),
+        StageProgress(
+            kind="trial", title="trials", total=24, done=6, running=1, set_aside=1, mean_seconds=2.0
+        ),
     ),
     studies=(study("scratch"), study("fine_tune")),
     total_losses=7,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ecgopt.data.splits import EcgDataset, TuningData
-from ecgopt.jobs.shuffled import permutation_error, with_shuffled_labels
+from ecgopt.jobs.check import permutation_error, with_shuffled_labels
 from ecgopt.training.metrics import macro_auroc
 
 N_TRAIN, N_VALIDATION = 90, 30

@@ -4,7 +4,7 @@ import optuna
 import pytest
 
 from ecgopt.errors import TrialDiverged
-from ecgopt.jobs.reporting import TrialRules, run_trial
+from ecgopt.jobs.pruning import TrialRules, run_trial
 from ecgopt.jobs.resumption import ResumableEpochs
 from ecgopt.training.metrics import MacroAuroc
 from ecgopt.training.run import EpochResult

@@ -8,10 +8,11 @@ import torch
 from sqlalchemy import update
 from tiny_study import begin
 
-from ecgopt.comparison.opening import stored_comparison, work_items
+from ecgopt.database.comparisons import stored_comparison
 from ecgopt.database.tables import comparison
 from ecgopt.errors import CheckpointError, StudyFileError, StudyMismatch
-from ecgopt.jobs.pretrain import pretraining_parameters
+from ecgopt.jobs.pretrain_trial import pretraining_parameters
+from ecgopt.jobs.registry import work_items
 from ecgopt.models.registry import ModelSpec, build_model
 from ecgopt.study_file.cells import expand_cells, expand_studies
 from ecgopt.study_file.reading import load_spec
@@ -152,7 +153,7 @@ def test_the_first_pretraining_trial_is_the_recipe_itself_and_the_others_lie_in_
 def test_a_study_stored_before_a_key_existed_goes_on_with_the_keys_default(study_file, tmp_path):
     study = study_file()
     opened = begin(study, tmp_path / "ws")
-    content = stored_comparison(opened.database, "tiny")["content"]
+    content = stored_comparison(opened.database, "tiny").content
     assert {"cells", "upstream"} <= content.keys()
     forget(opened.database, content, ("cells", "upstream"))
     begin(study, tmp_path / "ws")

@@ -21,6 +21,7 @@ from ecgopt.training.recipe import Value
 
 _STUDIES = optuna_tables.StudyModel.__table__
 _TRIALS = optuna_tables.TrialModel.__table__
+_VALUES = optuna_tables.TrialValueModel.__table__
 _SYSTEM = optuna_tables.StudySystemAttributeModel.__table__
 
 COORDINATES = "coordinates"
@@ -137,12 +138,7 @@ def _coordinates(spec: StudySpec, key: StudyKey) -> dict[str, str | int | None]:
     return {
         "comparison": spec.name,
         "question": spec.question,
-        "regime": key.regime,
-        "upstream": key.upstream,
-        "downstream": key.downstream,
-        "model": key.model.label,
-        "n_train": key.n_train,
-        "replicate": key.replicate,
+        **key.coordinates(),
         "space": spec.search_space(key.regime, key.model).fingerprint(),
     }
 
@@ -181,6 +177,28 @@ def trial_counts(connection: Connection, comparison: str) -> dict[int, dict[str,
     counts: dict[int, dict[str, int]] = {}
     for row in connection.execute(query):
         counts.setdefault(row.study_id, {})[row.state.name] = row.n
+    return counts
+
+
+def trial_counts_by_name(
+    connection: Connection, comparison: str
+) -> dict[str, dict[str, tuple[int, float | None]]]:
+    """Return the number of trials and their best value, by study name and state."""
+    query = (
+        select(
+            _STUDIES.c.study_name,
+            _TRIALS.c.state,
+            func.count().label("n"),
+            func.max(_VALUES.c.value).label("best"),
+        )
+        .join(_STUDIES, _STUDIES.c.study_id == _TRIALS.c.study_id)
+        .outerjoin(_VALUES, _VALUES.c.trial_id == _TRIALS.c.trial_id)
+        .where(_named(comparison))
+        .group_by(_STUDIES.c.study_name, _TRIALS.c.state)
+    )
+    counts: dict[str, dict[str, tuple[int, float | None]]] = {}
+    for row in connection.execute(query):
+        counts.setdefault(row.study_name, {})[row.state.name] = (row.n, row.best)
     return counts
 
 

@@ -15,6 +15,7 @@ from optuna.distributions import distribution_to_json
 from optuna.storages._rdb import models as optuna_tables
 from optuna.trial import TrialState
 from sqlalchemy import Connection, bindparam
+from sqlalchemy.exc import IntegrityError
 
 from ecgopt.regimes.hyperparameters import SearchSpace
 from ecgopt.training.recipe import Value
@@ -114,17 +115,24 @@ def begin_trial(
     connection.execute(sqlalchemy.insert(_parameters), rows)
 
 
+class ReportExists(Exception):
+    """The trial has a report of this step."""
+
+
 def add_report(connection: Connection, trial_id: int, step: int, value: float) -> None:
     """Insert a report of the trial.
 
     Raises:
-        sqlalchemy.exc.IntegrityError: the step has been reported.
+        ReportExists: the step has been reported; the transaction is void.
     """
     stored, kind = optuna_tables.TrialIntermediateValueModel.intermediate_value_to_stored_repr(
         value
     )
     report = {"step": step, "intermediate_value": stored, "intermediate_value_type": kind}
-    connection.execute(_ADD_REPORT, {"trial_id": trial_id, **report})
+    try:
+        connection.execute(_ADD_REPORT, {"trial_id": trial_id, **report})
+    except IntegrityError as error:
+        raise ReportExists from error
 
 
 def close_trial(

@@ -4,6 +4,7 @@ import optuna
 import pytest
 from sqlalchemy import update
 
+from ecgopt.causes import Cause
 from ecgopt.dashboard.refresh import Refresher
 from ecgopt.database.tables import work_item
 from ecgopt.queue import items
@@ -66,7 +67,7 @@ def held(finished):
         connection.execute(update(work_item).where(one).values(state="free"))
     claim = items.claim(database, "tiny", "test:1", lease_seconds=300)
     yield claim
-    items.finish(database, claim, cause="done", result={})
+    items.finish(database, claim, cause=Cause.DONE, result={})
 
 
 @pytest.mark.usefixtures("held")

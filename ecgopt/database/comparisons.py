@@ -1,0 +1,199 @@
+"""Rows of comparisons: what each began with, and the extensions of its budget."""
+
+import datetime
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, insert, select
+from sqlalchemy.exc import IntegrityError
+
+from ecgopt.database.engine import Database
+from ecgopt.database.tables import comparison, extension
+from ecgopt.study_file.spec import StudySpec
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredComparison:
+    """A comparison as it began."""
+
+    content: Mapping[str, Any]
+    """Scientific content of the study file."""
+    prepared: Mapping[str, str]
+    """Names of the prepared folders by data name."""
+    provenance: Mapping[str, Any]
+    """Versions, commit and host."""
+    created_at: float
+    """Seconds since 1970, on the database's clock."""
+
+
+def stored_comparison(database: Database, name: str) -> StoredComparison | None:
+    """Return the comparison of this name, or None where it has not begun."""
+    with database.transaction() as connection:
+        row = connection.execute(select(comparison).where(comparison.c.name == name)).first()
+    if row is None:
+        return None
+    return StoredComparison(
+        content=json.loads(row.content),
+        prepared=json.loads(row.prepared),
+        provenance=json.loads(row.provenance),
+        created_at=row.created_at,
+    )
+
+
+def store_comparison(
+    database: Database,
+    name: str,
+    *,
+    content: Mapping[str, Any],
+    prepared: Mapping[str, str],
+    provenance: Mapping[str, Any],
+) -> StoredComparison:
+    """Store the comparison unless it is there; return what is stored, by whichever process.
+
+    Args:
+        database: Where to store it.
+        name: Of the comparison.
+        content: Scientific content of the study file.
+        prepared: Names of the prepared folders by data name.
+        provenance: Versions, commit and host.
+    """
+    values = {
+        "name": name,
+        "content": json.dumps(content),
+        "prepared": json.dumps(dict(prepared)),
+        "provenance": json.dumps(provenance),
+        "created_at": database.now,
+    }
+    try:
+        with database.transaction() as connection:
+            connection.execute(insert(comparison).values(values))
+    except IntegrityError:
+        pass  # another process stored it first, and the row below is that one's
+    stored = stored_comparison(database, name)
+    assert stored is not None
+    return stored
+
+
+def comparison_names(database: Database) -> list[str]:
+    """Return the names of all comparisons in the database."""
+    with database.transaction() as connection:
+        return list(connection.execute(select(comparison.c.name)).scalars())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spend:
+    """The part of the budget that can be extended: the same for every study, and every cell."""
+
+    trials: int
+    replicates: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Extension:
+    """One raise of the budget of a comparison that had begun."""
+
+    before: Spend
+    after: Spend
+    openings: int
+    """Openings of the sealed test before it: a larger search after a look at the test is not blind
+    to it."""
+    extended_at: float
+    """Seconds since 1970, on the database's clock."""
+
+    def __str__(self) -> str:
+        moment = datetime.datetime.fromtimestamp(self.extended_at, tz=datetime.UTC)
+        raised = [
+            f"{old} → {new} {what}"
+            for old, new, what in (
+                (self.before.trials, self.after.trials, "trials of every study"),
+                (self.before.replicates, self.after.replicates, "replicates of every cell"),
+            )
+            if new > old
+        ]
+        after = f", after {self.openings} openings of the sealed test" if self.openings else ""
+        return f"{', '.join(raised)}, {moment.isoformat(timespec='seconds')}{after}"
+
+
+def extensions_of(database: Database, name: str) -> tuple[Extension, ...]:
+    """Return the comparison's extensions, in their order."""
+    with database.transaction() as connection:
+        return read_extensions(connection, name)
+
+
+def read_extensions(connection: Connection, name: str) -> tuple[Extension, ...]:
+    """Return the comparison's extensions, in their order, inside the caller's transaction."""
+    query = (
+        select(extension)
+        .where(extension.c.comparison == name)
+        .order_by(extension.c.trials_before, extension.c.replicates_before)
+    )
+    return tuple(
+        Extension(
+            before=Spend(trials=row.trials_before, replicates=row.replicates_before),
+            after=Spend(trials=row.trials_after, replicates=row.replicates_after),
+            openings=row.openings,
+            extended_at=row.extended_at,
+        )
+        for row in connection.execute(query)
+    )
+
+
+def add_extension(
+    database: Database,
+    connection: Connection,
+    name: str,
+    *,
+    before: Spend,
+    after: Spend,
+    openings: int,
+) -> Extension:
+    """Record a raise of the budget inside the caller's transaction, and return the record.
+
+    Args:
+        database: Whose clock is used.
+        connection: With the transaction that adds the work.
+        name: Of the comparison.
+        before: The budget until now.
+        after: The budget from now on.
+        openings: Of the sealed test until now.
+    """
+    connection.execute(
+        insert(extension).values(
+            comparison=name,
+            trials_before=before.trials,
+            trials_after=after.trials,
+            replicates_before=before.replicates,
+            replicates_after=after.replicates,
+            openings=openings,
+            extended_at=database.now,
+        )
+    )
+    return read_extensions(connection, name)[-1]
+
+
+def spend_of(spec: StudySpec) -> Spend:
+    """Return the part of the budget that can be added to."""
+    return Spend(trials=spec.budget.trials, replicates=spec.budget.replicates)
+
+
+def extended(spec: StudySpec, extensions: Sequence[Extension]) -> StudySpec:
+    """Return `spec` with the budget that its studies have now."""
+    return with_spend(spec, extensions[-1].after) if extensions else spec
+
+
+def as_begun(spec: StudySpec, extensions: Sequence[Extension]) -> StudySpec:
+    """Return `spec` with its first budget if it names the one of now; another is left as it is.
+
+    So a study file may stay as it was, or be brought up to date, and any other number is noticed.
+    """
+    if extensions and spend_of(spec) == extensions[-1].after:
+        return with_spend(spec, extensions[0].before)
+    return spec
+
+
+def with_spend(spec: StudySpec, spend: Spend) -> StudySpec:
+    """Return `spec` with other numbers of trials and replicates."""
+    raised = {"trials": spend.trials, "replicates": spend.replicates}
+    return spec.model_copy(update={"budget": spec.budget.model_copy(update=raised)})

@@ -1,0 +1,199 @@
+"""The contract of a kind of work: its payload, its items, what a worker does, what it leaves."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
+
+from pydantic import TypeAdapter
+
+from ecgopt.causes import Cause
+from ecgopt.database.engine import Database
+from ecgopt.errors import TrialDiverged
+from ecgopt.evidence.records import FinalEvidence, PretrainEvidence, SanityCheck, TrialEvidence
+from ecgopt.queue.items import NewItem
+from ecgopt.queue.lease import Lease
+from ecgopt.queue.results import EndedItem
+from ecgopt.study_file.cells import StudyKey
+from ecgopt.study_file.spec import StudySpec
+
+if TYPE_CHECKING:
+    from ecgopt.jobs.resumption import ResumableEpochs
+    from ecgopt.jobs.runs import ArmRuns
+    from ecgopt.training.run import EpochResult
+
+T = TypeVar("T")
+Stop = Callable[[], bool]
+"""Whether the worker was asked to stop."""
+Record = TrialEvidence | FinalEvidence | PretrainEvidence | SanityCheck
+
+
+class StopRequested(Exception):
+    """The worker was asked to stop: the item's state is saved, and the item may be released."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ItemEnd:
+    """Why an item ended, and its result as plain JSON."""
+
+    cause: Cause
+    result: Mapping[str, Any]
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StudyPayload:
+    """The part of a payload that all kinds of work on one study share."""
+
+    study: StudyKey
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunAccount:
+    """How a training run ended and what it cost, by all its owners together."""
+
+    cause: Cause
+    detail: str = ""
+    seconds: float = 0.0
+    n_epochs: int = 0
+    n_samples: int = 0
+    device: str = ""
+    worker: str = ""
+
+
+class Job(ABC):
+    """One kind of work. A subclass is listed in `registry`; its file holds all that it is.
+
+    Modules of jobs import torch and Optuna only where a worker runs: reading commands import them
+    for titles, items and records.
+    """
+
+    kind: ClassVar[str]
+    """As the database names it, at most 16 characters."""
+    title: ClassVar[str]
+    """As `ecgopt status` names it, in the plural."""
+    priority: ClassVar[int]
+    """Of the first item; workers take the lowest number whose needs are met."""
+
+    def __init__(self, database: Database, arms: "ArmRuns") -> None:
+        """Do this kind of work on the comparison of `arms`."""
+        self.database = database
+        self.arms = arms
+
+    @classmethod
+    @abstractmethod
+    def items(cls, spec: StudySpec, keys: Sequence[StudyKey]) -> Iterable[NewItem]:
+        """Return the work items of this kind that the study file asks for, each key once."""
+
+    @abstractmethod
+    def run(self, lease: Lease, stop: Stop) -> ItemEnd:
+        """Do the item under its lease.
+
+        Raises:
+            LeaseLost: the item belongs to another worker now.
+            StopRequested: `stop()` turned true; the state has been saved.
+        """
+
+    def give_up(self, lease: Lease, cause: Cause, reason: str) -> None:  # noqa: ARG002
+        """Close what the item left open elsewhere, before it is set aside: here, its checkpoints.
+
+        Raises:
+            LeaseLost: the item belongs to another worker now.
+        """
+        self.arms.discard_checkpoints(lease.claim.key)
+
+    @classmethod
+    def record(cls, item: EndedItem) -> Record | None:  # noqa: ARG003
+        """Return what an ended item says, as evidence; None where it says nothing."""
+        return None
+
+    @classmethod
+    def item(
+        cls, name: str, payload: object, *, group: str, needs: str | None = None, rank: int = 0
+    ) -> NewItem:
+        """Return one work item of this kind.
+
+        Args:
+            name: Of the item within its kind.
+            payload: A dataclass, which `read` restores from the claim.
+            group: What other items may wait for.
+            needs: The group that must be finished first.
+            rank: Added to the priority.
+        """
+        return NewItem(
+            kind=cls.kind,
+            key=f"{cls.kind}/{name}",
+            group=group,
+            needs=needs,
+            priority=cls.priority + rank,
+            payload=to_json(payload),
+        )
+
+
+_adapters: Final[dict[type, TypeAdapter[Any]]] = {}
+
+
+def _adapter(kind: type) -> TypeAdapter[Any]:
+    if kind not in _adapters:
+        _adapters[kind] = TypeAdapter(kind)
+    return _adapters[kind]
+
+
+def to_json(value: object) -> dict[str, Any]:
+    """Return a payload or a result, which is a dataclass, as plain JSON."""
+    found: dict[str, Any] = _adapter(type(value)).dump_python(value)
+    return found
+
+
+def read(kind: type[T], stored: Mapping[str, Any]) -> T:
+    """Return the payload or result that was stored with `to_json`; unknown keys are left out."""
+    found: T = _adapter(kind).validate_python(dict(stored))
+    return found
+
+
+def guarded(epochs: "ResumableEpochs", lease: Lease, stop: Stop) -> Iterator["EpochResult"]:
+    """Yield the epochs while the lease holds and no stop is requested.
+
+    Raises:
+        LeaseLost: the item may belong to another worker by now.
+        StopRequested: after saving the state.
+    """
+    for result in epochs:
+        lease.progress = epochs.epochs_done
+        lease.check()
+        yield result
+        if stop():
+            epochs.save()
+            raise StopRequested
+
+
+def train_to_end(epochs: "ResumableEpochs", lease: Lease, stop: Stop) -> str:
+    """Train without pruning; return why training diverged, or an empty text at its end.
+
+    Raises:
+        LeaseLost: another worker owns the item now.
+        StopRequested: after saving the state.
+    """
+    divergence = ""
+    try:
+        for _ in guarded(epochs, lease, stop):
+            pass
+    except TrialDiverged as error:
+        divergence = str(error)
+    lease.assert_held()
+    return divergence
+
+
+def account_of(
+    epochs: "ResumableEpochs", arms: "ArmRuns", lease: Lease, *, divergence: str = ""
+) -> RunAccount:
+    """Return what a run that nothing pruned cost, and whether it diverged."""
+    return RunAccount(
+        cause=Cause.DIVERGED if divergence else Cause.DONE,
+        detail=divergence,
+        seconds=epochs.seconds,
+        n_epochs=epochs.epochs_done,
+        n_samples=epochs.n_samples,
+        device=str(arms.device),
+        worker=lease.claim.owner,
+    )

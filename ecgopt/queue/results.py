@@ -1,0 +1,101 @@
+"""Reads what ended work items left behind, and reopens items."""
+
+import json
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, func, select, update
+
+from ecgopt.causes import Cause
+from ecgopt.database.engine import Database
+from ecgopt.database.tables import work_item
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndedItem:
+    """A work item that is done or set aside."""
+
+    kind: str
+    key: str
+    payload: Mapping[str, Any]
+    is_set_aside: bool
+    cause: Cause
+    detail: str
+    result: Mapping[str, Any]
+    """Empty where the item left none."""
+
+
+def ended_items(
+    database: Database,
+    comparison: str,
+    *,
+    kinds: Collection[str] | None = None,
+    group: str | None = None,
+) -> list[EndedItem]:
+    """Return the comparison's items that are done or set aside, in the order they were added.
+
+    Args:
+        database: Where the items are.
+        comparison: Name of the comparison.
+        kinds: Only items of these kinds; None for all.
+        group: Only items of this group; None for all.
+    """
+    query = select(work_item).where(
+        work_item.c.comparison == comparison, work_item.c.state.in_(("done", "set_aside"))
+    )
+    if kinds is not None:
+        query = query.where(work_item.c.kind.in_(list(kinds)))
+    if group is not None:
+        query = query.where(work_item.c.item_group == group)
+    with database.transaction() as connection:
+        rows = connection.execute(query.order_by(work_item.c.id)).all()
+    return [
+        EndedItem(
+            kind=row.kind,
+            key=row.key,
+            payload=json.loads(row.payload),
+            is_set_aside=row.state == "set_aside",
+            cause=Cause(row.cause),
+            detail=row.detail or "",
+            result=json.loads(row.result or "{}"),
+        )
+        for row in rows
+    ]
+
+
+def failures_by_group(database: Database, comparison: str, kind: str) -> dict[str, int]:
+    """Return how many workers the items of one kind lost, by the items' group."""
+    query = (
+        select(work_item.c.item_group, func.sum(work_item.c.total_failures).label("failures"))
+        .where(work_item.c.comparison == comparison, work_item.c.kind == kind)
+        .group_by(work_item.c.item_group)
+    )
+    with database.transaction() as connection:
+        return {row.item_group: int(row.failures) for row in connection.execute(query)}
+
+
+def count_in_group(connection: Connection, comparison: str, group: str) -> int:
+    """Return the number of items in a group, inside the caller's transaction."""
+    query = select(func.count()).where(
+        work_item.c.comparison == comparison, work_item.c.item_group == group
+    )
+    return int(connection.execute(query).scalar_one())
+
+
+def reopen(connection: Connection, comparison: str, keys: Collection[str]) -> None:
+    """Free items whatever their state, inside the caller's transaction; present owners are void."""
+    connection.execute(
+        update(work_item)
+        .where(work_item.c.comparison == comparison, work_item.c.key.in_(list(keys)))
+        .values(
+            state="free",
+            owner=None,
+            lease_until=None,
+            fence=work_item.c.fence + 1,
+            failures=0,
+            progress=0,
+            cause=None,
+            finished_at=None,
+        )
+    )
