@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -119,7 +120,8 @@ class RayLauncher:
         Raises:
             LaunchError: a worker could not work where Ray put it, or the head of Ray is lost.
         """
-        self._check_head()
+        if self._head is not None:
+            self._check_head(self._head)
         for call in self._ready(self._working, timeout=0.0):
             del self._working[call]
             try:
@@ -143,6 +145,7 @@ class RayLauncher:
             for actor in actors:
                 self._ray.kill(actor)
             self._working.clear()
+            self._head = None
 
     def _connect(self, connection: ExitStack, count: int, resources: Resources) -> None:
         # Ray reports its usage to its makers unless told not to.
@@ -170,20 +173,19 @@ class RayLauncher:
         host, _, port = self._ray.get_runtime_context().gcs_address.rpartition(":")
         self._head, self._head_seen_at = (host, int(port)), time.monotonic()
 
-    def _check_head(self) -> None:
-        if time.monotonic() - self._head_asked_at < _HEAD_CHECK_SECONDS or self._head is None:
+    def _check_head(self, address: tuple[str, int]) -> None:
+        if time.monotonic() - self._head_asked_at < _HEAD_CHECK_SECONDS:
             return
         try:
-            socket.create_connection(self._head, timeout=_HEAD_CHECK_SECONDS).close()
+            socket.create_connection(address, timeout=_HEAD_CHECK_SECONDS).close()
             self._head_seen_at = time.monotonic()
         except OSError as error:
             if time.monotonic() - self._head_seen_at > _HEAD_LOST_SECONDS:
                 # The actors still answer, so they can save.
                 self.grace_seconds = min(self.grace_seconds, _GRACE_WITHOUT_HEAD_SECONDS)
-                host, port = self._head
                 raise LaunchError(
-                    f"the head of Ray at {host}:{port} does not answer ({error}), so its workers "
-                    "end: start Ray again, and run the same command again to resume"
+                    f"the head of Ray at {address[0]}:{address[1]} does not answer ({error}), so "
+                    "its workers end: start Ray again, and run the same command again to resume"
                 ) from error
         self._head_asked_at = time.monotonic()
 
@@ -218,19 +220,25 @@ def _resources_of_actor(resources: Resources) -> dict[str, float]:
 
 @contextmanager
 def _own_token() -> Iterator[None]:
-    """Give a private cluster a token of its own instead of the one in the home folder."""
-    with tempfile.TemporaryDirectory(prefix="ecgopt-ray-") as folder:
-        token = Path(folder) / "token"
-        token.touch(mode=0o600)
+    """Give a private cluster its own token instead of the one in the home folder."""
+    token = Path(_token_folder().name) / "token"
+    token.touch(mode=0o600)
+    if not token.read_text():
         token.write_text(secrets.token_hex(32))
-        # Not RAY_AUTH_MODE: a private cluster asks for a token anyway, and Ray reads the mode once,
-        # when it is imported.
-        before = os.environ.get(_TOKEN_PATH)
-        os.environ[_TOKEN_PATH] = str(token)
-        try:
-            yield
-        finally:
-            if before is None:
-                del os.environ[_TOKEN_PATH]
-            else:
-                os.environ[_TOKEN_PATH] = before
+    # Not RAY_AUTH_MODE: a private cluster asks for a token anyway, and Ray reads the mode once,
+    # when it is imported.
+    before = os.environ.get(_TOKEN_PATH)
+    os.environ[_TOKEN_PATH] = str(token)
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[_TOKEN_PATH]
+        else:
+            os.environ[_TOKEN_PATH] = before
+
+
+@cache
+def _token_folder() -> tempfile.TemporaryDirectory[str]:
+    # One for all private clusters of a process: Ray reads its token once.
+    return tempfile.TemporaryDirectory(prefix="ecgopt-ray-")
