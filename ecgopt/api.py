@@ -6,7 +6,7 @@ Heavy imports wait until a method needs them.
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ecgopt.comparison.open_study import Begun
     from ecgopt.comparison.progress import Progress
     from ecgopt.evidence.records import Evidence
+    from ecgopt.launchers.contract import Launcher, Resources
     from ecgopt.report.tables import Table
     from ecgopt.report.write import ReportPaths
     from ecgopt.study_file.spec import StudySpec
@@ -104,65 +105,51 @@ class Comparison(Results):
 
     def run(
         self,
-        *,
         workers: int | None = None,
-        gpus: str | None = None,
-        per_gpu: int = 1,
+        *,
+        resources: "Resources | None" = None,
+        launcher: "Launcher | None" = None,
         audit: int = 0,
         on_prepare: Callable[[str, int, int], None] | None = None,
         on_progress: Callable[["Progress"], None] | None = None,
     ) -> None:
-        """Do everything that the study file asks for and is not done yet, on this machine.
+        """Do everything that the study file asks for and is not done yet.
 
         Args:
-            workers: Worker processes; by default one per core, or `per_gpu` for each GPU.
-            gpus: `all`, `none`, or comma-separated indexes as nvidia-smi counts; by default all.
-            per_gpu: Processes that share a GPU.
+            workers: Number of workers; by default one for each GPU or core of this machine.
+            resources: What each worker gets, and the number of workers if `workers` is not given.
+            launcher: Places the workers; by default processes on this machine.
             audit: Pruned trials of each study to train to their end, outside the budget.
             on_prepare: Called with what is prepared, the records done, and their total.
             on_progress: Called about twice a second with the progress.
 
         Raises:
-            UserError: the data, the workspace or the database cannot be used, a number is below 1,
-                or the workers were asked to stop before the end.
+            UserError: the data, the workspace or the database cannot be used, a number is out of
+                range, or the workers were asked to stop before the end.
         """
-        from ecgopt.comparison.open_study import open_study
-        from ecgopt.comparison.opening import add_work
-        from ecgopt.comparison.progress import read_progress
         from ecgopt.errors import UserError
-        from ecgopt.launchers.host import choose_slots, host_workers
-        from ecgopt.launchers.local import wait_until_done
+        from ecgopt.launchers.contract import Resources
+        from ecgopt.launchers.launch import launch_study
+        from ecgopt.launchers.local import LocalLauncher
 
-        slots = choose_slots(gpus, per_gpu, workers)
-        opened = open_study(
+        asked = resources or Resources()
+        if workers is not None:
+            asked = replace(asked, workers=workers)
+        finished = launch_study(
             self.study_file,
             self.workspace,
             self._storage,
-            n_processes=len(slots),
-            on_progress=on_prepare,
+            launcher or LocalLauncher(),
+            asked,
+            audit=audit,
+            on_prepare=on_prepare,
+            on_progress=on_progress,
         )
-        spec, database = opened.spec, opened.database
-        if audit:
-            add_work(database, spec.with_audit(audit))
-
-        def is_finished() -> bool:
-            progress = read_progress(database, spec)
-            if on_progress is not None:
-                on_progress(progress)
-            return progress.is_finished
-
-        try:
-            if is_finished():
-                return
-            with host_workers(self.study_file, opened, self._storage, slots) as local:
-                wait_until_done(local, is_finished)
-            if not is_finished():
-                raise UserError(
-                    f"study {spec.name!r} is unfinished: its workers were stopped. Run it again to "
-                    "resume"
-                )
-        finally:
-            database.engine.dispose()
+        if not finished:
+            raise UserError(
+                f"study {self.spec.name!r} is unfinished: its workers were stopped. Run the same "
+                "again to resume"
+            )
 
     def status(self) -> "Progress":
         """Return the progress: counts by stage and study, workers, time left.

@@ -10,13 +10,16 @@ The tree::
     │   │   └── RecordError  one record does, so it may be left out instead
     │   ├── CheckpointError  a checkpoint does not fit or is damaged
     │   ├── StorageError     the database cannot be used as asked
-    │   │   └── DatabaseUnavailable  it does not answer now, so the same may work later
+    │   │   ├── DatabaseUnavailable  it does not answer now, so the same may work later
+    │   │   └── DatabaseMissing      there is no such SQLite file
     │   └── LaunchError      workers cannot be placed where they were asked for
     ├── TrialDiverged        training left the finite numbers: the trial is pruned
     └── LeaseLost            another worker owns the work item now: write nothing more
 
 A message names the broken rule, the value received, and the remedy.
 """
+
+from pathlib import Path
 
 
 class EcgoptError(Exception):
@@ -64,6 +67,16 @@ class StorageError(UserError):
 
 class DatabaseUnavailable(StorageError):
     """The database does not answer now; the same operation may succeed later."""
+
+
+class DatabaseMissing(StorageError):
+    """There is no SQLite file where one should be read; reading commands create none."""
+
+    def __init__(self, file: Path) -> None:
+        super().__init__(
+            f"no database at {file.resolve()}: run `ecgopt run STUDY` first, or name the folder of "
+            f"an earlier run with --workspace (this command looks from {Path.cwd()})"
+        )
 
 
 class LaunchError(UserError):

@@ -1,11 +1,13 @@
 """The command `ecgopt`: verbs, exit codes and nothing else.
 
 Verbs live in one file a group and import what they need inside their functions, so that `--help`
-and `--version` answer at once.
+and `--version` answer immediately.
 """
 
+import ast
 import os
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -31,25 +33,6 @@ VERBS = {
 }
 """Every verb or group and where it is; imported only when it is called."""
 
-SUMMARIES = {
-    "run": "Run everything a study file asks for, and report the verdict.",
-    "launch": "Start workers on a cluster: Slurm or Ray.",
-    "worker": "Run a study's workers on this host, one process per GPU or core.",
-    "workers": "Ask workers to stop.",
-    "status": "Show a study's progress.",
-    "trials": "List the trials of a study as a table, CSV, Parquet or JSON.",
-    "dashboard": "Show all studies of a database in the browser.",
-    "report": "Write the report: one HTML page, results.json, tables and figures.",
-    "answer": "Print the verdict in three lines.",
-    "export": "Export trials, predictions and settings as one archive.",
-    "verify": "Recompute every number in a bundle from its raw data.",
-    "merge": "Join bundles from clusters that share no database.",
-    "plan": "Estimate a study's cost and statistical power before running it.",
-    "study": "Check a study file; steer, extend or delete a study.",
-    "storage": "Prepare, check, back up and restore the shared database.",
-    "data": "List, fetch, prepare, check and show data sets.",
-}
-
 _HELP_FLAGS = ("-h", "--help")
 
 _EXIT_USER_ERROR = 2
@@ -73,6 +56,21 @@ def main() -> None:
     sys.exit(_run(arguments))
 
 
+def summary(verb: str) -> str:
+    """Return the first line of a verb's own help, read from its source without importing it."""
+    module, _, name = VERBS[verb].partition(":")
+    source = Path(__file__).with_name(f"{module.rpartition('.')[2]}.py").read_text()
+    for node in ast.parse(source).body:
+        match node:
+            case ast.FunctionDef() if node.name == name:
+                return (ast.get_docstring(node) or "").partition("\n")[0]
+            case ast.Assign(targets=[ast.Name(id=found)], value=ast.Call(keywords=options)):
+                if found == name:
+                    texts = [ast.literal_eval(o.value) for o in options if o.arg == "help"]
+                    return str(texts[0])
+    raise LookupError(f"{VERBS[verb]} is not in {module}")
+
+
 def _without_insecure(arguments: list[str]) -> list[str]:
     # One rule for every command that opens the database, and for the processes it starts.
     if "--insecure" in arguments:
@@ -81,10 +79,13 @@ def _without_insecure(arguments: list[str]) -> list[str]:
 
 
 def _run(arguments: list[str]) -> int:
+    from ecgopt.cli.output import replace_what_cannot_be_encoded
     from ecgopt.errors import UserError
 
+    replace_what_cannot_be_encoded()
     try:
         build_app()(arguments)
+        sys.stdout.flush()
     except UserError as error:
         sys.stderr.write(f"error: {error}\n")
         return _EXIT_USER_ERROR
@@ -92,8 +93,8 @@ def _run(arguments: list[str]) -> int:
         sys.stderr.write("interrupted: run the same command again to resume\n")
         return _EXIT_INTERRUPTED
     except BrokenPipeError:
-        # The reader of a pipe (`| head`) has left, so there is no one to tell.
-        sys.stderr.close()
+        # The reader of a pipe (`| head`) has left. Python itself would complain when it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     return 0
 
@@ -111,7 +112,7 @@ def build_app() -> "App":
     app.register_install_completion_command(
         help="Let the shell complete commands, options and their choices.\n\n"
         "Writes a script for bash, zsh, fish or PowerShell and names it in the shell's start-up "
-        "file; to be repeated after an update.\n\n"
+        "file. Repeat it after an update.\n\n"
         "Example: `ecgopt --install-completion --shell bash`"
     )
     return app
@@ -126,7 +127,7 @@ def _overview() -> str:
         "Fair studies of transfer learning against training from scratch in 12-lead ECG diagnosis.",
         "",
         "commands:",
-        *(f"  {name:<{width}}  {SUMMARIES[name]}" for name in VERBS),
+        *(f"  {name:<{width}}  {summary(name)}" for name in VERBS),
         "",
         "options:",
         f"  {'--help':<{wide}}  Show this text, or after a command, its own.",

@@ -1,10 +1,9 @@
 """`ecgopt dashboard`: the studies of a database in the browser."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from cyclopts import Parameter
+from ecgopt.cli.options import DEFAULT_PLACE, FLAT, PlaceOptions
 
 if TYPE_CHECKING:
     from socket import socket
@@ -21,11 +20,11 @@ class Address:
     """Where the dashboard is reached."""
 
     host: str = "127.0.0.1"
-    """Address to listen on; another than this machine's own needs --behind-proxy."""
+    """Address to listen on; one that other machines reach needs --behind-proxy."""
     port: int = 8080
-    """Port to listen on; 0 takes any free one."""
+    """Port to listen on; 0 means any free port."""
     behind_proxy: str | None = None
-    """The address that a proxy with TLS serves it under, such as https://ecg.example.org."""
+    """The address of a proxy with TLS that serves it, such as https://ecg.example.org."""
 
 
 _THIS_MACHINE = Address()
@@ -35,27 +34,26 @@ def dashboard(
     *,
     write: bool = False,
     refresh: bool = False,
-    address: Annotated[Address, Parameter(name="*")] = _THIS_MACHINE,
-    storage: str | None = None,
-    workspace: Path | None = None,
+    address: Annotated[Address, FLAT] = _THIS_MACHINE,
+    place: PlaceOptions = DEFAULT_PLACE,
 ) -> None:
     """Show all studies of a database in the browser.
 
-    It is optuna-dashboard behind a token, read-only unless --write is given.
+    It is optuna-dashboard, protected by a token, and read-only unless --write is given.
     The link with the token is printed once; Ctrl-C ends the server. Scripts send the token as
-    `Authorization: Bearer`, and may choose it with $ECGOPT_DASHBOARD_TOKEN.
+    `Authorization: Bearer`, and may set it with $ECGOPT_DASHBOARD_TOKEN.
 
     Example: `ecgopt dashboard --port 8080`
 
     Args:
-        write: Allow notes, and changes to studies that belong to no study file.
-        refresh: Bring notes, plots, files and trade-off studies up to date before, and every
-            minute; workers do so too while they are at work.
+        write: Allow notes, and changes to studies that ecgopt does not manage.
+        refresh: Update notes, plots, files and trade-off studies at the start and every minute;
+            workers also do this while they run.
         address: Where the dashboard is reached.
-        storage: Database URL; by default $ECGOPT_STORAGE or SQLite in the workspace.
-        workspace: Folder of the embedded database and of the files; by default $ECGOPT_WORKSPACE
-            or storage.
+        place: Where the database and the files are.
     """
+    place.check_database()
+    from ecgopt.cli.output import print_lines
     from ecgopt.dashboard.refresh import Refresher
     from ecgopt.dashboard.server import dashboard_app, serve
     from ecgopt.database.engine import open_database, open_for_reading, quiet_optuna
@@ -63,8 +61,8 @@ def dashboard(
     from ecgopt.database.url import existing_url
     from ecgopt.workspace import chosen_workspace
 
-    place = chosen_workspace(workspace)
-    url = existing_url(storage, place.sqlite_file)
+    workspace = chosen_workspace(place.workspace)
+    url = existing_url(place.storage, workspace.sqlite_file)
     listening = _listen(address)
     with listening:
         quiet_optuna()
@@ -72,12 +70,14 @@ def dashboard(
         create_tables(database)
         door = _door(address, listening.getsockname()[1], may_write=write)
         if refresh:
-            refresher = Refresher(database, place)
+            refresher = Refresher(database, workspace)
             refresher.refresh_all()
             refresher.keep_refreshing()
-        app = dashboard_app(database if write else open_for_reading(url), place, door)
-        _say(f"dashboard: {_link(address, door)}")
-        _say("read-only" if not write else "notes and studies of no study file may be changed")
+        app = dashboard_app(database if write else open_for_reading(url), workspace, door)
+        print_lines(f"dashboard: {_link(address, door)}")
+        print_lines(
+            "writable: notes, and studies that ecgopt does not manage" if write else "read-only"
+        )
         serve(app, listening)
 
 
@@ -89,7 +89,7 @@ def _listen(address: Address) -> "socket":
 
     if address.behind_proxy is None and not is_loopback(address.host):
         raise UserError(
-            "without TLS only this machine may reach the dashboard, but got "
+            "without TLS only this machine may reach the dashboard, but there is "
             f"--host {address.host}: put a proxy with TLS before it and name its address with "
             "--behind-proxy, or reach it through `ssh -L`"
         )
@@ -128,10 +128,3 @@ def _link(address: Address, door: "Door") -> str:
     origins = sorted(door.origins)
     origin = next((o for o in origins if f"//{address.host}:" in o), origins[0])
     return f"{origin}/?token={quote(door.token, safe='')}"
-
-
-def _say(line: str) -> None:
-    import sys
-
-    sys.stdout.write(f"{line}\n")
-    sys.stdout.flush()

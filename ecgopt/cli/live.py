@@ -4,10 +4,10 @@ import time
 from types import TracebackType
 from typing import Self
 
-from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from ecgopt.cli.output import open_console, print_lines
 from ecgopt.cli.views import Hands, plain_line, rendered
 from ecgopt.comparison.progress import Progress
 
@@ -18,8 +18,8 @@ class LiveProgress:
     """Shows a run's progress; use as a context."""
 
     def __init__(self, *, keep: bool = False) -> None:
-        """Begin with nothing shown; `keep` leaves the last view on the screen."""
-        self._console = Console()
+        """Show nothing yet; `keep` leaves the last view on the screen."""
+        self._console = open_console()
         self._keep = keep
         self._live: Live | None = None
         self._last_line_at = -_PLAIN_LINE_SECONDS
@@ -41,12 +41,12 @@ class LiveProgress:
             self._live.stop()
 
     def preparing(self, doing: str, done: int, total: int) -> None:
-        """Show how far the writing or preparing of one data set is."""
+        """Show the progress of writing or preparing one data set."""
         line = f"{doing}: {done:,} of {total:,} records"
         if self._live is not None:
             self._live.update(Text(line))
         elif done == total:
-            self._print(line)
+            print_lines(line)
 
     def show(self, progress: Progress, hands: Hands | None = None) -> None:
         """Show the comparison's progress; repeated plain lines are at least 10 s apart."""
@@ -57,8 +57,12 @@ class LiveProgress:
         line = plain_line(progress)
         due = progress.is_finished or now - self._last_line_at >= _PLAIN_LINE_SECONDS
         if due and line != self._last_line:
-            self._print(line)
+            print_lines(line)
             self._last_line, self._last_line_at = line, now
 
-    def _print(self, line: str) -> None:
-        self._console.print(line, soft_wrap=True, highlight=False, markup=False)
+    def line(self, text: str) -> None:
+        """Print text that stays, above the progress."""
+        if self._live is not None:
+            self._live.console.print(text.rstrip(), soft_wrap=True)
+        else:
+            print_lines(text.rstrip())

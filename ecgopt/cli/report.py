@@ -1,14 +1,13 @@
-"""`ecgopt report`, `answer`, `export`, `verify`, `merge`, `plan`: what a comparison says.
+"""`ecgopt report`, `answer`, `export`, `verify`, `merge`, `plan`: the results of a study.
 
-Wherever a study file is asked for, a bundle will do as well, except to plan.
+Every command but `plan` also takes a bundle in place of a study file.
 """
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from cyclopts import App
-
-from ecgopt.cli.options import StudyFile
+from ecgopt.cli.options import DEFAULT_PLACE, ExistingFile, Place, PlaceOptions
+from ecgopt.cli.output import print_lines, print_table
 
 if TYPE_CHECKING:
     from ecgopt.api import Results
@@ -16,20 +15,13 @@ if TYPE_CHECKING:
 ReportFormat = Literal["html", "md", "latex"]
 
 
-def register(app: App) -> None:
-    """Add the verbs of this file to `app`."""
-    for verb in (report, answer, export, verify, merge, plan):
-        app.command(verb)
-
-
 def report(
-    source: StudyFile,
+    source: ExistingFile,
     *,
     out: Path | None = None,
     format: ReportFormat = "html",
     pdf: bool = False,
-    storage: str | None = None,
-    workspace: Path | None = None,
+    place: PlaceOptions = DEFAULT_PLACE,
 ) -> None:
     """Write the report: one HTML page, results.json, tables and figures.
 
@@ -40,48 +32,39 @@ def report(
         out: Folder to write to; by default out/NAME.
         format: html writes the report; md and latex print the table for a paper.
         pdf: Write the figures as PDF too.
-        storage: Database URL; by default $ECGOPT_STORAGE or the embedded database.
-        workspace: Folder of predictions and checkpoints; by default $ECGOPT_WORKSPACE or storage.
+        place: Where the database and the files are.
     """
-    from rich.console import Console
-
     from ecgopt.report.terminal import verdict_table
     from ecgopt.report.write import write_report
 
-    with _opened(source, storage, workspace).concluded() as (conclusions, _):
+    with _opened(source, place).concluded() as (conclusions, _):
         if format != "html":
             from ecgopt.report.paper_table import paper_table
 
-            Console(soft_wrap=True, markup=False, highlight=False).print(
-                paper_table(conclusions, format), end=""
-            )
+            print_lines(paper_table(conclusions, format).rstrip("\n"))
             return
         folder = out or Path("out") / conclusions.evidence.comparison.name
         paths = write_report(conclusions, folder, with_pdf=pdf)
-        console = Console()
-        console.print(verdict_table(conclusions))
-        console.print(f"report: {paths.html}", soft_wrap=True, highlight=False)
+        print_table(verdict_table(conclusions), markup=True)
+        print_lines(f"report: {paths.html}")
 
 
-def answer(source: StudyFile, *, storage: str | None = None, workspace: Path | None = None) -> None:
+def answer(source: ExistingFile, *, place: PlaceOptions = DEFAULT_PLACE) -> None:
     """Print the verdict in three lines.
 
     Example: `ecgopt answer studies/demo.toml`
 
     Args:
         source: Study file, or bundle.
-        storage: Database URL; by default $ECGOPT_STORAGE or the embedded database.
-        workspace: Folder of predictions and checkpoints; by default $ECGOPT_WORKSPACE or storage.
+        place: Where the database and the files are.
     """
     from ecgopt.report.terminal import answer_lines
 
-    with _opened(source, storage, workspace).concluded() as (conclusions, _):
-        _print_lines(answer_lines(conclusions))
+    with _opened(source, place).concluded() as (conclusions, _):
+        print_lines(*answer_lines(conclusions))
 
 
-def export(
-    source: StudyFile, bundle: Path, *, storage: str | None = None, workspace: Path | None = None
-) -> None:
+def export(source: ExistingFile, bundle: Path, *, place: PlaceOptions = DEFAULT_PLACE) -> None:
     """Export trials, predictions and settings as one archive.
 
     Example: `ecgopt export studies/demo.toml demo.zip`
@@ -89,18 +72,17 @@ def export(
     Args:
         source: Study file.
         bundle: A name that ends in .zip, or a folder that does not exist yet.
-        storage: Database URL; by default $ECGOPT_STORAGE or the embedded database.
-        workspace: Folder of predictions and checkpoints; by default $ECGOPT_WORKSPACE or storage.
+        place: Where the database and the files are.
     """
-    written = _opened(source, storage, workspace).export(bundle)
-    _print_lines([f"bundle: {written} ({written.stat().st_size:,} bytes)" if written.is_file()
-                  else f"bundle: {written}"])  # fmt: skip
+    written = _opened(source, place).export(bundle)
+    size = f" ({written.stat().st_size:,} bytes)" if written.is_file() else ""
+    print_lines(f"bundle: {written}{size}")
 
 
-def verify(bundle: Path) -> None:
+def verify(bundle: ExistingFile) -> None:
     """Recompute every number in a bundle from its raw data.
 
-    Ends with an error where any number differs.
+    Ends with an error if any number differs.
 
     Example: `ecgopt verify demo.zip`
 
@@ -116,22 +98,22 @@ def verify(bundle: Path) -> None:
     for each in found:
         state = "ok  " if not each.wrong else "FAIL"
         note = f", largest difference {each.largest:.1g}" if each.largest else ""
-        _print_lines([f"{state} {each.name}: {each.n_checked:,} checked{note}"])
-        _print_lines([f"       {line}" for line in each.wrong[:10]])
+        print_lines(f"{state} {each.name}: {each.n_checked:,} checked{note}")
+        print_lines(*(f"       {line}" for line in each.wrong[:10]))
     n_wrong = sum(len(each.wrong) for each in found)
     if n_wrong:
         raise UserError(
             f"bundle {bundle}: {n_wrong} of {sum(each.n_checked for each in found):,} do not "
             "follow from its trials and predictions: do not rely on it"
         )
-    _print_lines([f"all {sum(each.n_checked for each in found):,} follow from the raw data"])
+    print_lines(f"all {sum(each.n_checked for each in found):,} follow from the raw data")
 
 
-def merge(target: Path, *bundles: Path) -> None:
+def merge(target: Path, *bundles: ExistingFile) -> None:
     """Join bundles from clusters that share no database.
 
-    They may hold different cells, or the same cells under another seed, whose replicates are then
-    numbered on.
+    They have different cells, or the same cells under another seed; the replicates of those are
+    numbered consecutively.
 
     Example: `ecgopt merge whole.zip part_1.zip part_2.zip`
 
@@ -153,20 +135,19 @@ def merge(target: Path, *bundles: Path) -> None:
         content = results(conclude(evidence, Path(name)))
         written = write_bundle(evidence, Path(name), target, results=content)
     n_trials = sum(len(study.trials) for study in evidence.studies)
-    _print_lines(
-        [f"bundle: {written}: {len(evidence.comparison.cells)} cells, {n_trials:,} trials, "
-         f"{evidence.comparison.budget.replicates} replicates"]
-    )  # fmt: skip
+    print_lines(
+        f"bundle: {written}: {len(evidence.comparison.cells)} cells, {n_trials:,} trials, "
+        f"{evidence.comparison.budget.replicates} replicates"
+    )
 
 
 def plan(
-    study: StudyFile,
+    study: ExistingFile,
     *,
-    pilot: StudyFile | None = None,
+    pilot: ExistingFile | None = None,
     difference: float | None = None,
     workers: int = 1,
-    storage: str | None = None,
-    workspace: Path | None = None,
+    place: PlaceOptions = DEFAULT_PLACE,
 ) -> None:
     """Estimate a study's cost and statistical power before running it.
 
@@ -176,13 +157,10 @@ def plan(
         study: Study file.
         pilot: Study file or bundle of an earlier run: its spread and its time per sample are
             used. Without one, time is measured here on a few batches and the spread is assumed.
-        difference: Macro AUROC to be called a win; by default three times the margin.
-        workers: Workers at once.
-        storage: Database URL of the pilot; by default $ECGOPT_STORAGE or the embedded database.
-        workspace: Folder of the pilot's predictions; by default $ECGOPT_WORKSPACE or storage.
+        difference: Assumed true difference in macro AUROC; by default three times the margin.
+        workers: Number of workers.
+        place: Where the database and the files are.
     """
-    from rich.console import Console
-
     from ecgopt.planning.plan import ASSUMED_PATIENTS, measured_seconds, measured_variances
     from ecgopt.planning.plan import plan as plan_comparison
     from ecgopt.report.plan_table import plan_lines, power_table
@@ -192,7 +170,7 @@ def plan(
     seconds: dict[str, float] = {}
     measured = None
     if pilot is not None:
-        with _opened(pilot, storage, workspace).evidence() as (evidence, root):
+        with _opened(pilot, place).evidence() as (evidence, root):
             seconds = measured_seconds(evidence)
             measured = measured_variances(evidence, root)
     if missing := [model for model in spec.models if model.label not in seconds]:
@@ -210,25 +188,16 @@ def plan(
         n_patients=measured[1] if measured else ASSUMED_PATIENTS,
         difference=difference,
     )
-    console = Console()
-    for line in plan_lines(found, spec, n_workers=workers):
-        console.print(line, soft_wrap=True, highlight=False, markup=False)
-    console.print(power_table(found))
+    print_lines(*plan_lines(found, spec, n_workers=workers))
+    print_table(power_table(found))
 
 
-def _print_lines(lines: list[str]) -> None:
-    from rich.console import Console
-
-    console = Console()
-    for line in lines:
-        console.print(line, soft_wrap=True, highlight=False, markup=False)
-
-
-def _opened(source: StudyFile, storage: str | None, workspace: Path | None) -> "Results":
+def _opened(source: ExistingFile, place: Place) -> "Results":
     """Return the results of a study file or bundle."""
     import ecgopt
     from ecgopt.evidence.bundle import is_bundle
 
-    return (
-        ecgopt.open_bundle(source) if is_bundle(source) else ecgopt.open(source, storage, workspace)
-    )
+    if is_bundle(source):
+        return ecgopt.open_bundle(source)
+    place.check_database()
+    return ecgopt.open(source, place.storage, place.workspace)

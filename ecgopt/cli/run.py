@@ -1,57 +1,54 @@
 """`ecgopt run`: the whole of a study file."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-from ecgopt.cli.options import StudyFile
+from ecgopt.cli.options import DEFAULT_PLACE, FLAT, ExistingFile, PlaceOptions
+from ecgopt.launchers.contract import Resources
 
 if TYPE_CHECKING:
     from ecgopt.api import Comparison
 
+_DEFAULT_RESOURCES = Resources()
 
-def run(  # noqa: PLR0913 - one argument per option
-    study: StudyFile,
+
+def run(
+    study: ExistingFile,
     *,
-    workers: int | None = None,
+    resources: Annotated[Resources, FLAT] = _DEFAULT_RESOURCES,
     gpus: str | None = None,
-    per_gpu: int = 1,
-    storage: str | None = None,
-    workspace: Path | None = None,
+    place: PlaceOptions = DEFAULT_PLACE,
     out: Path | None = None,
     audit: int = 0,
 ) -> None:
     """Run everything a study file asks for, and report the verdict.
 
-    What is done already is not done again; after an interruption the same command continues.
+    Finished work is not repeated. After an interruption, run the same command again to resume.
 
     Example: `ecgopt run studies/demo.toml --workers 2`
 
     Args:
         study: Study file.
-        workers: Worker processes, one compute thread each; by default one per core, or per-gpu
-            for each GPU.
-        gpus: all, none, or the indexes of some, as nvidia-smi counts; by default all there are.
-        per_gpu: Processes that share a GPU.
-        storage: Database URL; by default $ECGOPT_STORAGE or SQLite in the workspace.
-        workspace: Folder of data, checkpoints and predictions; by default $ECGOPT_WORKSPACE or
-            storage.
+        gpus: Comma-separated indexes of the GPUs to use, as nvidia-smi counts; by default all.
         out: Folder of the report; by default out/NAME.
-        audit: Train this many of each study's best pruned trials to their end, beside the budget,
+        audit: Train this many of each study's best pruned trials to their end, outside the budget,
             to see what pruning threw away; also for a study that is finished.
+        resources: What each worker gets.
+        place: Where the database and the files are.
     """
     import signal
 
     import ecgopt
     from ecgopt.cli.live import LiveProgress
+    from ecgopt.launchers.local import LocalLauncher
 
-    comparison = ecgopt.open(study, storage, workspace)
+    comparison = ecgopt.open(study, place.storage, place.workspace)
     # As Ctrl-C does: the workers save and give their items back.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with LiveProgress() as live:
         comparison.run(
-            workers=workers,
-            gpus=gpus,
-            per_gpu=per_gpu,
+            resources=resources,
+            launcher=LocalLauncher(gpus=gpus),
             audit=audit,
             on_prepare=live.preparing,
             on_progress=live.show,
@@ -60,8 +57,7 @@ def run(  # noqa: PLR0913 - one argument per option
 
 
 def _conclude(comparison: "Comparison", out: Path) -> None:
-    from rich.console import Console
-
+    from ecgopt.cli.output import print_lines, print_table
     from ecgopt.errors import UserError
     from ecgopt.report.terminal import verdict_lines, verdict_table
     from ecgopt.report.write import write_report
@@ -77,8 +73,9 @@ def _conclude(comparison: "Comparison", out: Path) -> None:
                 f"{reasons or 'no item is done'}"
             )
         paths = write_report(conclusions, out)
-    console = Console()
-    console.print(verdict_table(conclusions))
-    for line in verdict_lines(conclusions):
-        console.print(line, soft_wrap=True, highlight=False, markup=False)
-    console.print(f"report: {paths.html}", soft_wrap=True, highlight=False, markup=False)
+    print_table(verdict_table(conclusions), markup=True)
+    print_lines(
+        *verdict_lines(conclusions),
+        f"report: {paths.html}",
+        "next: open the report, or `ecgopt dashboard`",
+    )

@@ -1,9 +1,8 @@
-"""`ecgopt status`: how far a study is, once or live, as a table or JSON."""
+"""`ecgopt status`: a study's progress, once or live, as a table or JSON."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ecgopt.cli.options import StudyFile
+from ecgopt.cli.options import DEFAULT_PLACE, ExistingFile, PlaceOptions
 
 if TYPE_CHECKING:
     from ecgopt.cli.views import Hands
@@ -14,50 +13,47 @@ _WATCH_SECONDS = 1.0
 
 
 def status(
-    study: StudyFile,
+    study: ExistingFile,
     *,
     watch: bool = False,
     json: bool = False,
-    storage: str | None = None,
-    workspace: Path | None = None,
+    place: PlaceOptions = DEFAULT_PLACE,
 ) -> None:
     """Show a study's progress.
 
-    Trials, time left, workers, leases, lost and set-aside items.
+    Trials, time left, workers, leases, failures and set-aside items.
 
     Example: `ecgopt status studies/demo.toml --watch`
 
     Args:
         study: Study file.
-        watch: Go on showing it until the study is finished or Ctrl-C is pressed.
+        watch: Show it until the study is finished or Ctrl-C is pressed.
         json: Print one JSON object.
-        storage: Database URL; by default $ECGOPT_STORAGE or SQLite in the workspace.
-        workspace: Folder of the embedded database; by default $ECGOPT_WORKSPACE or storage.
+        place: Where the database and the files are.
     """
     from contextlib import suppress
 
-    from rich.console import Console
-
-    from ecgopt.cli.views import rendered
-    from ecgopt.comparison.open_study import open_begun
-    from ecgopt.comparison.progress import read_progress
     from ecgopt.errors import UserError
 
     if watch and json:
         raise UserError("--watch and --json exclude each other: JSON is one object, printed once")
-    begun = open_begun(study, storage, workspace)
+    begun = place.open_begun(study)
+
+    from ecgopt.cli.output import print_lines, print_table
+    from ecgopt.cli.views import rendered
+    from ecgopt.comparison.progress import read_progress
+
     if watch:
-        # The end that a watcher chooses; the study goes on without it.
+        # Ctrl-C ends the watching, not the study.
         with suppress(KeyboardInterrupt):
             _watch(begun)
         return
     progress = read_progress(begun.database, begun.spec)
     hands = _hands(begun)
-    console = Console()
     if json:
-        console.out(_as_json(progress, hands), highlight=False)
+        print_lines(_as_json(progress, hands))
     else:
-        console.print(rendered(progress, hands))
+        print_table(rendered(progress, hands))
 
 
 def _watch(begun: "Begun") -> None:

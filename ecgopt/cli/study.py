@@ -1,11 +1,11 @@
-"""`ecgopt study`: looking at study files before anything runs, and steering what has begun."""
+"""`ecgopt study`: checks study files, and steers studies that have begun."""
 
 from typing import TYPE_CHECKING
 
 from cyclopts import App
 
 from ecgopt.cli import steering
-from ecgopt.cli.options import StudyFile
+from ecgopt.cli.options import ExistingFile
 
 if TYPE_CHECKING:
     from ecgopt.study_file.spec import StudySpec
@@ -22,10 +22,10 @@ for verb in (
 
 
 @app.command
-def check(study: StudyFile, *, hours: bool = True) -> None:
-    """Validate a study file and say what it expands to, and the hours it takes on this machine.
+def check(study: ExistingFile, *, hours: bool = True) -> None:
+    """Check a study file, and show its cells, its work and its hours on this machine.
 
-    The data need not be there. Speeds are measured on a few batches the first time and then known.
+    The data are not needed. Speeds are measured on a few batches the first time, and then stored.
 
     Example: `ecgopt study check studies/demo.toml`
 
@@ -35,10 +35,10 @@ def check(study: StudyFile, *, hours: bool = True) -> None:
     """
     from collections import Counter
 
-    from rich.console import Console
     from rich.table import Table
 
     from ecgopt.analysis.verdict import MIN_REPLICATES_TO_DECIDE
+    from ecgopt.cli.output import print_lines, print_table
     from ecgopt.jobs.registry import DIAGNOSTICS, work_items
     from ecgopt.study_file.cells import ALL_RECORDS, expand_cells, expand_studies
     from ecgopt.study_file.reading import load_spec
@@ -46,14 +46,13 @@ def check(study: StudyFile, *, hours: bool = True) -> None:
     spec = load_spec(study)
     cells, studies = expand_cells(spec), expand_studies(spec)
     items = work_items(spec, studies)
-    console = Console()
     table = Table(box=None, pad_edge=False)
     for name in ("upstream", "downstream", "model", "n"):
         table.add_column(name, justify="right" if name == "n" else "left")
     for cell in cells:
         size = "all" if cell.n_train == ALL_RECORDS else f"{cell.n_train:,}"
         table.add_row(cell.upstream, cell.downstream, cell.model.label, size)
-    console.print(table)
+    print_table(table)
     counts = Counter(item.kind for item in items)
     parts = (
         (len(cells), "cell"), (spec.budget.replicates, "replicate"), (len(studies), "studies"),
@@ -61,24 +60,16 @@ def check(study: StudyFile, *, hours: bool = True) -> None:
         (counts["final"], "final fit"),
         (sum(counts[job.kind] for job in DIAGNOSTICS), "diagnostic run"),
     )  # fmt: skip
-    said = (f"{n:,} {what}{'s' * (n != 1 and what != 'studies')}" for n, what in parts)
-    console.print(
-        f"{study}: valid; {', '.join(said)}",
-        soft_wrap=True, highlight=False, markup=False,
-    )  # fmt: skip
-    for name in spec.regimes:
-        console.print(
-            f"{name}: {spec.search_space(name)}", soft_wrap=True, highlight=False, markup=False
-        )
+    texts = (f"{n:,} {what}{'s' * (n != 1 and what != 'studies')}" for n, what in parts)
+    print_lines(f"{study}: valid; {', '.join(texts)}")
+    print_lines(*(f"{name}: {spec.search_space(name)}" for name in spec.regimes))
     if spec.budget.replicates < MIN_REPLICATES_TO_DECIDE:
-        console.print(
+        print_lines(
             "With replicates = 1 every verdict is undecided; the report gives estimates only. Set "
-            "replicates to 3 or more in [budget] for a verdict.",
-            soft_wrap=True, highlight=False, markup=False,
-        )  # fmt: skip
+            "replicates to 3 or more in [budget] for a verdict."
+        )
     if hours:
-        for line in _hours(spec):
-            console.print(line, soft_wrap=True, highlight=False, markup=False)
+        print_lines(*_hours(spec))
 
 
 def _hours(spec: "StudySpec") -> list[str]:

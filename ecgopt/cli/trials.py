@@ -4,20 +4,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from cyclopts import Parameter
-
-from ecgopt.cli.options import StudyFile
+from ecgopt.cli.options import DEFAULT_PLACE, FLAT, ExistingFile, PlaceOptions
 
 if TYPE_CHECKING:
     from ecgopt.report.tables import Table
 
 _HIDDEN = ("regime", "replicate", "samples")
-"""Columns left out for people: in the study's name, or of no use to the eye."""
+"""Columns that the aligned table leaves out: they are in the study's name, or rarely read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Form:
-    """How trials are written; for people unless one form is asked for."""
+    """The form of the output; an aligned table unless one is asked for."""
 
     csv: bool = False
     """Write CSV with a heading line."""
@@ -27,7 +25,7 @@ class Form:
     """Write a JSON array of objects."""
 
     def chosen(self) -> str | None:
-        """Return the name of the form asked for, None for the aligned table.
+        """Return the name of the form that is asked for, None for the aligned table.
 
         Raises:
             UserError: more than one is asked for.
@@ -36,7 +34,7 @@ class Form:
 
         asked = [name for name in ("csv", "parquet", "json") if getattr(self, name)]
         if len(asked) > 1:
-            raise UserError(f"one form can be written at a time, but got --{' and --'.join(asked)}")
+            raise UserError(f"only one form can be written, not --{' and --'.join(asked)}")
         return asked[0] if asked else None
 
 
@@ -44,17 +42,16 @@ _TABLE = Form()
 
 
 def trials(
-    study: StudyFile,
+    study: ExistingFile,
     *,
     regime: str | None = None,
-    form: Annotated[Form, Parameter(name="*")] = _TABLE,
+    form: Annotated[Form, FLAT] = _TABLE,
     out: Path | None = None,
-    storage: str | None = None,
-    workspace: Path | None = None,
+    place: PlaceOptions = DEFAULT_PLACE,
 ) -> None:
     """List the trials of a study as a table, CSV, Parquet or JSON.
 
-    Each with its parameters, score, epochs, seconds and why it ended.
+    Each trial has its parameters, score, epochs, seconds and the cause of its end.
 
     Example: `ecgopt trials studies/demo.toml --regime fine_tune --csv --out trials.csv`
 
@@ -63,21 +60,21 @@ def trials(
         regime: Only this regime's trials.
         form: One of --csv, --parquet and --json.
         out: File to write to; by default the standard output.
-        storage: Database URL; by default $ECGOPT_STORAGE or SQLite in the workspace.
-        workspace: Folder of the embedded database; by default $ECGOPT_WORKSPACE or storage.
+        place: Where the database and the files are.
     """
-    from ecgopt.comparison.evidence import load_studies
-    from ecgopt.comparison.open_study import open_begun
     from ecgopt.errors import UserError
-    from ecgopt.report.tables import trials_table
 
     chosen = form.chosen()
-    begun = open_begun(study, storage, workspace)
+    begun = place.open_begun(study)
     regimes = begun.spec.regimes if regime is None else (regime,)
     if regime is not None and regime not in begun.spec.regimes:
         raise UserError(
-            f"`regime` must be one of {', '.join(begun.spec.regimes)}, but got {regime!r}"
+            f"--regime must be one of {', '.join(begun.spec.regimes)}, but is {regime!r}"
         )
+
+    from ecgopt.comparison.evidence import load_studies
+    from ecgopt.report.tables import trials_table
+
     table = trials_table(load_studies(begun.database, begun.spec, regimes))
     if chosen is None and out is None:
         _show(table)
@@ -86,15 +83,12 @@ def trials(
 
 
 def _show(table: "Table") -> None:
-    from rich.console import Console
-
     from ecgopt.cli.aligned import aligned_lines
+    from ecgopt.cli.output import print_lines
 
     shown = [index for index, name in enumerate(table.columns) if name not in _HIDDEN]
     rows = [[row[index] for index in shown] for row in table.rows]
-    console = Console()
-    for line in aligned_lines([table.columns[index] for index in shown], rows):
-        console.print(line, soft_wrap=True, highlight=False, markup=False)
+    print_lines(*aligned_lines([table.columns[index] for index in shown], rows))
 
 
 def _encoded(table: "Table", form: str) -> bytes:
@@ -111,7 +105,7 @@ def _write(content: bytes, out: Path | None) -> None:
 
     if out is None:
         if sys.stdout.isatty() and b"\0" in content:
-            raise UserError("Parquet does not belong in a terminal: name a file with --out")
+            raise UserError("Parquet cannot be shown in a terminal: name a file with --out")
         sys.stdout.buffer.write(content)
         sys.stdout.buffer.flush()
         return

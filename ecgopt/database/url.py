@@ -8,12 +8,12 @@ import ipaddress
 import os
 import ssl
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError
+from ecgopt.errors import DatabaseMissing, StorageError
 
-from ecgopt.errors import StorageError
+if TYPE_CHECKING:
+    from sqlalchemy.engine import URL
 
 STORAGE_VARIABLE = "ECGOPT_STORAGE"
 STORAGE_FILE_VARIABLE = "ECGOPT_STORAGE_FILE"
@@ -74,19 +74,27 @@ def existing_url(option: str | None, sqlite_file: Path) -> str:
         StorageError: as `storage_url`, or the URL names an SQLite file that does not exist.
     """
     url = storage_url(option, sqlite_file)
-    parsed = parsed_url(url)
-    if family(parsed) == "sqlite" and not Path(parsed.database or "").is_file():
-        raise StorageError(f"no database at {parsed.database}: run `ecgopt run STUDY` first")
+    if url == f"sqlite:///{sqlite_file.resolve()}":
+        file = sqlite_file  # without SQLAlchemy, whose import takes longer than this answer
+    elif family(parsed := parsed_url(url)) == "sqlite":
+        file = Path(parsed.database or "")
+    else:
+        return url
+    if not file.is_file():
+        raise DatabaseMissing(file)
     return url
 
 
-def parsed_url(url: str) -> URL:
+def parsed_url(url: str) -> "URL":
     """Return the URL with its driver filled in.
 
     Raises:
         StorageError: it is malformed, or names a back end or driver that is not supported. The
             text never quotes the URL, which may hold a password.
     """
+    from sqlalchemy.engine import make_url
+    from sqlalchemy.exc import ArgumentError, NoSuchModuleError
+
     try:
         parsed = make_url(url)
     except ArgumentError:
@@ -108,17 +116,17 @@ def parsed_url(url: str) -> URL:
     return parsed
 
 
-def family(url: URL) -> Family:
+def family(url: "URL") -> Family:
     """Return the back end; MariaDB counts as MySQL."""
     return _FAMILIES[url.get_backend_name()]
 
 
-def shown(url: URL) -> str:
+def shown(url: "URL") -> str:
     """Return the URL as it may be printed: without any password."""
     return url.difference_update_query(_SECRET_KEYS).render_as_string(hide_password=True)
 
 
-def without_secrets(text: str, url: URL) -> str:
+def without_secrets(text: str, url: "URL") -> str:
     """Return `text`, such as a driver's message, with the URL's passwords blotted out."""
     secrets = [url.password, *(url.query[key] for key in _SECRET_KEYS if key in url.query)]
     for secret in secrets:
@@ -127,7 +135,7 @@ def without_secrets(text: str, url: URL) -> str:
     return text
 
 
-def transport_options(url: URL) -> dict[str, Any]:
+def transport_options(url: "URL") -> dict[str, Any]:
     """Return the driver's connect arguments that make a server beyond this host use TLS.
 
     Loopback addresses, Unix sockets and files need none. `--insecure` waives the rule.
@@ -151,7 +159,7 @@ def transport_options(url: URL) -> dict[str, Any]:
     return {}
 
 
-def is_local(url: URL) -> bool:
+def is_local(url: "URL") -> bool:
     """Tell whether every address of the server is a file, a Unix socket or a loopback address."""
     asked = url.query.get("host", url.host) or ""
     if not asked and family(url) == "postgresql":
@@ -171,11 +179,11 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
-def _has_secret(url: URL) -> bool:
+def _has_secret(url: "URL") -> bool:
     return bool(url.password) or any(key in url.query for key in _SECRET_KEYS)
 
 
-def _asks_for_mysql_tls(url: URL) -> bool:
+def _asks_for_mysql_tls(url: "URL") -> bool:
     return any(key.startswith("ssl_") and key != "ssl_disabled" for key in url.query)
 
 

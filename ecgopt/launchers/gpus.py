@@ -1,4 +1,4 @@
-"""The GPUs of this host and what is free on them, as nvidia-smi tells without a CUDA context."""
+"""The GPUs of this host and their free memory, from nvidia-smi, which needs no CUDA context."""
 
 import csv
 import os
@@ -19,7 +19,7 @@ class Gpu:
 
     index: int
     uuid: str
-    """What CUDA_VISIBLE_DEVICES gets: an index means another card where the order differs."""
+    """The value for CUDA_VISIBLE_DEVICES; CUDA and nvidia-smi may order indexes differently."""
     name: str
     free_mib: int
 
@@ -41,8 +41,8 @@ def gpus_of_host() -> tuple[Gpu, ...]:
         )
     except (OSError, subprocess.SubprocessError) as error:
         raise UserError(
-            f"nvidia-smi must list the GPUs, but failed ({error.__class__.__name__}): mend the "
-            "driver, or use --gpus none"
+            f"nvidia-smi must list the GPUs, but failed ({error.__class__.__name__}): fix the "
+            "driver, or use --gpus-per-worker 0"
         ) from error
     found = [
         Gpu(index=int(index), uuid=uuid, name=name, free_mib=int(free))
@@ -52,28 +52,20 @@ def gpus_of_host() -> tuple[Gpu, ...]:
     return tuple(found) if granted is None else _only(found, granted.split(","))
 
 
-def chosen_gpus(asked: str | None) -> tuple[Gpu, ...]:
-    """Return the GPUs that `--gpus` names: `all`, `none`, or indexes such as `0,1`.
-
-    Without it: all there are, which may be none.
+def chosen_gpus(indexes: str | None) -> tuple[Gpu, ...]:
+    """Return the GPUs that `--gpus` names by indexes such as `0,1`; None means all, maybe none.
 
     Raises:
         UserError: a GPU is asked for that is not there.
     """
-    if asked == "none":
-        return ()
     found = gpus_of_host()
-    if asked is None:
+    if indexes is None:
         return found
-    if asked == "all":
-        if not found:
-            raise UserError("--gpus all needs a GPU, but nvidia-smi shows none: use --gpus none")
-        return found
-    names = [name.strip() for name in asked.split(",")]
+    names = [name.strip() for name in indexes.split(",")]
     chosen = _only(found, names)
     if len(chosen) != len(names):
-        there = ", ".join(str(gpu.index) for gpu in found) or "none"
-        raise UserError(f"--gpus must be all, none or some of {there}, but got {asked!r}")
+        there = ", ".join(str(gpu.index) for gpu in found) or "none, as nvidia-smi shows no GPU"
+        raise UserError(f"--gpus must be some of {there}, but is {indexes!r}")
     return chosen
 
 

@@ -1,72 +1,92 @@
-"""The supervisor of a host: its worker processes started, watched, replaced and stopped."""
+"""Worker processes on this host: started, watched, replaced when they die, and stopped."""
 
 import logging
+import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Protocol, Self
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from ecgopt.database.engine import Database
-from ecgopt.errors import DatabaseUnavailable, StorageError, UserError
-from ecgopt.launchers.exit_status import cause_of_death, last_line, oom_kills_so_far
-from ecgopt.launchers.gpus import Gpu, gpus_of_host
-from ecgopt.launchers.worker_process import Child, Slot, Start
-from ecgopt.queue import heartbeats, items
+from ecgopt.errors import DatabaseUnavailable, LaunchError, StorageError, UserError
+from ecgopt.launchers.contract import Launch, Resources
+from ecgopt.launchers.gpus import Gpu, chosen_gpus, gpus_of_host
+from ecgopt.launchers.worker_process import Child, Slot
+
+if TYPE_CHECKING:
+    from ecgopt.database.engine import Database
 
 logger = logging.getLogger(__name__)
 
-_QUICK_DEATH_SECONDS = 5.0
-_MAX_QUICK_DEATHS = 5
-_PAUSE_AFTER_DEATH_SECONDS = 1.0
+_QUICK_EXIT_SECONDS = 5.0
+_MAX_QUICK_EXITS = 5
+_PAUSE_AFTER_EXIT_SECONDS = 1.0
 _MEMORY_PAUSE_SECONDS = 30.0
-_LOOK_SECONDS = 2.0
-"""How often the workers' signs of life are read."""
-_STARTING_SECONDS = 600.0
-"""How long a worker may take until its first sign of life: imports, and opening the data."""
+_HEARTBEAT_CHECK_SECONDS = 2.0
+_START_SECONDS = 600.0
+"""A worker's time until its first heartbeat: imports, and opening the data."""
 _EXIT_USER_ERROR = 2
 
 
-@dataclass(slots=True, kw_only=True)
-class LocalWorkers:
-    """Worker processes for one study file, one to a slot; use as a context."""
+@dataclass(kw_only=True)
+class LocalLauncher:
+    """Runs workers on this host, one process for each core or share of a GPU."""
 
-    database: Database
-    start: Start
-    slots: Sequence[Slot]
-    silence_limit_seconds: float
-    """A worker at work renews several times in this time; one that does not hangs."""
-    gpu_memory_mib: int
-    """Free memory that a GPU must have before another worker is started on it."""
-    grace_seconds: float
-    _quick_deaths: int = 0
-    _looked_at: float = field(default_factory=time.monotonic)
+    gpus: str | None = None
+    """Comma-separated indexes of the GPUs to use, as nvidia-smi counts; by default all."""
+    gpu_memory_mib: int = 2000
+    """MiB that must be free on a GPU before a process starts there."""
+    grace_seconds: float = 60.0
+    """Seconds that workers have to save and leave before they are killed."""
 
-    def __enter__(self) -> Self:
-        self.start.log_folder.mkdir(parents=True, exist_ok=True)
-        return self
+    is_detached = False
 
-    def __exit__(self, *_: object) -> None:
-        self.stop()
+    def __post_init__(self) -> None:
+        self.slots: Sequence[Slot] = ()
+        self._quick_exits = 0
+        self._checked_at = 0.0
+        self._launch: Launch
+        self._database: Database
 
-    def tend(self) -> bool:
-        """Start, watch and replace workers; return whether any is at work or still to come.
+    def plan(self, launch: Launch, resources: Resources) -> str:
+        """Return where each worker would run."""
+        gpus = [slot.gpu for slot in self.choose_slots(resources)]
+        lines = [
+            f"worker {number} on {f'GPU {gpu.index}' if gpu else 'a core'}"
+            for number, gpu in enumerate(gpus, 1)
+        ]
+        return "\n".join([*lines, f"logs in {launch.log_folder}"]) + "\n"
+
+    def submit(self, launch: Launch, resources: Resources) -> str:
+        """Start the workers; `poll` starts those whose GPU has no free memory yet."""
+        # Only here: the options of this class are shown without the database's libraries.
+        from ecgopt.database.engine import open_database
+
+        self._launch, self._database = launch, open_database(launch.url)
+        launch.log_folder.mkdir(parents=True, exist_ok=True)
+        self.slots = self.choose_slots(resources)
+        self._checked_at = time.monotonic()
+        self.poll()
+        return f"{len(self.slots)} workers on this machine, logs in {launch.log_folder}\n"
+
+    def poll(self) -> bool:
+        """Start, watch and replace workers; return whether any runs or will be started.
 
         Raises:
-            UserError: a worker says that the user must mend something.
-            StorageError: workers die as soon as they start, again and again.
+            UserError: a worker says that the user must fix something.
+            StorageError: workers end as soon as they start, again and again.
         """
         for slot in self.slots:
             if slot.child is not None and (code := slot.child.process.poll()) is not None:
-                self._bury(slot, slot.child, code)
+                self._reap(slot, slot.child, code)
         self._kill_the_hung()
         for slot in self.slots:
             self._fill(slot)
         return not all(slot.is_finished for slot in self.slots)
 
     def stop(self) -> None:
-        """Ask the workers to checkpoint and leave; after the grace time, kill them."""
+        """Ask the workers to save and leave; after the grace time, kill them."""
         children = [slot.child for slot in self.slots if slot.child is not None]
         for child in children:
             child.send(signal.SIGTERM)
@@ -76,15 +96,6 @@ class LocalWorkers:
                 child.process.wait(max(0.0, deadline - time.monotonic()))
             except subprocess.TimeoutExpired:
                 logger.warning("worker %s did not leave in time: killed", child.owner)
-        self._kill()
-
-    def kill_processes(self) -> None:
-        """End every worker at once and write nothing: safe in a signal handler."""
-        for slot in self.slots:
-            if slot.child is not None:
-                slot.child.send(signal.SIGKILL)
-
-    def _kill(self) -> None:
         for slot in self.slots:
             if slot.child is not None:
                 running = slot.child.process.poll() is None
@@ -93,6 +104,15 @@ class LocalWorkers:
                 if running:
                     self._release(slot.child, "killed: did not leave in time")
                 slot.child = None
+        if self.slots:
+            self._database.engine.dispose()
+        self.slots = ()
+
+    def kill_processes(self) -> None:
+        """Kill every worker immediately and write nothing: safe in a signal handler."""
+        for slot in self.slots:
+            if slot.child is not None:
+                slot.child.send(signal.SIGKILL)
 
     @property
     def pids(self) -> list[int]:
@@ -100,7 +120,22 @@ class LocalWorkers:
         children = [slot.child for slot in self.slots if slot.child is not None]
         return [child.process.pid for child in children if child.process.poll() is None]
 
-    def _bury(self, slot: Slot, child: Child, code: int) -> None:
+    def choose_slots(self, resources: Resources) -> list[Slot]:
+        """Return the slots that the options ask for.
+
+        Raises:
+            UserError: a GPU is asked for that is not there.
+        """
+        share = resources.gpus_per_worker
+        gpus = () if share == 0 else chosen_gpus(self.gpus)
+        if share and not gpus:
+            raise LaunchError(
+                f"--gpus-per-worker {share:g} needs a GPU, but nvidia-smi shows none: use "
+                "--gpus-per-worker 0"
+            )
+        return host_slots(gpus, resources, n_cores=len(os.sched_getaffinity(0)))
+
+    def _reap(self, slot: Slot, child: Child, code: int) -> None:
         child.close()
         slot.child = None
         if code == 0:
@@ -108,37 +143,39 @@ class LocalWorkers:
             return
         if code == _EXIT_USER_ERROR:
             self._release(child, "stopped by a user error")
-            raise UserError(last_line(child.log).removeprefix("error: "))
-        oom_kills = oom_kills_so_far() - child.oom_kills_before
-        cause = cause_of_death(code, oom_kills=oom_kills)
+            raise UserError(child.last_line().removeprefix("error: "))
+        cause = child.cause_of_exit(code)
         self._release(child, cause)
         logger.warning("worker %s was %s: replaced; log: %s", child.owner, cause, child.log)
-        slot.start_at = time.monotonic() + _PAUSE_AFTER_DEATH_SECONDS
-        if time.monotonic() - child.started_at < _QUICK_DEATH_SECONDS:
-            self._quick_deaths += 1
-        if self._quick_deaths >= _MAX_QUICK_DEATHS:
+        slot.start_at = time.monotonic() + _PAUSE_AFTER_EXIT_SECONDS
+        if time.monotonic() - child.started_at < _QUICK_EXIT_SECONDS:
+            self._quick_exits += 1
+        if self._quick_exits >= _MAX_QUICK_EXITS:
             raise StorageError(
-                f"worker processes must keep running, but {_MAX_QUICK_DEATHS} died within "
-                f"{_QUICK_DEATH_SECONDS:g} s of their start ({cause}; {last_line(child.log)}): "
-                f"see the log files in {self.start.log_folder}"
+                f"worker processes must keep running, but {_MAX_QUICK_EXITS} ended within "
+                f"{_QUICK_EXIT_SECONDS:g} s of their start ({cause}; {child.last_line()}): "
+                f"see the log files in {self._launch.log_folder}"
             )
 
     def _kill_the_hung(self) -> None:
-        elapsed = time.monotonic() - self._looked_at
-        if elapsed < _LOOK_SECONDS:
+        from ecgopt.queue import heartbeats
+
+        elapsed = time.monotonic() - self._checked_at
+        if elapsed < _HEARTBEAT_CHECK_SECONDS:
             return
-        self._looked_at = time.monotonic()
+        self._checked_at = time.monotonic()
         children = {slot.child.owner: slot.child for slot in self.slots if slot.child is not None}
         try:
-            seen = heartbeats.last_seen(self.database, list(children))
+            seen = heartbeats.last_seen(self._database, list(children))
         except DatabaseUnavailable as error:
             # No worker can write a heartbeat now, so no silence counts.
             logger.warning("%s; trying again", error)
             return
         for owner, child in children.items():
             child.watch(seen.get(owner), elapsed)
-            limit = self.silence_limit_seconds if child.seen_at else _STARTING_SECONDS
-            if child.silent_seconds > limit:
+            # A worker at work renews its lease several times in this time.
+            silence = 2 * self._launch.lease_seconds + 10
+            if child.silent_seconds > (silence if child.seen_at else _START_SECONDS):
                 child.send(signal.SIGKILL)
                 child.process.wait()
                 self._release(child, f"hung: silent for {child.silent_seconds:.0f} s, killed")
@@ -154,46 +191,41 @@ class LocalWorkers:
             )  # fmt: skip
             slot.start_at = time.monotonic() + _MEMORY_PAUSE_SECONDS
             return
-        slot.fill(self.start)
+        slot.fill(self._launch)
 
     def _release(self, child: Child, cause: str) -> None:
+        from ecgopt.queue import heartbeats, items
+
         # Safe because this process has just reaped the owner.
         try:
-            items.release_dead_workers(self.database, [child.owner], cause=f"worker {cause}")
-            heartbeats.leave(self.database, [child.owner])
+            items.release_dead_workers(self._database, [child.owner], cause=f"worker {cause}")
+            heartbeats.leave(self._database, [child.owner])
         except StorageError as error:
             # What this process raises next is the worker's own error, or the same as this one.
             logger.warning("%s; items of %s come free when their lease ends", error, child.owner)
 
 
-class TendedWorkers(Protocol):
-    """Workers whose starter looks after them."""
+def host_slots(gpus: Sequence[Gpu], resources: Resources, *, n_cores: int) -> list[Slot]:
+    """Return the slots of this host: shares of the GPUs, or cores where there is no GPU.
 
-    def tend(self) -> bool:
-        """Return whether any is at work or may come to work."""
+    A number of workers is dealt out to the GPUs in turn.
 
-
-def wait_until_done(
-    workers: TendedWorkers, is_finished: Callable[[], bool], *, poll_seconds: float = 0.5
-) -> None:
-    """Tend the workers until everything is finished or none is left."""
-    while not is_finished():
-        if not workers.tend():
-            return
-        time.sleep(poll_seconds)
-
-
-def host_slots(
-    gpus: Sequence[Gpu], *, per_gpu: int, n_workers: int | None, n_cores: int
-) -> list[Slot]:
-    """Return the places for workers: shares of the GPUs, or cores where there is no GPU.
-
-    `n_workers` sets the number of places; on GPUs they are dealt out in turn.
+    Raises:
+        LaunchError: this machine has less memory than the workers reserve.
     """
-    if not gpus:
-        return [Slot(None) for _ in range(n_workers or n_cores)]
-    count = n_workers or per_gpu * len(gpus)
-    return [Slot(gpus[number % len(gpus)]) for number in range(count)]
+    if gpus:
+        count = resources.workers or len(gpus) * int(1 / (resources.gpus_per_worker or 1))
+        slots = [Slot(gpus[number % len(gpus)]) for number in range(count)]
+    else:
+        count = int(n_cores / max(1.0, resources.cpus_per_worker)) or 1
+        slots = [Slot(None) for _ in range(resources.workers or count)]
+    memory_gb = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 1e9
+    if (asked := len(slots) * (resources.memory_gb or 0)) > memory_gb:
+        raise LaunchError(
+            f"{len(slots)} workers with --memory-gb {resources.memory_gb:g} need {asked:g} GB, but "
+            f"this machine has {memory_gb:.0f} GB: use fewer --workers"
+        )
+    return slots
 
 
 def _free_mib(gpu: Gpu) -> int:

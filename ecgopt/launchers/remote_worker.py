@@ -1,12 +1,14 @@
-"""What a worker is told that starts on another machine, and what it makes sure of there."""
+"""A worker that a cluster starts on another machine, and what it checks there."""
 
+import importlib
+import logging
 import os
 import socket
 import threading
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Self
 
 from ecgopt.database.url import (
     INSECURE_VARIABLE,
@@ -18,42 +20,41 @@ from ecgopt.database.url import (
     storage_url,
 )
 from ecgopt.errors import LaunchError, StorageError
+from ecgopt.launchers.contract import WORKER_MODULE, Launch
 from ecgopt.workspace import Workspace
 
 
-class Work(Protocol):
-    """Works on a study until nothing is left or `stop` is set: `ecgopt.cli.work.work`."""
-
-    def __call__(
-        self,
-        study: Path,
-        workspace: Path,
-        *,
-        stop: threading.Event,
-        device: str | None = None,
-    ) -> int:
-        """Return how many items were closed."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Posting:
-    """One worker's orders. They lie on shared disks, so no password is ever among them."""
+class RemoteWorker:
+    """One worker's start-up parameters. They lie on shared disks, so they hold no password."""
 
     study: Path
     workspace: Path
     database: str
-    """The URL as it may be shown; a machine whose environment leads elsewhere is refused."""
+    """The URL without a password; a machine whose environment names another one is refused."""
     storage_file: Path | None
     """The file that ECGOPT_STORAGE_FILE named at the launch."""
     insecure: bool
     """Whether --insecure was given at the launch."""
     needs_gpu: bool
-    work: Work
+
+    @classmethod
+    def of(cls, launch: Launch, *, needs_gpu: bool) -> Self:
+        """Return a worker of a launch."""
+        file_name = os.environ.get(STORAGE_FILE_VARIABLE)
+        return cls(
+            study=launch.study,
+            workspace=launch.workspace.root,
+            database=shown_database(launch.url),
+            storage_file=Path(file_name).resolve() if file_name else None,
+            insecure=os.environ.get(INSECURE_VARIABLE) == "1",
+            needs_gpu=needs_gpu,
+        )
 
     def run(self, stop: threading.Event, url: str | None = None) -> int:
         """Work until nothing is left or `stop` is set; return how many items were closed.
 
-        This sets environment variables, so a process works on one posting only.
+        This sets environment variables, so a process runs one remote worker only.
 
         Args:
             stop: Set it to end cleanly.
@@ -72,7 +73,9 @@ class Posting:
                 f"{STORAGE_VARIABLE} or {STORAGE_FILE_VARIABLE}"
             )
         device = _visible_gpu() if self.needs_gpu else None
-        return self.work(self.study, self.workspace, stop=stop, device=device)
+        worker = importlib.import_module(WORKER_MODULE)
+        closed: int = worker.work(self.study, self.workspace, stop=stop, device=device)
+        return closed
 
     def _set_environment(self, url: str | None) -> None:
         if url is not None:
@@ -88,25 +91,32 @@ def shown_database(url: str) -> str:
     return shown(parsed_url(url))
 
 
-def refuse_shared_sqlite(url: str, hosts: Collection[str]) -> None:
+def refuse_shared_sqlite(url: str, hosts: Callable[[], Collection[str]]) -> None:
     """Refuse the embedded database for workers on other machines than this one.
 
     Args:
         url: The database.
-        hosts: Every machine that a worker may start on.
+        hosts: Returns every machine that a worker may start on; called for SQLite only.
 
     Raises:
         StorageError: SQLite, and a worker may start elsewhere.
     """
     if family(parsed_url(url)) != "sqlite":
         return
-    elsewhere = sorted(set(hosts) - {"localhost", socket.gethostname(), _short_host_name()})
+    elsewhere = sorted(set(hosts()) - {"localhost", socket.gethostname(), _short_host_name()})
     if elsewhere:
         shown = ", ".join(elsewhere[:3]) + (", ..." if len(elsewhere) > 3 else "")
         raise StorageError(
             f"SQLite must be used from one machine only, but workers may start on {shown}: name a "
             f"PostgreSQL, MySQL or MariaDB with {STORAGE_VARIABLE}"
         )
+
+
+def log_to_stderr() -> None:
+    """Let a worker, or a process that looks after workers, write its log to standard error."""
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", force=True
+    )
 
 
 def set_soon(event: threading.Event) -> None:

@@ -1,43 +1,18 @@
-"""One place for a worker on this host, and the process that fills it at the moment."""
+"""A worker process of this host: its start, its signs of life, and why it ended."""
 
-import os
 import signal
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ecgopt.database.url import STORAGE_VARIABLE
-from ecgopt.jobs.worker import new_owner
-from ecgopt.launchers.exit_status import oom_kills_so_far
+from ecgopt.launchers.contract import Launch
 from ecgopt.launchers.gpus import Gpu
 
 OWNER_VARIABLE = "ECGOPT_OWNER"
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Start:
-    """What every worker process of this host is started with."""
-
-    command: Sequence[str]
-    url: str
-    """The database's. It travels in the environment, never in argv, which every user can list."""
-    log_folder: Path
-    threads: int = 1
-
-    def environment(self, owner: str, gpu: Gpu | None) -> Mapping[str, str]:
-        """Return the environment of one worker process."""
-        threads = str(self.threads)
-        return {
-            **os.environ,
-            STORAGE_VARIABLE: self.url,
-            OWNER_VARIABLE: owner,
-            "OMP_NUM_THREADS": threads,
-            "MKL_NUM_THREADS": threads,
-            # "-1" hides every GPU: a CPU slot on a GPU host must not open a context there.
-            "CUDA_VISIBLE_DEVICES": gpu.uuid if gpu is not None else "-1",
-        }
+_MEMORY_EVENTS = Path("/sys/fs/cgroup/memory.events")
+_LOG_TAIL_BYTES = 4000
 
 
 @dataclass(slots=True)
@@ -50,19 +25,19 @@ class Child:
     started_at: float
     oom_kills_before: int
     seen_at: float | None = None
-    """Its last sign of life in the database, on the database's clock."""
+    """Its last heartbeat in the database, on the database's clock."""
     silent_seconds: float = 0.0
-    """How long we have watched that sign not change while the database answered."""
+    """For how long that heartbeat has not changed while the database answered."""
 
     def watch(self, seen_at: float | None, elapsed: float) -> None:
-        """Note the sign of life that the database holds now, `elapsed` seconds after the last."""
+        """Record the heartbeat that the database holds now, `elapsed` seconds after the last."""
         if seen_at != self.seen_at:
             self.seen_at, self.silent_seconds = seen_at, 0.0
         else:
             self.silent_seconds += elapsed
 
     def send(self, signal_number: signal.Signals) -> None:
-        """Send the signal if the process is still there."""
+        """Send the signal if the process still runs."""
         if self.process.poll() is None:
             self.process.send_signal(signal_number)
 
@@ -72,27 +47,57 @@ class Child:
         if self.process.stdin is not None:
             self.process.stdin.close()
 
+    def cause_of_exit(self, code: int) -> str:
+        """Return the cause of an exit code, which `subprocess` makes negative for a signal."""
+        if code >= 0:
+            return f"ended with exit code {code}"
+        name = signal.Signals(-code).name
+        if name == "SIGKILL" and _oom_kills_so_far() > self.oom_kills_before:
+            return "killed by the kernel: out of memory"
+        if name == "SIGKILL":
+            return "killed by SIGKILL: by hand, by the batch system, or out of memory"
+        return f"killed by {name}"
+
+    def last_line(self) -> str:
+        """Return the last line of the worker's log, which holds its own error."""
+        try:
+            with self.log.open("rb") as file:
+                file.seek(max(0, self.log.stat().st_size - _LOG_TAIL_BYTES))
+                lines = file.read().decode(errors="replace").split("\n")
+        except OSError:
+            return ""
+        return next((line.strip() for line in reversed(lines) if line.strip()), "")
+
 
 @dataclass(slots=True)
 class Slot:
-    """A CPU core or a share of a GPU."""
+    """A core or a share of a GPU, for one worker process at a time."""
 
     gpu: Gpu | None
     child: Child | None = None
     is_finished: bool = False
-    """Its worker found nothing left to do."""
+    """Whether its worker found nothing left to do."""
     start_at: float = field(default_factory=time.monotonic)
-    """Not before this moment on the monotonic clock."""
+    """The earliest start of the next process, on the monotonic clock."""
 
-    def fill(self, start: Start) -> Child:
-        """Start a worker process here."""
+    def fill(self, launch: Launch) -> Child:
+        """Start a worker process."""
+        # Only here: the options of the local launcher are shown without torch.
+        from ecgopt.jobs.worker import new_owner
+
         owner = new_owner()
-        log = start.log_folder / f"worker-{owner.rsplit(':', 1)[1]}.log"
-        oom_kills = oom_kills_so_far()
+        log = launch.log_folder / f"worker-{owner.rsplit(':', 1)[1]}.log"
+        oom_kills = _oom_kills_so_far()
+        # "-1" hides every GPU: a worker on a core must not open a CUDA context.
+        visible = self.gpu.uuid if self.gpu is not None else "-1"
         with log.open("ab") as stream:
             process = subprocess.Popen(
-                list(start.command),
-                env=start.environment(owner, self.gpu),
+                [*launch.command, "supervised"],
+                env={
+                    **launch.environment(),
+                    OWNER_VARIABLE: owner,
+                    "CUDA_VISIBLE_DEVICES": visible,
+                },
                 # The worker reads this pipe; its end tells that the supervisor is gone.
                 stdin=subprocess.PIPE,
                 stdout=stream,
@@ -102,3 +107,13 @@ class Slot:
             )
         self.child = Child(process, owner, log, time.monotonic(), oom_kills)
         return self.child
+
+
+def _oom_kills_so_far() -> int:
+    """Return how many processes of this container the out-of-memory killer has taken."""
+    try:
+        lines = _MEMORY_EVENTS.read_text().splitlines()
+    except OSError:
+        return 0  # no such count outside a version 2 control group
+    counts = dict(line.split() for line in lines)
+    return int(counts.get("oom_kill", 0))

@@ -7,7 +7,7 @@ import pytest
 from dashboards import TOKEN, serve_dashboard
 from tiny_study import begin, tiny_study
 
-from ecgopt.cli.work import work
+from ecgopt.cli.worker_process import work
 from ecgopt.database.engine import open_database
 from ecgopt.database.optuna.study_attrs import StudyAttributes
 

@@ -177,7 +177,8 @@ def test_a_full_disk_costs_checkpoints_but_no_trial(small_disk, sqlite_url, crow
 
 def test_two_supervisors_begin_one_study_on_an_empty_database(postgresql_url, study_file, tmp_path):
     study = study_file(trials=4, pruning="false")
-    command = ("worker", study, "--workers", 1, "--gpus", "none", "--workspace", tmp_path / "ws")
+    options = ("--workers", 1, "--gpus-per-worker", 0, "--workspace", tmp_path / "ws")
+    command = ("worker", study, *options)
     supervisors = [start(*command, ECGOPT_STORAGE=postgresql_url) for _ in range(2)]
     said = [process.communicate(timeout=300)[1] for process in supervisors]
     assert [process.returncode for process in supervisors] == [0, 0], said

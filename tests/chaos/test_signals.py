@@ -93,7 +93,7 @@ def test_sigterm_lets_a_host_save_its_epochs_give_everything_back_and_leave_with
 
 
 def test_a_second_sigterm_ends_a_host_and_its_workers_at_once(study, place, url):
-    with watched(url) as seen, supervisor(study, place, url, "--grace", 3600) as host:
+    with watched(url) as seen, supervisor(study, place, url, "--grace-seconds", 3600) as host:
         stuck, other = wait_for(lambda: both(seen.in_trials()), "two workers in trials")
         freeze(stuck.pid, seen.database)
         host.send_signal(signal.SIGTERM)
@@ -107,7 +107,7 @@ def test_a_second_sigterm_ends_a_host_and_its_workers_at_once(study, place, url)
 
 
 def test_a_worker_whose_supervisor_is_gone_saves_its_epoch_and_leaves_with_0(study, place, url):
-    command = [sys.executable, "-m", "ecgopt.cli.slot", study, place.root, "supervised"]
+    command = [sys.executable, "-m", "ecgopt.cli.worker_process", study, place.root, "supervised"]
     with watched(url) as seen:
         process = subprocess.Popen(
             command, env={**os.environ, "ECGOPT_STORAGE": url}, stdin=subprocess.PIPE

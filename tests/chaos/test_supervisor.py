@@ -5,6 +5,8 @@ import os
 import signal
 import sys
 import time
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import optuna
@@ -17,11 +19,13 @@ from sqlalchemy import select
 from ecgopt.database.optuna.trial_rows import FAILURES, RUN
 from ecgopt.database.tables import work_item
 from ecgopt.errors import StorageError, UserError
+from ecgopt.launchers.contract import Launch, Resources
 from ecgopt.launchers.gpus import chosen_gpus
-from ecgopt.launchers.local import LocalWorkers, host_slots, wait_until_done
-from ecgopt.launchers.worker_process import Slot, Start
+from ecgopt.launchers.launch import wait_until_done
+from ecgopt.launchers.local import LocalLauncher, host_slots
 from ecgopt.queue.heartbeats import request_stop, workers_seen
 from ecgopt.queue.inspect import inspect_queue
+from ecgopt.workspace import Workspace
 
 pytestmark = pytest.mark.chaos
 
@@ -31,24 +35,28 @@ STUDY = "tiny/down/resnet1d18-w2/n60/r0/scratch"
 
 @pytest.fixture
 def supervised(tmp_path, sqlite_url, monkeypatch):
-    """Return a function that begins a scripted study and returns its supervisor and database."""
+    """Return a function that begins a scripted study and starts its workers.
+
+    It returns the launcher, which is stopped at the end of the test, and the database.
+    """
+    stack = ExitStack()
     monkeypatch.setenv("PYTHONPATH", TESTS)
 
-    def begin(*, n_workers=2, command=None, silence=60.0, **replacements):
+    def begin(*, n_workers=2, command=None, gpus=0, **replacements):
         study = scripted_study(tmp_path, **replacements)
-        _, database = begin_scripted(study, sqlite_url)
+        spec, database = begin_scripted(study, sqlite_url)
         script = [sys.executable, scripted_worker.__file__, str(study), str(tmp_path / "ws")]
-        local = LocalWorkers(
-            database=database,
-            start=Start(command=command or script, url=sqlite_url, log_folder=tmp_path / "logs"),
-            slots=[Slot(None) for _ in range(n_workers)],
-            silence_limit_seconds=silence,
-            gpu_memory_mib=2000,
-            grace_seconds=20.0,
+        launch = replace(
+            Launch.of(study, spec, Workspace(tmp_path / "ws"), sqlite_url),
+            command=tuple(command or script),
         )
+        local = LocalLauncher(grace_seconds=20.0)
+        local.submit(launch, Resources(workers=n_workers, gpus_per_worker=gpus))
+        stack.callback(local.stop)
         return local, database
 
-    return begin
+    with stack:
+        yield begin
 
 
 def rows(database):
@@ -59,7 +67,7 @@ def rows(database):
 def tend_until(local, condition, seconds=120):
     deadline = time.monotonic() + seconds
     while not condition():
-        local.tend()
+        local.poll()
         assert time.monotonic() < deadline, "nothing came of it"
         time.sleep(0.05)
 
@@ -69,7 +77,7 @@ def trials(database):
 
 
 def test_a_crashed_and_a_hung_worker_are_replaced_and_the_cause_is_kept(supervised):
-    local, database = supervised(trials=3, lease=2, silence=6.0, epochs_high=400)
+    local, database = supervised(trials=3, lease=2, epochs_high=400)
     victims = []
 
     def victim():
@@ -85,15 +93,14 @@ def test_a_crashed_and_a_hung_worker_are_replaced_and_the_cause_is_kept(supervis
         found = [trial.user_attrs.get(FAILURES) for trial in trials(database)]
         return [cause for failure in found if failure for cause in failure["causes"]]
 
-    with local:
-        tend_until(local, victim)
-        os.kill(victims[-1], signal.SIGSEGV)
-        tend_until(local, lambda: "SIGSEGV" in " ".join(causes()))
-        tend_until(local, victim)
-        hung = victims[-1]
-        os.kill(hung, signal.SIGSTOP)
-        tend_until(local, lambda: hung not in local.pids)
-        wait_until_done(local, lambda: False)
+    tend_until(local, victim)
+    os.kill(victims[-1], signal.SIGSEGV)
+    tend_until(local, lambda: "SIGSEGV" in " ".join(causes()))
+    tend_until(local, victim)
+    hung = victims[-1]
+    os.kill(hung, signal.SIGSTOP)
+    tend_until(local, lambda: hung not in local.pids)
+    wait_until_done(local, lambda: False)
     assert {row.state for row in rows(database)} == {"done"}
 
 
@@ -102,8 +109,7 @@ def test_an_item_that_kills_three_workers_is_set_aside_and_the_study_goes_on(
 ):
     monkeypatch.setenv(FATAL_SLOT, "scratch/1")
     local, database = supervised(n_workers=1, trials=3)
-    with local:
-        wait_until_done(local, lambda: False)
+    wait_until_done(local, lambda: False)
     aside = [row for row in rows(database) if row.state == "set_aside"]
     assert [(row.kind, row.cause, row.total_failures) for row in aside] == [
         ("trial", "set_aside", 3)
@@ -118,24 +124,23 @@ def test_an_item_that_kills_three_workers_is_set_aside_and_the_study_goes_on(
 def test_workers_that_die_at_once_end_the_run_with_what_they_said(supervised):
     command = [sys.executable, "-c", "raise SystemExit('no such thing')"]
     local, _ = supervised(command=command)
-    with local, pytest.raises(StorageError, match="no such thing"):
+    with pytest.raises(StorageError, match="no such thing"):
         tend_until(local, lambda: False)
 
 
 def test_a_user_error_of_a_worker_ends_the_run_with_its_text(supervised):
     text = "import sys; print('error: mend this'); sys.exit(2)"
     local, _ = supervised(command=[sys.executable, "-c", text])
-    with local, pytest.raises(UserError, match=r"^mend this$"):
+    with pytest.raises(UserError, match=r"^mend this$"):
         tend_until(local, lambda: False)
 
 
 def test_workers_that_are_asked_to_stop_save_and_leave_while_they_train(supervised):
     local, database = supervised(trials=2, lease=3, epochs_high=2000, published_epochs=2000)
-    with local:
-        tend_until(local, lambda: sum(bool(w.item) for w in workers_seen(database, "tiny")) == 2)
-        assert request_stop(database, "tiny", host="elsewhere") == 0
-        assert request_stop(database, "tiny", host=None) == 2
-        wait_until_done(local, lambda: False)
+    tend_until(local, lambda: sum(bool(w.item) for w in workers_seen(database, "tiny")) == 2)
+    assert request_stop(database, "tiny", host="elsewhere") == 0
+    assert request_stop(database, "tiny", host=None) == 2
+    wait_until_done(local, lambda: False)
     assert {row.state for row in rows(database)} == {"free"}
     assert sum(row.total_failures for row in rows(database)) == 0
 
@@ -143,9 +148,9 @@ def test_workers_that_are_asked_to_stop_save_and_leave_while_they_train(supervis
 def test_a_worker_that_does_not_leave_in_the_grace_time_is_killed_and_the_cause_is_kept(supervised):
     local, database = supervised(n_workers=1, trials=1, epochs_high=2000, published_epochs=2000)
     local.grace_seconds = 1.0
-    with local:
-        tend_until(local, lambda: any(worker.item for worker in workers_seen(database, "tiny")))
-        freeze(local.pids[0], database)
+    tend_until(local, lambda: any(worker.item for worker in workers_seen(database, "tiny")))
+    freeze(local.pids[0], database)
+    local.stop()
     assert local.pids == []
     assert workers_seen(database, "tiny") == []
     queue = inspect_queue(database, "tiny")
@@ -179,13 +184,12 @@ def test_gpus_are_chosen_by_index_and_named_by_uuid(nvidia_smi, monkeypatch):
     nvidia_smi((0, "GPU-a", 80_000), (1, "GPU-b", 70_000))
     assert [gpu.uuid for gpu in chosen_gpus(None)] == ["GPU-a", "GPU-b"]
     assert [gpu.uuid for gpu in chosen_gpus("1")] == ["GPU-b"]
-    assert chosen_gpus("none") == ()
     with pytest.raises(UserError, match="some of 0, 1"):
         chosen_gpus("0,2")
-    slots = host_slots(chosen_gpus("all"), per_gpu=2, n_workers=None, n_cores=8)
+    slots = host_slots(chosen_gpus(None), Resources(gpus_per_worker=0.5), n_cores=8)
     assert [slot.gpu.uuid for slot in slots] == ["GPU-a", "GPU-b", "GPU-a", "GPU-b"]
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-b")
-    assert [gpu.index for gpu in chosen_gpus("all")] == [1]
+    assert [gpu.index for gpu in chosen_gpus(None)] == [1]
 
 
 def test_a_worker_waits_for_free_memory_and_then_sees_only_its_own_gpu(
@@ -195,14 +199,12 @@ def test_a_worker_waits_for_free_memory_and_then_sees_only_its_own_gpu(
     seen = tmp_path / "seen"
     write = "import os, pathlib, sys; pathlib.Path(sys.argv[1]).write_text(json.dumps(dict({})))"
     command = [sys.executable, "-c", f"import json; {write.format('os.environ')}", str(seen)]
-    local, _ = supervised(command=command)
-    local.slots = host_slots(chosen_gpus("0"), per_gpu=1, n_workers=None, n_cores=1)
-    with local:
-        assert local.tend()
-        assert local.pids == []
-        nvidia_smi((0, "GPU-a", 50_000))
-        local.slots[0].start_at = 0.0
-        wait_until_done(local, lambda: False)
+    local, _ = supervised(command=command, n_workers=1, gpus=1)
+    assert local.poll()
+    assert local.pids == []
+    nvidia_smi((0, "GPU-a", 50_000))
+    local.slots[0].start_at = 0.0
+    wait_until_done(local, lambda: False)
     environment = json.loads(seen.read_text())
     assert environment["CUDA_VISIBLE_DEVICES"] == "GPU-a"
     assert environment["OMP_NUM_THREADS"] == "1"

@@ -7,7 +7,7 @@ import torch
 from sqlalchemy import select
 from tiny_study import begin
 
-from ecgopt.cli.work import work
+from ecgopt.cli.worker_process import work
 from ecgopt.comparison.evidence import load_evidence
 from ecgopt.database.tables import work_item
 from ecgopt.training.fit import TrainingRun

@@ -33,6 +33,22 @@ def test_a_node_lost_in_mid_trial_costs_no_trial(study_file, tmp_path, postgres,
     assert status["total_losses"] >= 1
 
 
+def test_a_lost_head_lets_the_workers_save_and_says_what_to_do(study_file, tmp_path, sqlite_url):
+    study = study_file(trials=TRIALS, epochs_high=400, published_epochs=400)
+    options = ("--workspace", tmp_path / "ws", "--storage", sqlite_url)
+    with RayCluster() as cluster, watched(sqlite_url) as seen:
+        command = ("launch", "ray", study, "--workers", 2, "--address", cluster.address, *options)
+        with running(*command, **cluster.environment) as launcher:
+            wait_for(lambda: len(seen.in_trials()) == 2, "two workers in trials")
+            cluster.kill_head()
+            _, errors = launcher.communicate(timeout=200)
+    assert launcher.returncode == 2, errors
+    assert "start Ray again, and run the same command again to resume" in errors
+    status = json.loads(ecgopt("status", study, *options, "--json").stdout)
+    assert status["total_losses"] == 0
+    assert all(stage["running"] == 0 for stage in status["stages"])
+
+
 def test_ctrl_c_lets_the_actors_save_and_loses_nothing(study_file, tmp_path, sqlite_url):
     study = study_file(trials=TRIALS, epochs_high=400, published_epochs=400)
     options = ("--workspace", tmp_path, "--storage", sqlite_url)

@@ -29,8 +29,8 @@ def test_requeued_jobs_lose_nothing_and_the_study_ends_exact(
     workspace = tmp_path / "ws"
     environment = {**cluster.environment, "ECGOPT_STORAGE": postgresql_url}
     launched = ecgopt(
-        "launch", "slurm", study, "--workers", 2, "--workspace", workspace, "--time-minutes", 30,
-        **environment,
+        "launch", "slurm", study, "--workers", 2, "--workspace", workspace,
+        "--time-limit-minutes", 30, **environment,
     )  # fmt: skip
     assert launched.returncode == 0, launched.stderr
     job = launched.stdout.split()[1].rstrip(":")

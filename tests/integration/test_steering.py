@@ -14,6 +14,7 @@ from tiny_study import begin, tiny_study
 from ecgopt.analysis.arms import budget_trials
 from ecgopt.causes import Cause
 from ecgopt.cli import steering
+from ecgopt.cli.options import Place
 from ecgopt.cli.status import status
 from ecgopt.comparison import extension
 from ecgopt.comparison.evidence import load_evidence
@@ -44,7 +45,7 @@ def begun(prepared, study_file, tmp_path):
 
 
 def steer(verb, study, opened, **arguments):
-    verb(study, workspace=opened.workspace.root, **arguments)
+    verb(study, place=Place(workspace=opened.workspace.root), **arguments)
 
 
 def claim(opened):
@@ -60,7 +61,7 @@ def test_a_paused_study_gives_out_nothing_until_it_is_resumed(begun, capsys):
     steer(steering.pause, study, opened)
     assert claim(opened) is None
     capsys.readouterr()
-    status(study, workspace=opened.workspace.root)
+    status(study, place=Place(workspace=opened.workspace.root))
     assert "paused" in capsys.readouterr().out
     steer(steering.resume, study, opened)
     assert claim(opened) is not None
@@ -200,7 +201,7 @@ def test_an_added_replicate_is_searched_and_tested_as_the_first_one_was(extended
 def test_an_extension_that_adds_nothing_is_refused(extended, raised, rule):
     folder, _ = extended
     with pytest.raises(UserError, match=rule):
-        steering.extend(folder / "study.toml", **raised, workspace=folder / "ws")
+        steering.extend(folder / "study.toml", **raised, place=Place(workspace=folder / "ws"))
 
 
 def test_of_two_extensions_at_the_same_moment_one_is_refused(begun, monkeypatch):

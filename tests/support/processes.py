@@ -25,7 +25,7 @@ def start_worker(study, workspace, **environment):
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as stream:
         return subprocess.Popen(
-            [sys.executable, "-m", "ecgopt.cli.slot", str(study), str(workspace)],
+            [sys.executable, "-m", "ecgopt.cli.worker_process", str(study), str(workspace)],
             env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
             stdin=subprocess.DEVNULL,
             stdout=stream,

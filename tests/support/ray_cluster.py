@@ -62,9 +62,16 @@ class RayCluster:
 
     def remove_node(self):
         """Take one node away without a warning."""
-        self._process.stdin.write("remove\n")
+        self._order("remove")
+
+    def kill_head(self):
+        """Kill the server that every node and driver is connected to."""
+        self._order("kill head")
+
+    def _order(self, order):
+        self._process.stdin.write(f"{order}\n")
         self._process.stdin.flush()
-        assert self._answer() == "removed"
+        assert self._answer() == order
 
     def _answer(self):
         line = self._process.stdout.readline()
@@ -82,9 +89,12 @@ def _serve(folder):
     cluster.wait_for_nodes()
     answers.write(json.dumps(cluster.address) + "\n")
     answers.flush()
-    for _ in sys.stdin:
-        cluster.remove_node(nodes.pop(), allow_graceful=False)
-        answers.write(json.dumps("removed") + "\n")
+    for order in map(str.strip, sys.stdin):
+        if order == "kill head":
+            cluster.head_node.kill_gcs_server(check_alive=False)
+        else:
+            cluster.remove_node(nodes.pop(), allow_graceful=False)
+        answers.write(json.dumps(order) + "\n")
         answers.flush()
     cluster.shutdown()
 

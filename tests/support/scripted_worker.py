@@ -17,7 +17,7 @@ import torch
 from tiny_study import tiny_study
 
 from ecgopt.causes import Cause
-from ecgopt.cli.work import stop_on_signals
+from ecgopt.cli.worker_process import stop_on_signals
 from ecgopt.comparison.opening import add_work
 from ecgopt.dashboard.upkeep import Upkeep
 from ecgopt.database.engine import open_database, quiet_optuna

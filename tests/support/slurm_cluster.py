@@ -43,7 +43,7 @@ SelectTypeParameters=CR_Core
 SlurmdParameters=config_overrides
 KillWait=20
 MinJobAge=300
-NodeName={host} NodeAddr=127.0.0.1 CPUs=4 State=UNKNOWN
+NodeName={host} NodeAddr=127.0.0.1 CPUs=4 RealMemory=8000 State=UNKNOWN
 NodeName=elsewhere NodeAddr=127.0.0.2 CPUs=1 State=DOWN
 PartitionName=test Nodes={host} Default=YES MaxTime=INFINITE State=UP
 PartitionName=wide Nodes=ALL MaxTime=INFINITE State=UP

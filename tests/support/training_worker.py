@@ -7,7 +7,7 @@ from pathlib import Path
 
 # Not used here: `work` imports them when it is called, which takes seconds in a process that is
 # not warm.
-from ecgopt.cli.work import stop_on_signals, work
+from ecgopt.cli.worker_process import stop_on_signals, work
 from ecgopt.database.url import STORAGE_VARIABLE
 
 

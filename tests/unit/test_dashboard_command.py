@@ -6,6 +6,7 @@ import socket
 import pytest
 
 from ecgopt.cli.dashboard import TOKEN_VARIABLE, Address, dashboard
+from ecgopt.cli.options import Place
 from ecgopt.database.engine import open_database
 from ecgopt.errors import UserError
 
@@ -13,7 +14,7 @@ from ecgopt.errors import UserError
 def assert_refused(reason, workspace, **address):
     open_database(f"sqlite:///{workspace}/ecgopt.sqlite3").engine.dispose()
     with pytest.raises(UserError, match=re.escape(reason)) as refused:
-        dashboard(address=Address(**{"port": 0, **address}), workspace=workspace)
+        dashboard(address=Address(**{"port": 0, **address}), place=Place(workspace=workspace))
     return str(refused.value)
 
 

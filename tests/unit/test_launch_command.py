@@ -7,8 +7,22 @@ import pytest
 from processes import ecgopt
 
 from ecgopt.cli import launch
-from ecgopt.errors import LaunchError
-from ecgopt.launchers.resources import RayPlacement, SlurmPlacement
+from ecgopt.errors import LaunchError, UserError
+from ecgopt.launchers.contract import Launch, Resources, find_launcher
+from ecgopt.launchers.slurm import SlurmLauncher
+from ecgopt.study_file.reading import load_spec
+from ecgopt.workspace import Workspace
+
+
+@pytest.fixture
+def launch_of(study_file, tmp_path):
+    """Return a function that returns the launch of a tiny study."""
+
+    def build(storage=None):
+        study = study_file()
+        return Launch.of(study, load_spec(study), Workspace(tmp_path / "ws"), storage)
+
+    return build
 
 
 @pytest.mark.parametrize(("verb", "module"), [("slurm", "submitit"), ("ray", "ray")])
@@ -16,28 +30,46 @@ def test_a_missing_extra_is_named_with_the_command_that_installs_it(
     verb, module, study_file, monkeypatch
 ):
     for name in list(sys.modules):
-        if name == f"ecgopt.launchers.{verb}" or name.split(".")[0] == module:
+        if name.split(".")[0] == module:
             monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(LaunchError, match=rf"pip install 'ecgopt\[{verb}\]'"):
-        getattr(launch, verb)(study_file(), workers=1)
+        launch.app([verb, str(study_file()), "--workers", "1"])
 
 
 @pytest.mark.parametrize(
-    ("settings", "rule"),
+    ("resources", "rule"),
     [
-        ({"cpus": 0}, "--cpus must be at least 1, but is 0"),
-        ({"grace_seconds": 600, "time_minutes": 10}, "time limit of 10 minutes, but is 600"),
+        ({"workers": 0}, "--workers must be at least 1, but is 0"),
+        ({"cpus_per_worker": -1}, "--cpus-per-worker must be at least 0, but is -1"),
+        ({"gpus_per_worker": 2}, "a worker uses one GPU, but is 2"),
+        ({"memory_gb": 0}, "--memory-gb must be above 0, but is 0"),
+        ({"time_limit_minutes": float("nan")}, "--time-limit-minutes must be above 0, but is nan"),
     ],
 )
-def test_a_job_that_slurm_could_not_run_is_refused(settings, rule):
+def test_resources_out_of_range_are_refused_by_their_option(resources, rule):
     with pytest.raises(LaunchError, match=rule):
-        SlurmPlacement(**settings)
+        Resources(**resources)
 
 
-def test_one_worker_uses_at_most_one_gpu_of_ray():
-    with pytest.raises(LaunchError, match="a worker uses one GPU"):
-        RayPlacement(gpus_per_worker=2)
+@pytest.mark.parametrize(
+    ("launcher", "resources", "rule"),
+    [
+        ({"grace_seconds": 600}, {"time_limit_minutes": 10}, "time limit of 10 minutes, but is"),
+        ({}, {"gpus_per_worker": 0.5}, "--gpus-per-worker must be a whole number on Slurm"),
+        ({}, {"workers": None}, "--workers is missing"),
+    ],
+)
+def test_a_job_that_slurm_could_not_run_is_refused(launcher, resources, rule):
+    with pytest.raises(LaunchError, match=rule):
+        SlurmLauncher(**launcher).plan(None, Resources(**{"workers": 1, **resources}))
+
+
+def test_a_name_that_is_no_launcher_is_refused():
+    with pytest.raises(UserError, match="did you mean 'slurm'"):
+        find_launcher("slurn")
+    with pytest.raises(UserError, match="must be a class with is_detached, plan, submit"):
+        find_launcher("pathlib:Path")
 
 
 def test_a_dry_run_prints_the_script_and_leaves_nothing_behind(study_file, tmp_path):
@@ -58,16 +90,13 @@ def test_a_dry_run_prints_the_script_and_leaves_nothing_behind(study_file, tmp_p
     assert not workspace.exists()
 
 
-def test_the_place_of_the_token_is_named_where_ray_does_not_answer(monkeypatch):
+def test_the_place_of_the_token_is_named_where_ray_does_not_answer(monkeypatch, launch_of):
     ray = pytest.importorskip("ray")
-    from ecgopt.launchers.ray import RayWorkers
+    from ecgopt.launchers.ray import RayLauncher
 
     def refuse(**_options):
         raise RuntimeError("no cluster")
 
     monkeypatch.setattr(ray, "init", refuse)
-    workers = RayWorkers(
-        posting=None, url=None, placement=RayPlacement(address="node:1"), n_workers=1
-    )
     with pytest.raises(LaunchError, match="with its token where RAY_AUTH_TOKEN_PATH says"):
-        workers.__enter__()
+        RayLauncher(address="node:1").submit(launch_of(), Resources(workers=1))

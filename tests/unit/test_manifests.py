@@ -128,7 +128,7 @@ def test_a_worker_has_longer_to_leave_than_it_takes():
     compose = yaml.safe_load((STORAGE / "compose.yaml").read_text())["services"]["worker"]
     assert compose["stop_grace_period"] == "3m"
     for words in (kubernetes[0]["containers"][0]["args"], compose["command"]):
-        assert "--grace=150" in words
+        assert "--grace-seconds=150" in words
 
 
 def test_the_dashboard_answers_to_the_names_that_its_proxies_are_reached_by():

@@ -1,9 +1,8 @@
-import cyclopts
 import pytest
 from fakes_evidence import World, invent
 
 from ecgopt.analysis.conclude import conclude
-from ecgopt.cli.report import register
+from ecgopt.cli.app import build_app
 from ecgopt.errors import UserError
 from ecgopt.evidence.bundle import write_bundle
 from ecgopt.report.results import results
@@ -48,9 +47,7 @@ replicates = 5
 
 @pytest.fixture(scope="module")
 def app():
-    built = cyclopts.App(name="ecgopt")
-    register(built)
-    return built
+    return build_app()
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,8 @@ pytest.importorskip("submitit", reason="submitit is not installed")
 SCRIPT = """
 import os, signal, sys, threading, time
 from pathlib import Path
-from ecgopt.launchers.remote_worker import Posting
+import ecgopt.cli.worker_process
+from ecgopt.launchers.remote_worker import RemoteWorker
 from ecgopt.launchers.slurm import SlurmWorker
 
 def requeue(number, frame):
@@ -28,14 +29,15 @@ def work(study, workspace, *, stop, device=None):
     print("saved", flush=True)
     return 1
 
+ecgopt.cli.worker_process.work = work
 working = False
 signal.signal(signal.SIGUSR2, requeue)
 os.environ["ECGOPT_STORAGE"] = "sqlite:////nowhere/x.sqlite3"
-posting = Posting(
+worker = RemoteWorker(
     study=Path("study.toml"), workspace=Path("."), database="sqlite:////nowhere/x.sqlite3",
-    storage_file=None, insecure=False, needs_gpu=False, work=work,
+    storage_file=None, insecure=False, needs_gpu=False,
 )
-SlurmWorker(posting=posting, grace_seconds=31)()
+SlurmWorker(worker=worker, grace_seconds=31)()
 print("ended", flush=True)
 """
 

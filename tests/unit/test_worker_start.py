@@ -4,7 +4,7 @@ import sys
 START = """
 import sys, threading
 from pathlib import Path
-from ecgopt.cli.work import work
+from ecgopt.cli.worker_process import work
 from ecgopt.errors import UserError
 try:
     work(Path("missing.toml"), Path("."), stop=threading.Event())

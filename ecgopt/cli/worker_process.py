@@ -1,18 +1,45 @@
-"""One worker, composed: what every way of starting workers calls in the end.
+"""One worker, composed of its handlers; `python -m ecgopt.cli.worker_process` runs it.
 
-Local processes, Slurm jobs and Ray actors all call
-`work`.
+Launchers start this module as a process, or call
+`work` in a process of the cluster. `ecgopt worker` starts, watches and replaces such processes.
 """
 
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
 
-_EXIT_AT_ONCE = 143
-_OPENING_PATIENCE_SECONDS = 60.0
+from ecgopt.errors import UserError
+from ecgopt.launchers.remote_worker import log_to_stderr, set_soon
+from ecgopt.launchers.worker_process import OWNER_VARIABLE
+
+_EXIT_USER_ERROR = 2
+_EXIT_IMMEDIATELY = 143
+_OPEN_RETRY_SECONDS = 60.0
 """Workers are started by the dozen, also while a server restarts or is short of connections."""
+
+
+def main(arguments: list[str]) -> int:
+    """Work until nothing is left, and return the exit code.
+
+    Args:
+        arguments: Study file, workspace, and `supervised` where standard input is a pipe from the
+            supervisor: its end says that the supervisor is gone.
+    """
+    study, workspace, *supervised = arguments
+    log_to_stderr()
+    stop = threading.Event()
+    stop_on_signals(stop)
+    if supervised:
+        threading.Thread(target=_stop_at_end_of_input, args=(stop,), daemon=True).start()
+    try:
+        work(Path(study), Path(workspace), stop=stop, owner=os.environ.get(OWNER_VARIABLE))
+    except UserError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return _EXIT_USER_ERROR
+    return 0
 
 
 def work(
@@ -52,9 +79,7 @@ def work(
 
     torch.set_num_threads(1)
     chosen = choose_device() if device is None else torch.device(device)
-    opened = open_study(
-        study, Workspace(workspace), storage, patience_seconds=_OPENING_PATIENCE_SECONDS
-    )
+    opened = open_study(study, Workspace(workspace), storage, patience_seconds=_OPEN_RETRY_SECONDS)
     arms = ArmRuns(opened.spec, opened.workspace, opened.data, chosen)
     upkeep = Upkeep(opened.database, opened.workspace, opened.spec.name)
     return Worker(
@@ -74,21 +99,33 @@ def work(
     ).work()
 
 
-def stop_on_signals(stop: threading.Event, *, at_once: Callable[[], None] = lambda: None) -> None:
-    """Let SIGTERM and SIGINT set `stop`, and a second one call `at_once` and end the process.
+def stop_on_signals(
+    stop: threading.Event, *, immediately: Callable[[], None] = lambda: None
+) -> None:
+    """Let SIGTERM and SIGINT set `stop`; a second one calls `immediately` and ends the process.
 
-    Call it in the main thread, and inside the callable where a launcher (submitit) installs
-    handlers of its own before. After an abrupt end the lease runs out by itself.
+    Call it in the main thread, and inside the callable where a launcher (submitit) installs its own
+    handlers before. After an abrupt end the lease runs out.
     """
     asked: list[int] = []
 
     def ask_to_stop(number: int, _frame: object) -> None:
         if asked:
-            at_once()
-            os._exit(_EXIT_AT_ONCE)
+            immediately()
+            os._exit(_EXIT_IMMEDIATELY)
         asked.append(number)
-        # Not set here: the main thread may hold the event's own lock at this very moment.
-        threading.Thread(target=stop.set, name="stop", daemon=True).start()
+        set_soon(stop)
 
     signal.signal(signal.SIGTERM, ask_to_stop)
     signal.signal(signal.SIGINT, ask_to_stop)
+
+
+def _stop_at_end_of_input(stop: threading.Event) -> None:
+    # The descriptor itself: a buffered stream may not be read while the interpreter ends.
+    while os.read(0, 1):
+        pass
+    stop.set()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
