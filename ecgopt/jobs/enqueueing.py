@@ -4,7 +4,6 @@ Like the diagnostics, it is unknown to Optuna: no sampler learns from it, no pru
 it, no budget counts it and it cannot win.
 """
 
-import difflib
 import math
 from collections.abc import Mapping, Sequence
 from typing import Final
@@ -13,7 +12,7 @@ from sqlalchemy import Connection, func, select
 
 from ecgopt.database.engine import Database
 from ecgopt.database.tables import work_item
-from ecgopt.errors import UserError
+from ecgopt.errors import UserError, did_you_mean
 from ecgopt.models.registry import freezable_stages
 from ecgopt.queue.items import NewItem, add_missing, lock_comparison
 from ecgopt.regimes.hyperparameters import PARAMETERS
@@ -55,8 +54,8 @@ def checked_parameters(studies: Sequence[StudyKey], texts: Mapping[str, str]) ->
 def _value(studies: Sequence[StudyKey], name: str, text: str) -> Value:
     for key in studies:
         if name not in (known := _meaningful(key.regime)):
-            near = difflib.get_close_matches(name, known, n=1, cutoff=0.0)[0]
-            raise UserError(f"{name!r} must be a parameter of {key.regime}: did you mean {near!r}?")
+            hint = did_you_mean(name, known)
+            raise UserError(f"{name!r} is not a parameter of {key.regime}: {hint}")
     most = math.inf
     if name == "frozen_stages":
         most = min(freezable_stages(key.model.spec()) for key in studies)

@@ -20,8 +20,14 @@ from ecgopt.evidence.records import Evidence, FinalEvidence
 from ecgopt.jobs.diagnostic_items import diagnostic_items, learning_rates
 from ecgopt.queue.items import NewItem
 from ecgopt.regimes.hyperparameters import Range
-from ecgopt.study_file.cells import StudyKey, expand_cells, expand_studies, study_key
-from ecgopt.study_file.pool_size import expected_pool, expected_size
+from ecgopt.study_file.cells import (
+    StudyKey,
+    expand_cells,
+    expand_studies,
+    expected_pool,
+    expected_size,
+    study_key,
+)
 from ecgopt.study_file.spec import StudySpec
 
 ASSUMED = Variances(seeds=0.010, replicates=0.015, patients=0.006)

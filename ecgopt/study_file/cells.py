@@ -4,14 +4,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
-from ecgopt.errors import StudyFileError
+from ecgopt.data.sources.catalog import SOURCES, dataset_info
+from ecgopt.errors import StudyFileError, UserError
 from ecgopt.regimes.regimes import regime
-from ecgopt.study_file.selection import CellsSection
 from ecgopt.study_file.spec import StudySpec
-from ecgopt.study_file.tables import ModelSection
+from ecgopt.study_file.tables import CellsSection, DataSection, ModelSection
 
 ALL_RECORDS: Final = 0
 """The `n_train` of cells that take every labelled record outside the sealed test."""
+
+PUBLISHED_FOLDS: Final = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,3 +146,39 @@ def study_key(payload: Mapping[str, Any]) -> StudyKey:
     """Return the study that a work item's payload names."""
     fields = dict(payload["study"])
     return StudyKey(model=ModelSection.model_validate(fields.pop("model")), **fields)
+
+
+def expected_pool(spec: StudySpec, name: str) -> int:
+    """Return about how many records of `[data.NAME]` lie outside the sealed test.
+
+    The published number of records counts; records that lack a label are not known beforehand.
+
+    Raises:
+        UserError: nothing is published about the data.
+    """
+    section = spec.data[name]
+    low, high = section.patients
+    return max(1, round(_n_records(name, section) * (high - low) * (1.0 - _test_share(section))))
+
+
+def expected_size(spec: StudySpec, downstream: str, n_train: int) -> int:
+    """Return the number of labelled records of a cell, that of "all" as `expected_pool` has it."""
+    return expected_pool(spec, downstream) if n_train == ALL_RECORDS else n_train
+
+
+def _n_records(name: str, section: DataSection) -> int:
+    if section.synthetic is not None:
+        return section.synthetic.records
+    n_records = dataset_info(section.source).records if section.source in SOURCES else None
+    if n_records is None:
+        raise UserError(
+            f"[data.{name}]: how many records {section.source!r} has is not published, so the work "
+            "on all of them cannot be estimated: give numbers in train_sizes"
+        )
+    return n_records
+
+
+def _test_share(section: DataSection) -> float:
+    if section.test_folds is not None:
+        return len(section.test_folds) / PUBLISHED_FOLDS
+    return section.test_share or 0.0

@@ -1,38 +1,43 @@
 """The study file: one comparison, written in TOML and validated before anything runs."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Annotated, Any, Self
 
 from pydantic import Field, model_validator
 
 from ecgopt.data.sources.catalog import SOURCES
-from ecgopt.models.registry import MODELS, freezable_stages
+from ecgopt.models.registry import MODELS, ModelSpec, freezable_stages
 from ecgopt.plugins import outside_code
-from ecgopt.regimes.hyperparameters import SearchSpace, published_parameters
-from ecgopt.regimes.regimes import REGIMES, regime
-from ecgopt.study_file.section import Name, PartName, Section, Share, Size
-from ecgopt.study_file.selection import CellsSection
-from ecgopt.study_file.space_rules import (
-    check_own_parameters,
-    check_published,
-    check_ranges,
+from ecgopt.regimes.hyperparameters import (
+    PARAMETERS,
+    SearchSpace,
+    published_parameters,
+    range_problem,
 )
+from ecgopt.regimes.regimes import REGIMES, Regime, regime
 from ecgopt.study_file.tables import (
     SAMPLERS,
     BudgetSection,
+    CellsSection,
     DataSection,
     DiagnosticsSection,
     ModelSection,
+    Name,
+    PartName,
+    PretrainObjective,
     PretrainSection,
     PruningSection,
     PublishedSection,
     RangeSection,
     RecipeSection,
     SamplerSection,
+    Section,
+    Share,
+    Size,
+    UpstreamSection,
     VerdictSection,
     WorkersSection,
 )
-from ecgopt.study_file.upstreams import PretrainObjective, UpstreamSection
 from ecgopt.training.recipe import Value
 
 
@@ -205,10 +210,10 @@ class StudySpec(Section):
                 )
         models = {model.label: model.spec() for model in self.models}
         for name in self.regimes:
-            check_own_parameters(regime(name), self.space.get(name, {}))
+            _check_own_parameters(regime(name), self.space.get(name, {}))
             space = self.search_space(name)
-            check_ranges(space, models)
-            check_published(space, self.published_values(name))
+            _check_ranges(space, models)
+            _check_published(space, self.published_values(name))
         return self
 
     @model_validator(mode="after")
@@ -220,3 +225,57 @@ class StudySpec(Section):
                 "is searched: set it to 0 or add learning_rate to [space.shared]"
             )
         return self
+
+
+def _check_own_parameters(regime: Regime, given: Collection[str]) -> None:
+    """Check the parameters of `[space.<regime>]`.
+
+    Raises:
+        ValueError: one belongs into `[space.shared]`, or one that the regime needs is missing.
+    """
+    own = regime.own_parameters
+    for name in given:
+        if name in PARAMETERS and name not in own:
+            raise ValueError(
+                f"[space.{regime.name}] may hold {sorted(own) or 'nothing'}, but got {name!r}: "
+                "write it once in [space.shared]"
+            )
+    for name in sorted(regime.needed_parameters):
+        if name not in given:
+            raise ValueError(f"[space.{regime.name}] must give a range for {name!r}: add one")
+
+
+def _check_ranges(space: SearchSpace, models: Mapping[str, ModelSpec]) -> None:
+    """Check that every parameter is known and its range has a meaning for the models.
+
+    Raises:
+        ValueError: a parameter is unknown or its range is out of bounds.
+    """
+    for name, span in space.ranges.items():
+        if problem := range_problem(name, span):
+            raise ValueError(problem)
+    if (frozen := space.numeric("frozen_stages")) is None:
+        return
+    # Of several models the one with most stages decides; the others' ranges end where theirs do.
+    label, most = max(
+        ((label, freezable_stages(model)) for label, model in models.items()),
+        key=lambda found: found[1],
+    )
+    if frozen.high > most:
+        raise ValueError(
+            f"`frozen_stages <= {most}` must hold for {label}, but got high={frozen.high:g}"
+        )
+
+
+def _check_published(space: SearchSpace, values: Mapping[str, Value]) -> None:
+    """Check that the published recipe is a point of the space.
+
+    Raises:
+        ValueError: it is not.
+    """
+    for name in space.outside(values):
+        shorter = ", or for a first look set `epochs` in [published]" if name == "epochs" else ""
+        raise ValueError(
+            f"the published recipe must lie in the searched space, but its {name} = "
+            f"{values[name]} is outside {space.ranges[name]}: widen the range{shorter}"
+        )

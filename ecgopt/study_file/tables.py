@@ -1,19 +1,33 @@
 """The tables of a study file: what each may hold, and within which limits."""
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self, get_type_hints
 
-from pydantic import Field, create_model, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, create_model, field_validator, model_validator
 
 from ecgopt.models.registry import ModelSpec, builder
+from ecgopt.models.weight_names import TABLES
 from ecgopt.plugins import find
-from ecgopt.regimes.hyperparameters import PUBLISHED_EPOCHS, Choices, Range, SearchSpace
-from ecgopt.study_file.section import PartName, PositiveInt, Section, Share
-from ecgopt.study_file.space_rules import (
-    check_pretraining,
+from ecgopt.regimes.hyperparameters import (
+    PARAMETERS,
+    PUBLISHED_EPOCHS,
+    Choices,
+    Range,
+    SearchSpace,
+    range_problem,
 )
-from ecgopt.study_file.upstreams import PretrainObjective
 from ecgopt.training.recipe import DECLARATIONS, Recipe
 
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=80)]
+PartName = Annotated[
+    str,
+    Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*(:[A-Za-z_][A-Za-z0-9_.]*)?$", max_length=100),
+]
+"""A built-in name, the name of an entry point, or `package.module:name`."""
+PositiveInt = Annotated[int, Field(ge=1, le=10_000_000)]
+Share = Annotated[float, Field(gt=0.0, lt=1.0)]
+Size = PositiveInt | Literal["all"]
+"""A number of labelled records, or all that are not sealed."""
 Reference = Annotated[
     str,
     Field(
@@ -23,6 +37,13 @@ Reference = Annotated[
 ]
 """A name of the catalogue, the path of a TOML file that describes one's own data, or, of a data
 source, `package.module:name`."""
+PretrainObjective = Literal["multi_label", "age", "masked_signal", "label_permuted"]
+
+
+class Section(BaseModel):
+    """A table of the study file; an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class SyntheticSection(Section):
@@ -81,6 +102,67 @@ class DataSection(Section):
         if not names_its_folder and not self.folders:
             raise ValueError("`folders` must name at least one folder of raw records")
         return self
+
+
+class UpstreamSection(Section):
+    """An upstream that is more than the data of its name."""
+
+    data: Name | None = None
+    """Table of `[data]` to pre-train on; by default the one of the same name. With a checkpoint:
+    the records it was trained on, if they are here, so that shared patients are found."""
+    objective: PretrainObjective | None = None
+    """Replaces that of `[pretrain]`, so that two upstreams may differ in the objective alone."""
+    checkpoint: Annotated[str, Field(min_length=1)] | None = None
+    """One's own weights instead of a pre-training: a `.safetensors` file, or one of `torch.save`
+    that holds nothing but tensors. Environment variables are filled in."""
+    names: Literal["ecgopt", "torchvision"] | dict[str, str] | None = None
+    """How the checkpoint's tensor names map to ours: a known scheme, or a table from dotted
+    beginnings to ours, where `*` stands for one part."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.checkpoint is None and self.names is not None:
+            raise ValueError("`names` belongs to a `checkpoint`, but none is given")
+        if self.checkpoint is not None and self.objective is not None:
+            raise ValueError("give a `checkpoint` or an `objective`, not both: it is trained")
+        return self
+
+    @property
+    def name_table(self) -> Mapping[str, str]:
+        """The checkpoint's names to ours."""
+        if self.names is None or isinstance(self.names, str):
+            return TABLES[self.names or "ecgopt"]
+        return self.names
+
+
+class CellsSection(Section):
+    """One block of cells: every combination of what its lists name.
+
+    A list that is left out is the study's own, so an empty block is the whole grid.
+    """
+
+    upstreams: tuple[Name, ...] | None = None
+    """Of the study's `upstreams`."""
+    downstreams: tuple[Name, ...] | None = None
+    """Of the study's `downstreams`."""
+    models: tuple[str, ...] | None = None
+    """Labels of `[[models]]`: names, with `-w16` for a width of 16 and `-pooled` for that head."""
+    train_sizes: tuple[Size, ...] | None = None
+    """Of the study's `train_sizes`."""
+
+    def check(self, known: Mapping[str, Sequence[object]]) -> None:
+        """Check that every name is one of the study's.
+
+        Raises:
+            ValueError: one is not.
+        """
+        for key, allowed in known.items():
+            for name in getattr(self, key) or ():
+                if name not in allowed:
+                    raise ValueError(
+                        f"[[cells]] {key} must be among the study's {list(allowed)}, but got "
+                        f"{name!r}"
+                    )
 
 
 class ModelSection(Section):
@@ -201,7 +283,14 @@ class PretrainTuningSection(Section):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        check_pretraining(self.search_space())
+        for name, span in self.search_space().ranges.items():
+            if problem := range_problem(name, span):
+                raise ValueError(problem)
+            if PARAMETERS[name].scope != "training":
+                known = [n for n, declared in PARAMETERS.items() if declared.scope == "training"]
+                raise ValueError(
+                    f"[pretrain.tuning.space] may hold {', '.join(known)}, but got {name!r}"
+                )
         return self
 
 
