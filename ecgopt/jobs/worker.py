@@ -67,7 +67,7 @@ class WorkerSettings:
     lease_seconds: float = 60.0
     stall_seconds: float = float("inf")
     """Without progress for so long, an item is left to others: this worker hangs."""
-    max_losses: int = 3
+    max_failures: int = 3
     poll_seconds: float = _POLL_SECONDS
     device: str = "cpu"
 
@@ -191,7 +191,7 @@ class Worker:
         """Return how the item ended, or the text of an error that may not recur elsewhere."""
         claim = lease.claim
         handler = self.handlers[claim.kind]
-        if claim.failures >= self.settings.max_losses:
+        if claim.failures >= self.settings.max_failures:
             reason = f"lost {claim.failures} workers without progress; {claim.causes[-1]}"
             return self._set_aside(lease, "set_aside", reason)
         try:
@@ -204,7 +204,7 @@ class Worker:
             torch.cuda.empty_cache()
             reason = f"out of memory: {str(error)[:500]}"
             # The memory may have been another trial's on the same device: others may try first.
-            if claim.failures + 1 < self.settings.max_losses:
+            if claim.failures + 1 < self.settings.max_failures:
                 return reason
             return self._set_aside(lease, "out_of_memory", reason)
         except Exception:

@@ -402,5 +402,5 @@ class WorkersSection(Section):
     which under cross-validation is one of all folds' networks."""
     checkpoint_seconds: Annotated[float, Field(ge=0.0)] = 10.0
     """Least time between two checkpoints of a running trial."""
-    max_losses: PositiveInt = 3
-    """Workers that an item may lose without progress before it is set aside."""
+    max_failures: PositiveInt = 3
+    """Failures (workers lost, without progress) after which an item is set aside."""
