@@ -7,12 +7,12 @@ from ecgopt.models.registry import build_model
 from ecgopt.study_file.cells import expand_cells
 from ecgopt.study_file.reading import expand_folder
 from ecgopt.study_file.spec import StudySpec
-from ecgopt.study_file.tables import ModelSection
+from ecgopt.study_file.tables import ModelTable
 
 OBJECTIVE = "own checkpoint"
 
 
-def own_weights(spec: StudySpec, upstream: str, model: ModelSection) -> Checkpoint | None:
+def own_weights(spec: StudySpec, upstream: str, model: ModelTable) -> Checkpoint | None:
     """Return the weights that `[upstream.NAME]` names, fitted to `model`; None if it names none.
 
     Raises:

@@ -23,7 +23,7 @@ from ecgopt.regimes.hyperparameters import with_parameters
 from ecgopt.seeds import seed_for
 from ecgopt.study_file.cells import pretraining_key
 from ecgopt.study_file.spec import StudySpec
-from ecgopt.study_file.tables import ModelSection
+from ecgopt.study_file.tables import ModelTable
 from ecgopt.training.pretrain import Pretrained, build_pretraining
 from ecgopt.training.recipe import Value
 
@@ -32,7 +32,7 @@ _PRIORITY = 0
 _LABEL_OBJECTIVES = ("multi_label", "label_permuted")
 
 
-def pretraining_items(spec: StudySpec, upstream: str, model: ModelSection) -> Iterator[NewItem]:
+def pretraining_items(spec: StudySpec, upstream: str, model: ModelTable) -> Iterator[NewItem]:
     """Yield the item that every fine-tuning from `upstream` waits for, after those it waits for."""
     name = pretraining_key(upstream, model)
     payload = {"upstream": upstream, "model": model.model_dump()}
@@ -199,9 +199,7 @@ def _trained(
     return end_of({**account, **_scores(found, objective), "sha256": sha256})
 
 
-def _account(
-    upstream: str, model: ModelSection, *, objective: str, **more: object
-) -> dict[str, Any]:
+def _account(upstream: str, model: ModelTable, *, objective: str, **more: object) -> dict[str, Any]:
     nothing = {"n_epochs": 0, "seconds": 0.0, "n_samples": 0, "parameters": {}, "n_trials": 1}
     scores = {"validation_macro_auroc": None, "validation_score": None}
     return {
@@ -228,9 +226,9 @@ def _n_trials(spec: StudySpec, upstream: str) -> int:
     return 0 if tuning is None or is_given else tuning.trials
 
 
-def _place(claim: Claim) -> tuple[str, ModelSection, str]:
+def _place(claim: Claim) -> tuple[str, ModelTable, str]:
     payload: Mapping[str, Any] = claim.payload
-    model = ModelSection.model_validate(payload["model"])
+    model = ModelTable.model_validate(payload["model"])
     return payload["upstream"], model, pretraining_key(payload["upstream"], model)
 
 

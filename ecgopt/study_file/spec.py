@@ -17,31 +17,31 @@ from ecgopt.regimes.hyperparameters import (
 from ecgopt.regimes.regimes import REGIMES, Regime, regime
 from ecgopt.study_file.tables import (
     SAMPLERS,
-    BudgetSection,
-    CellsSection,
-    DataSection,
-    DiagnosticsSection,
-    ModelSection,
+    BudgetTable,
+    CellsTable,
+    DataTable,
+    DiagnosticsTable,
+    ModelTable,
     Name,
     PartName,
     PretrainObjective,
-    PretrainSection,
-    PruningSection,
-    PublishedSection,
-    RangeSection,
-    RecipeSection,
-    SamplerSection,
-    Section,
+    PretrainTable,
+    PruningTable,
+    PublishedTable,
+    RangeTable,
+    RecipeTable,
+    SamplerTable,
     Share,
     Size,
-    UpstreamSection,
-    VerdictSection,
-    WorkersSection,
+    Table,
+    UpstreamTable,
+    VerdictTable,
+    WorkersTable,
 )
 from ecgopt.training.recipe import Value
 
 
-class StudySpec(Section):
+class StudySpec(Table):
     """One comparison: all regimes get the same data, models, shared ranges and budget."""
 
     name: Name
@@ -64,33 +64,33 @@ class StudySpec(Section):
     validation_folds: Annotated[int, Field(ge=1, le=20)] = 1
     """2 or more: select by cross-validation of the labelled records over so many folds instead of
     by `validation_share`. A trial then trains a network per fold; its cost is theirs together."""
-    data: dict[Name, DataSection]
+    data: dict[Name, DataTable]
     """`[data.NAME]`: a data set or a part of one; upstreams and downstreams name it."""
-    upstream: dict[Name, UpstreamSection] = Field(default_factory=dict)
+    upstream: dict[Name, UpstreamTable] = Field(default_factory=dict)
     """`[upstream.NAME]`: an upstream with an objective or a checkpoint of its own."""
-    models: Annotated[tuple[ModelSection, ...], Field(min_length=1)] = (ModelSection(),)
+    models: Annotated[tuple[ModelTable, ...], Field(min_length=1)] = (ModelTable(),)
     """`[[models]]`, once per network."""
-    cells: tuple[CellsSection, ...] = ()
+    cells: tuple[CellsTable, ...] = ()
     """`[[cells]]`: blocks of the grid of the lists above; without any, the whole grid."""
-    space: dict[str, dict[str, RangeSection]]
+    space: dict[str, dict[str, RangeTable]]
     """`[space.shared]` for all regimes, `[space.<regime>]` for a regime's own parameters."""
-    recipe: RecipeSection = RecipeSection()
-    published: PublishedSection = PublishedSection()
-    pretrain: PretrainSection = PretrainSection()
-    budget: BudgetSection
-    pruning: PruningSection = PruningSection()
-    sampler: SamplerSection = SamplerSection()
-    verdict: VerdictSection = VerdictSection()
-    diagnostics: DiagnosticsSection = DiagnosticsSection()
-    workers: WorkersSection = WorkersSection()
+    recipe: RecipeTable = RecipeTable()
+    published: PublishedTable = PublishedTable()
+    pretrain: PretrainTable = PretrainTable()
+    budget: BudgetTable
+    pruning: PruningTable = PruningTable()
+    sampler: SamplerTable = SamplerTable()
+    verdict: VerdictTable = VerdictTable()
+    diagnostics: DiagnosticsTable = DiagnosticsTable()
+    workers: WorkersTable = WorkersTable()
 
-    def search_space(self, regime_name: str, model: ModelSection | None = None) -> SearchSpace:
+    def search_space(self, regime_name: str, model: ModelTable | None = None) -> SearchSpace:
         """Return the ranges of one regime: the shared ones it has a use for, and its own.
 
         Those of a given model freeze no more stages than it has.
         """
         shared, own = (
-            {name: section.range() for name, section in self.space.get(key, {}).items()}
+            {name: table.range() for name, table in self.space.get(key, {}).items()}
             for key in ("shared", regime_name)
         )
         unused = regime(regime_name).unused_parameters
@@ -111,15 +111,15 @@ class StudySpec(Section):
 
     def upstream_data(self, name: str) -> str | None:
         """Return the table of `[data]` of an upstream; None for a checkpoint of unknown records."""
-        section = self.upstream.get(name)
-        if section is None or (section.data is None and section.checkpoint is None):
+        table = self.upstream.get(name)
+        if table is None or (table.data is None and table.checkpoint is None):
             return name
-        return section.data
+        return table.data
 
     def upstream_objective(self, name: str) -> PretrainObjective:
         """Return what is pre-trained for on an upstream."""
-        section = self.upstream.get(name)
-        return (section.objective if section else None) or self.pretrain.objective
+        table = self.upstream.get(name)
+        return (table.objective if table else None) or self.pretrain.objective
 
     def data_names(self) -> tuple[str, ...]:
         """Return the tables of `[data]` in use, each once."""
@@ -170,8 +170,8 @@ class StudySpec(Section):
                     f"upstreams or downstreams name {name!r}, but there is no table [data.{name}]"
                 )
         for name in self.downstreams:
-            section = self.data[name]
-            if section.test_folds is None and section.test_share is None:
+            table = self.data[name]
+            if table.test_folds is None and table.test_share is None:
                 raise ValueError(
                     f"[data.{name}] needs test_folds or test_share: it is a downstream"
                 )

@@ -40,19 +40,19 @@ source, `package.module:name`."""
 PretrainObjective = Literal["multi_label", "age", "masked_signal", "label_permuted"]
 
 
-class Section(BaseModel):
+class Table(BaseModel):
     """A table of the study file; an unknown key is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-class SyntheticSection(Section):
+class SyntheticTable(Table):
     """Synthetic records, written as WFDB files when they are missing."""
 
     records: PositiveInt
     """Records to make; a patient has 1.3 of them on average."""
     seed: Annotated[int, Field(ge=0)] = 0
-    """Seed of the generator; equal sections make equal files."""
+    """Seed of the generator; equal tables make equal files."""
     population: Annotated[str, Field(pattern="^[A-Za-z]{1,8}$")] = "S"
     """Prefix of record and patient names; two populations share no patient."""
     sampling_rate_hz: PositiveInt = 500
@@ -63,7 +63,7 @@ class SyntheticSection(Section):
     """How far an abnormality leaves the normal range; small is hard to diagnose."""
 
 
-class DataSection(Section):
+class DataTable(Table):
     """One data set or one patient-disjoint part of it."""
 
     source: Reference
@@ -76,7 +76,7 @@ class DataSection(Section):
     statement at all is published (as the published study did with PTB), or all left out."""
     folders: tuple[str, ...] = ()
     """Folders of raw records; environment variables such as $ECGOPT_DATA are filled in."""
-    synthetic: SyntheticSection | None = None
+    synthetic: SyntheticTable | None = None
     """What to generate, for `source = "synthetic"` only."""
     patients: tuple[float, float] = (0.0, 1.0)
     """Share of the patients, by a seeded hash of their ids, that belongs to this part."""
@@ -104,7 +104,7 @@ class DataSection(Section):
         return self
 
 
-class UpstreamSection(Section):
+class UpstreamTable(Table):
     """An upstream that is more than the data of its name."""
 
     data: Name | None = None
@@ -135,7 +135,7 @@ class UpstreamSection(Section):
         return self.names
 
 
-class CellsSection(Section):
+class CellsTable(Table):
     """One block of cells: every combination of what its lists name.
 
     A list that is left out is the study's own, so an empty block is the whole grid.
@@ -165,7 +165,7 @@ class CellsSection(Section):
                     )
 
 
-class ModelSection(Section):
+class ModelTable(Table):
     """A network; see `ecgopt.models.registry`."""
 
     name: PartName = "resnet1d18"
@@ -194,7 +194,7 @@ class ModelSection(Section):
         return ModelSpec(name=self.name, width=self.width, head=self.head, dropout=dropout)
 
 
-class RangeSection(Section):
+class RangeTable(Table):
     """The values one parameter is searched over: `{ low, high, log }`, or `{ choices }`."""
 
     low: float | None = None
@@ -245,12 +245,12 @@ def _recipe_keys() -> dict[str, Any]:
 
 
 if TYPE_CHECKING:
-    _RecipeKeys = Section
+    _RecipeKeys = Table
 else:
-    _RecipeKeys = create_model("_RecipeKeys", __base__=Section, **_recipe_keys())
+    _RecipeKeys = create_model("_RecipeKeys", __base__=Table, **_recipe_keys())
 
 
-class RecipeSection(_RecipeKeys):
+class RecipeTable(_RecipeKeys):
     """What is fixed and equal in all arms; tuned parameters replace their field."""
 
     def recipe(self) -> Recipe:
@@ -265,7 +265,7 @@ class RecipeSection(_RecipeKeys):
         )
 
 
-class PretrainTuningSection(Section):
+class PretrainTuningTable(Table):
     """A small random search for the pre-training's own recipe, judged on upstream validation.
 
     The first trial is the recipe of `[pretrain]` itself, and the best trial's checkpoint is the
@@ -274,12 +274,12 @@ class PretrainTuningSection(Section):
 
     trials: Annotated[int, Field(ge=2)]
     """Pre-trainings of each model on each upstream."""
-    space: dict[str, RangeSection]
+    space: dict[str, RangeTable]
     """Ranges of parameters that `[recipe]` may hold."""
 
     def search_space(self) -> SearchSpace:
         """Return the ranges."""
-        return SearchSpace({name: section.range() for name, section in self.space.items()})
+        return SearchSpace({name: table.range() for name, table in self.space.items()})
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -294,7 +294,7 @@ class PretrainTuningSection(Section):
         return self
 
 
-class PretrainSection(RecipeSection):
+class PretrainTable(RecipeTable):
     """How models are pre-trained, one run per upstream and model unless it is tuned."""
 
     objective: PretrainObjective = "multi_label"
@@ -304,11 +304,11 @@ class PretrainSection(RecipeSection):
     """Passes over the upstream records."""
     validation_share: Share = 0.15
     """Share of the upstream records, by patient, that chooses the epoch to keep."""
-    tuning: PretrainTuningSection | None = None
+    tuning: PretrainTuningTable | None = None
     """Tunes the recipe above before anything starts from it."""
 
 
-class PublishedSection(Section):
+class PublishedTable(Table):
     """The published recipe, run as trial 0 of each arm."""
 
     epochs: PositiveInt = PUBLISHED_EPOCHS
@@ -317,7 +317,7 @@ class PublishedSection(Section):
     """Whether the published recipe is also trained with the final seeds and tested."""
 
 
-class BudgetSection(Section):
+class BudgetTable(Table):
     """What each arm may spend; equal for all by construction."""
 
     trials: PositiveInt
@@ -330,7 +330,7 @@ class BudgetSection(Section):
     """Time limit of one trial; a trial beyond it counts as pruned."""
 
 
-class PruningSection(Section):
+class PruningTable(Table):
     """Median pruning on the ladder of schedule fractions, the same in every regime."""
 
     enabled: bool = True
@@ -347,7 +347,7 @@ SAMPLERS: Final = ("tpe", "random")
 """The built-in samplers."""
 
 
-class SamplerSection(Section):
+class SamplerTable(Table):
     """How configurations are proposed, the same in every regime."""
 
     name: PartName = "tpe"
@@ -363,7 +363,7 @@ class SamplerSection(Section):
         return name
 
 
-class VerdictSection(Section):
+class VerdictTable(Table):
     """Fixed before the first trial."""
 
     margin: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.01
@@ -372,7 +372,7 @@ class VerdictSection(Section):
     """Level of every interval."""
 
 
-class DiagnosticsSection(Section):
+class DiagnosticsTable(Table):
     """What is run beside the comparison: outside the budget, and without a say in any winner.
 
     It may be changed at any time; what is missing is then added.
@@ -392,7 +392,7 @@ class DiagnosticsSection(Section):
     printed the best of these. It costs one pass over the test set per epoch."""
 
 
-class WorkersSection(Section):
+class WorkersTable(Table):
     """How work is shared out; may change at any time, unlike everything above."""
 
     lease_seconds: Annotated[float, Field(ge=1.0)] = 60.0
