@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from ecgopt.analysis.mean_error import MeanError
-from ecgopt.study_file.tables import VerdictSection
+from ecgopt.study_file.tables import VerdictTable
 
-LEVEL = VerdictSection().confidence
-MARGIN = VerdictSection().margin
+LEVEL = VerdictTable().confidence
+MARGIN = VerdictTable().margin
 """The difference in macro AUROC that comparisons count as one, by default."""
 
 

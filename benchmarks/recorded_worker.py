@@ -189,7 +189,7 @@ def work_recorded(
                 comparison=spec.name,
                 lease_seconds=spec.workers.lease_seconds,
                 stall_seconds=spec.workers.stall_seconds,
-                max_losses=spec.workers.max_losses,
+                max_failures=spec.workers.max_failures,
             ),
             owner=f"worker-{number}:{os.getpid()}",
             after_item=note_trial,

@@ -161,16 +161,16 @@ def compare_freezing(folder: Path, n: int, n_rounds: int) -> None:
 
 
 def compare_evaluation(folder: Path, n: int, n_rounds: int) -> None:
-    """Print what folding gains in evaluation."""
+    """Print what fusing gains in evaluation."""
     for width in (64, 16):
         work = {"folder": folder, "width": width, "n": n}
         contestants = {
             "Conv1d": Contestant(turns=plain_evaluating, arguments=work),
-            "folded": Contestant(turns=ours_evaluating, arguments=work),
+            "fused": Contestant(turns=ours_evaluating, arguments=work),
         }
         seconds = seconds_per_turn(contestants, n_rounds=n_rounds)
         print(f"evaluation in fp32, width {width}, one thread each")
-        print_ratios(seconds, "folded", {"Conv1d": 1.15}, n)
+        print_ratios(seconds, "fused", {"Conv1d": 1.15}, n)
 
 
 def seconds_before_training(folder: Path, n: int) -> float:

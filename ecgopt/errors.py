@@ -19,7 +19,13 @@ The tree::
 A message names the broken rule, the value received, and the remedy.
 """
 
+import difflib
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Final
+
+MOST_NAMES: Final = 20
+"""Names that a message lists at most."""
 
 
 class EcgoptError(Exception):
@@ -89,3 +95,17 @@ class TrialDiverged(EcgoptError):
 
 class LeaseLost(EcgoptError):
     """The work item belongs to another worker now; the caller must write nothing more."""
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return the end of a message: the name of `known` nearest to `name`, or which there are."""
+    names = list(known)
+    if close := nearest(name, names):
+        return f"did you mean {close!r}?"
+    more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
+    return f"choose one of {', '.join(names[:MOST_NAMES])}{more}"
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """Return the name of `known` that `name` is probably a misspelling of, if there is one."""
+    return next(iter(difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)), None)

@@ -4,7 +4,6 @@ Each is named `package.module:name`, or by the name of an entry point that an in
 distribution declares. The study file names it, so a study file runs code as a script does.
 """
 
-import difflib
 import importlib
 import json
 import sys
@@ -15,7 +14,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Final, Literal, TypeVar, cast
 
-from ecgopt.errors import UserError
+from ecgopt.errors import UserError, did_you_mean
 from ecgopt.files import sha256_of
 
 Kind = Literal["network", "start", "data source", "launcher", "metric", "sampler"]
@@ -91,13 +90,6 @@ def code_identity(found: object, *modules: str) -> str:
     return ", ".join(sorted(identities))
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
-    """Return the end of an error message: the nearest of `known`, or all of them."""
-    names = list(known)
-    close = difflib.get_close_matches(name, names, n=1)
-    return f"did you mean {close[0]!r}?" if close else f"known are {', '.join(names)}"
-
-
 def _reference(kind: Kind, name: str, built_in: Iterable[str]) -> str:
     if ":" in name:
         return name
@@ -106,7 +98,7 @@ def _reference(kind: Kind, name: str, built_in: Iterable[str]) -> str:
         if entry_point.name == name:
             return entry_point.value
     known = [*built_in, *declared.names]
-    raise UserError(f"{kind} {name!r} is not known; {nearest(name, known)}")
+    raise UserError(f"{kind} {name!r} is not known: {did_you_mean(name, known)}")
 
 
 def _loaded(kind: Kind, reference: str) -> object:
@@ -123,8 +115,8 @@ def _loaded(kind: Kind, reference: str) -> object:
         if not hasattr(found, attribute):
             public = [each for each in dir(found) if not each.startswith("_")]
             raise UserError(
-                f"{kind} {reference!r}: {module_name} has no {attribute!r}; "
-                f"{nearest(attribute, public)}"
+                f"{kind} {reference!r}: {module_name} has no {attribute!r}: "
+                f"{did_you_mean(attribute, public)}"
             )
         found = getattr(found, attribute)
     return found

@@ -1,6 +1,5 @@
 """Reading of a user's TOML file: a validated model, or all errors in plain words."""
 
-import difflib
 import json
 import tomllib
 from collections.abc import Iterable, Mapping
@@ -11,7 +10,7 @@ from typing import Any, TypeVar, Union, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from ecgopt.errors import UserError
+from ecgopt.errors import UserError, did_you_mean, nearest
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -78,36 +77,29 @@ def read_toml(path: Path, model: type[Model], failure: type[UserError]) -> Model
         raise failure(f"{path}: {error}") from error
 
 
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Return the end of a message: the name of `known` nearest to `name`, or all of them."""
-    names = list(known)
-    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-    return f"did you mean {close[0]!r}?" if close else f"choose one of {', '.join(sorted(names))}"
-
-
 def _lines(errors: list[ErrorDetails], model: type[BaseModel]) -> Iterable[str]:
-    missing = {e["loc"] for e in errors if e["type"] == "missing"}
-    misspelt: set[tuple[int | str, ...]] = set()
-    for error in errors:
-        if error["type"] == "extra_forbidden":
-            *place, name = error["loc"]
-            absent = [str(loc[-1]) for loc in missing if list(loc[:-1]) == place]
-            near = difflib.get_close_matches(str(name), absent, n=1, cutoff=0.5)
-            misspelt.update((*place, key) for key in near)
-            hint = did_you_mean(str(name), near or _keys_at(model, place))
-            yield f"{_key(error['loc'])}: unknown key: {hint}"
+    unknown = [error["loc"] for error in errors if error["type"] == "extra_forbidden"]
+    missing = {error["loc"] for error in errors if error["type"] == "missing"}
+    for *place, name in unknown:
+        absent = [str(loc[-1]) for loc in missing if list(loc[:-1]) == place]
+        near = nearest(str(name), absent)
+        if near is not None:
+            missing.remove((*place, near))
+        hint = did_you_mean(str(name), [near] if near else _keys_at(model, place))
+        yield f"{_key((*place, name))}: unknown key: {hint}"
     rules: dict[tuple[str, str], list[str]] = {}
     for error in errors:
-        if error["type"] == "extra_forbidden" or error["loc"] in misspelt or _is_echo(error):
-            continue
         key = _key(_own_part(error["loc"], model))
-        if error["type"] == "missing":
-            yield f"{key}: this key is missing: add it"
-        elif error["type"] == "value_error":
-            said = str(error["ctx"]["error"])
-            yield f"{key}: {said}" if key else said
-        else:
-            rules.setdefault((key, _shown(error["input"])), []).append(_rule(error))
+        match error["type"]:
+            case "missing" if error["loc"] in missing:
+                yield f"{key}: this key is missing: add it"
+            case "value_error":
+                said = str(error["ctx"]["error"])
+                yield f"{key}: {said}" if key else said
+            case "missing" | "extra_forbidden":
+                pass
+            case _ if not _is_echo(error):
+                rules.setdefault((key, _shown(error["input"])), []).append(_rule(error))
     for (key, value), options in rules.items():
         yield f"{key}: the value must be {' or '.join(options)}, but is {value}"
 

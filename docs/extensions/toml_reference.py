@@ -10,8 +10,7 @@ from pydantic import BaseModel, TypeAdapter
 from sphinx.pycode import ModuleAnalyzer
 
 from ecgopt.regimes.hyperparameters import PARAMETERS
-from ecgopt.study_file.section import Name
-from ecgopt.study_file.tables import Reference
+from ecgopt.study_file.tables import Name, Reference
 from ecgopt.training.recipe import Hyperparameter
 
 _PLACEHOLDERS = {"space": ("GROUP", "PARAMETER"), "pretrain.tuning.space": ("PARAMETER",)}

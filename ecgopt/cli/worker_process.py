@@ -89,7 +89,7 @@ def work(
             comparison=opened.spec.name,
             lease_seconds=opened.spec.workers.lease_seconds,
             stall_seconds=opened.spec.workers.stall_seconds,
-            max_losses=opened.spec.workers.max_losses,
+            max_failures=opened.spec.workers.max_failures,
             device=str(chosen),
         ),
         owner=owner or new_owner(),

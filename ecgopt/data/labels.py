@@ -1,6 +1,5 @@
 """The label sets that ecgopt knows by name."""
 
-import difflib
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -8,7 +7,7 @@ from pathlib import Path
 from ecgopt.data.csv_tables import table_rows
 from ecgopt.data.label_classes import LabelSet
 from ecgopt.data.sources.own_files import own_label_set
-from ecgopt.errors import UserError
+from ecgopt.errors import UserError, did_you_mean
 
 __all__ = ["LabelSet", "label_set", "label_set_names"]
 
@@ -24,11 +23,8 @@ def label_set(name: str) -> LabelSet:
     if name not in _BUILDERS:
         # A data set's name alone, such as ptbxl, stands for any of its label sets.
         of_set = [known for known in _BUILDERS if known.startswith(f"{name}_")]
-        close = of_set or difflib.get_close_matches(name, _BUILDERS, n=1)
-        hint = (
-            f"did you mean {' or '.join(close)}?" if close else f"known are {', '.join(_BUILDERS)}"
-        )
-        raise UserError(f"label set {name!r} is not known; {hint}")
+        hint = f"did you mean {' or '.join(of_set)}?" if of_set else did_you_mean(name, _BUILDERS)
+        raise UserError(f"label set {name!r} is not known: {hint}")
     return _build(name)
 
 

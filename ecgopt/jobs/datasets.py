@@ -36,7 +36,7 @@ from ecgopt.shapes import LabelMatrix
 from ecgopt.study_file.cells import ALL_RECORDS, StudyKey, expand_cells
 from ecgopt.study_file.reading import expand_folder
 from ecgopt.study_file.spec import StudySpec
-from ecgopt.study_file.tables import DataSection
+from ecgopt.study_file.tables import DataTable
 from ecgopt.workspace import Workspace
 
 Progress = Callable[[str, int, int], None]
@@ -63,7 +63,7 @@ def prepare_data(
 
 def _prepare_one(
     name: str,
-    section: DataSection,
+    section: DataTable,
     workspace: Workspace,
     n_processes: int,
     on_progress: Progress | None,
@@ -96,7 +96,7 @@ def _filled_in(reference: str) -> str:
     return str(expand_folder(reference)) if reference.endswith(".toml") else reference
 
 
-def _synthetic_folder(section: DataSection, workspace: Workspace) -> Path:
+def _synthetic_folder(section: DataTable, workspace: Workspace) -> Path:
     assert section.synthetic is not None
     content = json.dumps(section.synthetic.model_dump(), sort_keys=True)
     return workspace.raw_data / f"synthetic-{seed_for(content):016x}"

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ecgopt.database.engine import Database
-from ecgopt.errors import UserError
+from ecgopt.errors import UserError, did_you_mean
 from ecgopt.jobs.beside import BesideJob, BesideResult
 from ecgopt.jobs.configuration import Configuration, arm_recipe
 from ecgopt.jobs.job import ItemEnd, Stop, StudyPayload, read
@@ -19,7 +19,6 @@ from ecgopt.regimes.regimes import REGIMES, regime
 from ecgopt.seeds import seed_for
 from ecgopt.study_file.cells import StudyKey
 from ecgopt.study_file.spec import StudySpec
-from ecgopt.toml_errors import did_you_mean
 from ecgopt.training.recipe import Value
 
 
@@ -106,9 +105,8 @@ def checked_parameters(studies: Sequence[StudyKey], texts: Mapping[str, str]) ->
 def _value(studies: Sequence[StudyKey], name: str, text: str) -> Value:
     for key in studies:
         if name not in (known := _meaningful(key.regime)):
-            raise UserError(
-                f"{name!r} must be a parameter of {key.regime}: {did_you_mean(name, known)}"
-            )
+            hint = did_you_mean(name, known)
+            raise UserError(f"{name!r} is not a parameter of {key.regime}: {hint}")
     most = math.inf
     if name == "frozen_stages":
         most = min(freezable_stages(key.model.spec()) for key in studies)

@@ -25,7 +25,7 @@ from ecgopt.seeds import seed_for
 from ecgopt.study_file.cells import StudyKey, expand_cells, pretraining_key
 from ecgopt.study_file.reading import expand_folder
 from ecgopt.study_file.spec import StudySpec
-from ecgopt.study_file.tables import ModelSection
+from ecgopt.study_file.tables import ModelTable
 from ecgopt.training.recipe import Value
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class PretrainPayload:
     """Which model is pre-trained on which upstream."""
 
     upstream: str
-    model: ModelSection
+    model: ModelTable
 
     @property
     def name(self) -> str:
@@ -270,7 +270,7 @@ def pretrain(
     return _end(result)
 
 
-def own_weights(spec: StudySpec, upstream: str, model: ModelSection) -> "Checkpoint | None":
+def own_weights(spec: StudySpec, upstream: str, model: ModelTable) -> "Checkpoint | None":
     """Return the weights that `[upstream.NAME]` names, fitted to `model`; None if it names none.
 
     Raises:

@@ -44,7 +44,7 @@ class WorkerSettings:
     lease_seconds: float = 60.0
     stall_seconds: float = float("inf")
     """Without progress for so long, an item is left to others: this worker hangs."""
-    max_losses: int = 3
+    max_failures: int = 3
     poll_seconds: float = _POLL_SECONDS
     device: str = "cpu"
 
@@ -169,7 +169,7 @@ class Worker:
     def _outcome(self, lease: Lease) -> ItemEnd | _Failed:
         """Return how the item ended, or that this worker failed with it."""
         claim = lease.claim
-        if claim.failures >= self.settings.max_losses:
+        if claim.failures >= self.settings.max_failures:
             reason = f"lost {claim.failures} workers without progress; {claim.causes[-1]}"
             return self._set_aside(lease, Cause.SET_ASIDE, reason)
         try:
@@ -182,7 +182,7 @@ class Worker:
             torch.cuda.empty_cache()
             reason = f"out of memory: {str(error)[:500]}"
             # The memory may have been another trial's on the same device: others may try first.
-            if claim.failures + 1 < self.settings.max_losses:
+            if claim.failures + 1 < self.settings.max_failures:
                 return _Failed(reason)
             return self._set_aside(lease, Cause.OUT_OF_MEMORY, reason)
         except Exception:

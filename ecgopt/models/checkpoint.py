@@ -10,12 +10,13 @@ import torch
 from pydantic import JsonValue
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
-from torch import Tensor
+from torch import Tensor, nn
 
 from ecgopt.errors import CheckpointError
 from ecgopt.files import sha256_of, write_whole
 from ecgopt.models.stages import StagedModel
 from ecgopt.models.weight_names import HEAD
+from ecgopt.seeds import seed_for
 
 MODEL_PREFIX = "model."
 """Names of model tensors in a checkpoint begin with it; other prefixes hold optimiser state."""
@@ -138,6 +139,36 @@ def body_tensors(model: StagedModel, checkpoint: Checkpoint) -> dict[str, Tensor
             "the same model name, width and head"
         )
     return {name: checkpoint.tensors[MODEL_PREFIX + name] for name in expected}
+
+
+def match_moments(model: StagedModel, checkpoint: Checkpoint, *, seed: int) -> None:
+    """Redraw all weights of `model` but the head's with the mean and spread they have upstream.
+
+    Each parameter tensor of the body becomes independent normal draws with the mean and standard
+    deviation of the checkpoint's tensor of that name. So the model takes over how large the
+    pre-trained weights are, layer by layer, but nothing of what they compute. The running
+    statistics of BatchNorm describe upstream features and stay as they are in a fresh model.
+
+    Args:
+        model: fresh, changed in place.
+        checkpoint: the upstream one.
+        seed: the source of the draws.
+
+    Raises:
+        CheckpointError: the checkpoint does not fit the model.
+
+    Source: the Mean Var initialisation of Raghu et al. 2019 (Transfusion), arXiv:1902.07208.
+    """
+    stored = body_tensors(model, checkpoint)
+    parameters: dict[str, nn.Parameter] = dict(model.named_parameters())
+    with torch.no_grad():
+        for name in sorted(stored.keys() & parameters.keys()):
+            upstream = stored[name].double()
+            # Each tensor hashes its own name, so a further layer changes no other's draws.
+            generator = torch.Generator().manual_seed(seed_for("moments", seed, name))
+            draws = torch.randn(upstream.shape, generator=generator, dtype=torch.float64)
+            matched = upstream.mean() + upstream.std(correction=0) * draws
+            parameters[name].copy_(matched)
 
 
 def _content_digest(tensors: Mapping[str, Tensor], metadata: str) -> str:

@@ -1,6 +1,5 @@
 """A user's own weights as the upstream: tensors by other names, from safetensors or torch files."""
 
-import difflib
 import pickle
 from pathlib import Path
 from typing import Final
@@ -10,7 +9,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from ecgopt.errors import CheckpointError
+from ecgopt.errors import CheckpointError, nearest
 from ecgopt.files import sha256_of
 from ecgopt.models.checkpoint import LEFT_OUT_KEY, MODEL_PREFIX, Checkpoint
 from ecgopt.models.stages import StagedModel
@@ -93,8 +92,8 @@ def _unwrapped(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 def _mismatch(path: Path, missing: list[str], unknown: list[str]) -> str:
     lines = []
     if missing:
-        near = difflib.get_close_matches(missing[0], unknown, n=1, cutoff=0.3)
-        hint = f" (the nearest that the file has is {near[0]})" if near else ""
+        near = nearest(missing[0], unknown)
+        hint = f" (the nearest that the file has is {near})" if near else ""
         lines.append(f"{len(missing)} tensors are missing, among them {missing[0]}{hint}")
     if unknown:
         lines.append(f"{len(unknown)} have no place in the model, among them {unknown[0]}")

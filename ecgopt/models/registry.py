@@ -14,7 +14,7 @@ from ecgopt.plugins import find, wrong_type
 from ecgopt.seeds import seed_torch
 
 if TYPE_CHECKING:
-    from ecgopt.models.rnn import Cell
+    from ecgopt.models.rnn import LayerType
     from ecgopt.models.stages import StagedModel
 
 HeadKind = Literal["as_published", "flatten", "pooled"]
@@ -103,12 +103,12 @@ def _resnet1d(
     return Network(build=build, n_freezable_stages=5)
 
 
-def _rnn(cell: "Cell") -> Network:
+def _rnn(layer_type: "LayerType") -> Network:
     def build(spec: ModelSpec, shape: InputShape) -> "StagedModel":
         from ecgopt.models import rnn
 
         return rnn.build_rnn(
-            cell,
+            layer_type,
             n_leads=shape.n_leads,
             n_samples=shape.n_samples,
             n_labels=shape.n_labels,

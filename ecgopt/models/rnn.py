@@ -8,18 +8,20 @@ from ecgopt.models.stages import LastStage, LinearHead, SignalBatch, StagedModel
 
 PUBLISHED_WIDTH = 100
 
-Cell = Literal["gru", "lstm", "bilstm"]
+LayerType = Literal["gru", "lstm", "bilstm"]
 
 
 class Recurrent(nn.Module):
     """One recurrent layer that returns its state at every sample, starting from zero."""
 
-    def __init__(self, cell: Cell, n_leads: int, width: int) -> None:
+    def __init__(self, layer_type: LayerType, n_leads: int, width: int) -> None:
         super().__init__()
-        if cell == "gru":
+        if layer_type == "gru":
             self.layer: nn.RNNBase = nn.GRU(n_leads, width, batch_first=True)
         else:
-            self.layer = nn.LSTM(n_leads, width, batch_first=True, bidirectional=cell == "bilstm")
+            self.layer = nn.LSTM(
+                n_leads, width, batch_first=True, bidirectional=layer_type == "bilstm"
+            )
 
     def forward(self, signals: SignalBatch) -> Tensor:
         """Return states of shape (batch, time, width), twice as wide in two directions."""
@@ -36,12 +38,12 @@ class MeanState(nn.Module):
 
 
 def build_rnn(
-    cell: Cell, *, n_leads: int, n_samples: int, n_labels: int, width: int, pools: bool
+    layer_type: LayerType, *, n_leads: int, n_samples: int, n_labels: int, width: int, pools: bool
 ) -> StagedModel:
     """Return a recurrent layer and a head.
 
     Args:
-        cell: the kind of recurrence.
+        layer_type: GRU, LSTM, or an LSTM in both directions.
         n_leads: input leads.
         n_samples: input samples per lead; only the flattened head depends on them.
         n_labels: logits.
@@ -53,9 +55,9 @@ def build_rnn(
     Source: arXiv:2402.02021, models as described there. The dropout of 0.3 that the published
     code passes to its single layer has no effect in PyTorch, so there is none here.
     """
-    n_states = 2 * width if cell == "bilstm" else width
+    n_states = 2 * width if layer_type == "bilstm" else width
     pool = MeanState() if pools else nn.Identity()
-    stages = {"recurrent": LastStage(Recurrent(cell, n_leads, width), pool)}
+    stages = {"recurrent": LastStage(Recurrent(layer_type, n_leads, width), pool)}
     head = LinearHead(n_states if pools else n_states * n_samples, n_labels)
     # oneDNN has no bf16 kernel for GRUs that pays (0.8 of the fp32 speed); for LSTMs, 1.9 times.
-    return StagedModel(stages, head, gains_from_bf16=cell != "gru")
+    return StagedModel(stages, head, gains_from_bf16=layer_type != "gru")

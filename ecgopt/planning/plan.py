@@ -21,8 +21,13 @@ from ecgopt.jobs.job import StudyPayload, read
 from ecgopt.jobs.rate import RateJob, learning_rates
 from ecgopt.jobs.registry import DIAGNOSTICS, work_items
 from ecgopt.regimes.hyperparameters import Range
-from ecgopt.study_file.cells import StudyKey, expand_cells, expand_studies
-from ecgopt.study_file.pool_size import expected_pool, expected_size
+from ecgopt.study_file.cells import (
+    StudyKey,
+    expand_cells,
+    expand_studies,
+    expected_pool,
+    expected_size,
+)
 from ecgopt.study_file.spec import StudySpec
 
 ASSUMED = Variances(seeds=0.010, replicates=0.015, patients=0.006)

@@ -14,7 +14,7 @@ from ecgopt.files import write_whole
 from ecgopt.models.registry import build_model
 from ecgopt.seeds import generator_for
 from ecgopt.study_file.spec import StudySpec
-from ecgopt.study_file.tables import ModelSection
+from ecgopt.study_file.tables import ModelTable
 from ecgopt.training.fit import TrainingRun
 from ecgopt.training.recipe import Recipe
 
@@ -25,7 +25,7 @@ N_LEADS, N_SAMPLES = 12, 1000
 
 
 def measure_seconds_per_sample(
-    model: ModelSection,
+    model: ModelTable,
     recipe: Recipe,
     device: torch.device,
     *,

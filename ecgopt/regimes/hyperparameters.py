@@ -17,7 +17,7 @@ from optuna.distributions import (
     IntDistribution,
 )
 
-from ecgopt.errors import StudyFileError
+from ecgopt.errors import StudyFileError, did_you_mean
 from ecgopt.training.recipe import DECLARATIONS, Hyperparameter, Recipe, Value
 
 PARAMETERS: Final[Mapping[str, Hyperparameter]] = {
@@ -133,6 +133,25 @@ class SearchSpace:
             for name, value in values.items()
             if name not in self.ranges or not self.ranges[name].contains(value)
         ]
+
+
+def range_problem(name: str, span: Range | Choices) -> str:
+    """Return what is wrong with searching the parameter `name` over `span`, or an empty text."""
+    if name not in PARAMETERS:
+        return f"unknown parameter {name!r}: {did_you_mean(name, PARAMETERS)}"
+    parameter = PARAMETERS[name]
+    if isinstance(span, Choices):
+        if parameter.kind != "categorical":
+            return f"{name} is a number: give low and high instead of choices"
+        return next(filter(None, map(parameter.problem, span.values)), "")
+    if parameter.kind == "categorical":
+        return f"{name} is not a number: give choices out of {list(parameter.choices)}"
+    if span.low < parameter.low or span.high > parameter.high:
+        return (
+            f"`{parameter.low:g} <= {name} <= {parameter.high:g}` must hold, "
+            f"but got [{span.low:g}, {span.high:g}]"
+        )
+    return ""
 
 
 def with_parameters(recipe: Recipe, values: Mapping[str, Value]) -> Recipe:

@@ -94,7 +94,7 @@ def copy_weights(model: "StagedModel", upstream: "Checkpoint", seed: int) -> flo
 
 def copy_moments(model: "StagedModel", upstream: "Checkpoint", seed: int) -> float:
     """Redraw the weights by the upstream's moments and return 0: no weight is transferred."""
-    from ecgopt.models.moments import match_moments
+    from ecgopt.models.checkpoint import match_moments
 
     match_moments(model, upstream, seed=seed)
     return 0.0

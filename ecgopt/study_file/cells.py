@@ -4,14 +4,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from ecgopt.errors import StudyFileError
+from ecgopt.data.sources.catalog import SOURCES, dataset_info
+from ecgopt.errors import StudyFileError, UserError
 from ecgopt.regimes.regimes import regime
-from ecgopt.study_file.selection import CellsSection
 from ecgopt.study_file.spec import StudySpec
-from ecgopt.study_file.tables import ModelSection
+from ecgopt.study_file.tables import CellsTable, DataTable, ModelTable
 
 ALL_RECORDS: Final = 0
 """The `n_train` of cells that take every labelled record outside the sealed test."""
+
+PUBLISHED_FOLDS: Final = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,7 +22,7 @@ class Cell:
 
     upstream: str
     downstream: str
-    model: ModelSection
+    model: ModelTable
     n_train: int
 
 
@@ -33,7 +35,7 @@ class StudyKey:
     """
 
     downstream: str
-    model: ModelSection
+    model: ModelTable
     n_train: int
     replicate: int
     regime: str
@@ -75,7 +77,7 @@ def size_in_words(n_train: int) -> str:
     return "all records" if n_train == ALL_RECORDS else f"n = {n_train:,}"
 
 
-def pretraining_key(upstream: str, model: ModelSection) -> str:
+def pretraining_key(upstream: str, model: ModelTable) -> str:
     """Return the key of the pre-training of `model` on `upstream`."""
     return f"{upstream}-{model.label}"
 
@@ -91,7 +93,7 @@ def expand_cells(spec: StudySpec) -> Sequence[Cell]:
     Raises:
         StudyFileError: nothing is left to compare.
     """
-    blocks = spec.cells or (CellsSection(),)
+    blocks = spec.cells or (CellsTable(),)
     cells = list(dict.fromkeys(cell for block in blocks for cell in _cells_of(spec, block)))
     if not cells:
         raise StudyFileError(
@@ -101,7 +103,7 @@ def expand_cells(spec: StudySpec) -> Sequence[Cell]:
     return cells
 
 
-def _cells_of(spec: StudySpec, block: CellsSection) -> Iterator[Cell]:
+def _cells_of(spec: StudySpec, block: CellsTable) -> Iterator[Cell]:
     models = [m for m in spec.models if block.models is None or m.label in block.models]
     for downstream in block.downstreams or spec.downstreams:
         for model in models:
@@ -140,3 +142,39 @@ def expand_studies(spec: StudySpec) -> Sequence[StudyKey]:
         for key in studies_of_cell(spec, cell, replicate)
     )
     return list(dict.fromkeys(keys))
+
+
+def expected_pool(spec: StudySpec, name: str) -> int:
+    """Return about how many records of `[data.NAME]` lie outside the sealed test.
+
+    The published number of records counts; records that lack a label are not known beforehand.
+
+    Raises:
+        UserError: nothing is published about the data.
+    """
+    table = spec.data[name]
+    low, high = table.patients
+    return max(1, round(_n_records(name, table) * (high - low) * (1.0 - _test_share(table))))
+
+
+def expected_size(spec: StudySpec, downstream: str, n_train: int) -> int:
+    """Return the number of labelled records of a cell, that of "all" as `expected_pool` has it."""
+    return expected_pool(spec, downstream) if n_train == ALL_RECORDS else n_train
+
+
+def _n_records(name: str, table: DataTable) -> int:
+    if table.synthetic is not None:
+        return table.synthetic.records
+    n_records = dataset_info(table.source).records if table.source in SOURCES else None
+    if n_records is None:
+        raise UserError(
+            f"[data.{name}]: how many records {table.source!r} has is not published, so the work "
+            "on all of them cannot be estimated: give numbers in train_sizes"
+        )
+    return n_records
+
+
+def _test_share(table: DataTable) -> float:
+    if table.test_folds is not None:
+        return len(table.test_folds) / PUBLISHED_FOLDS
+    return table.test_share or 0.0

@@ -1,42 +1,47 @@
 """The study file: one comparison, written in TOML and validated before anything runs."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Annotated, Any, Self
 
 from pydantic import Field, model_validator
 
 from ecgopt.data.sources.catalog import SOURCES
-from ecgopt.models.registry import MODELS, freezable_stages
+from ecgopt.models.registry import MODELS, ModelSpec, freezable_stages
 from ecgopt.plugins import outside_code
-from ecgopt.regimes.hyperparameters import SearchSpace, published_parameters
-from ecgopt.regimes.regimes import REGIMES, regime
-from ecgopt.study_file.section import Name, PartName, Section, Share, Size
-from ecgopt.study_file.selection import CellsSection
-from ecgopt.study_file.space_rules import (
-    check_own_parameters,
-    check_published,
-    check_ranges,
+from ecgopt.regimes.hyperparameters import (
+    PARAMETERS,
+    SearchSpace,
+    published_parameters,
+    range_problem,
 )
+from ecgopt.regimes.regimes import REGIMES, Regime, regime
 from ecgopt.study_file.tables import (
     SAMPLERS,
-    BudgetSection,
-    DataSection,
-    DiagnosticsSection,
-    ModelSection,
-    PretrainSection,
-    PruningSection,
-    PublishedSection,
-    RangeSection,
-    RecipeSection,
-    SamplerSection,
-    VerdictSection,
-    WorkersSection,
+    BudgetTable,
+    CellsTable,
+    DataTable,
+    DiagnosticsTable,
+    ModelTable,
+    Name,
+    PartName,
+    PretrainObjective,
+    PretrainTable,
+    PruningTable,
+    PublishedTable,
+    RangeTable,
+    RecipeTable,
+    SamplerTable,
+    Share,
+    Size,
+    Table,
+    UpstreamTable,
+    VerdictTable,
+    WorkersTable,
 )
-from ecgopt.study_file.upstreams import PretrainObjective, UpstreamSection
 from ecgopt.training.recipe import Value
 
 
-class StudySpec(Section):
+class StudySpec(Table):
     """One comparison: all regimes get the same data, models, shared ranges and budget."""
 
     name: Name
@@ -59,33 +64,33 @@ class StudySpec(Section):
     validation_folds: Annotated[int, Field(ge=1, le=20)] = 1
     """2 or more: select by cross-validation of the labelled records over so many folds instead of
     by `validation_share`. A trial then trains a network per fold; its cost is theirs together."""
-    data: dict[Name, DataSection]
+    data: dict[Name, DataTable]
     """`[data.NAME]`: a data set or a part of one; upstreams and downstreams name it."""
-    upstream: dict[Name, UpstreamSection] = Field(default_factory=dict)
+    upstream: dict[Name, UpstreamTable] = Field(default_factory=dict)
     """`[upstream.NAME]`: an upstream with an objective or a checkpoint of its own."""
-    models: Annotated[tuple[ModelSection, ...], Field(min_length=1)] = (ModelSection(),)
+    models: Annotated[tuple[ModelTable, ...], Field(min_length=1)] = (ModelTable(),)
     """`[[models]]`, once per network."""
-    cells: tuple[CellsSection, ...] = ()
+    cells: tuple[CellsTable, ...] = ()
     """`[[cells]]`: blocks of the grid of the lists above; without any, the whole grid."""
-    space: dict[str, dict[str, RangeSection]]
+    space: dict[str, dict[str, RangeTable]]
     """`[space.shared]` for all regimes, `[space.<regime>]` for a regime's own parameters."""
-    recipe: RecipeSection = RecipeSection()
-    published: PublishedSection = PublishedSection()
-    pretrain: PretrainSection = PretrainSection()
-    budget: BudgetSection
-    pruning: PruningSection = PruningSection()
-    sampler: SamplerSection = SamplerSection()
-    verdict: VerdictSection = VerdictSection()
-    diagnostics: DiagnosticsSection = DiagnosticsSection()
-    workers: WorkersSection = WorkersSection()
+    recipe: RecipeTable = RecipeTable()
+    published: PublishedTable = PublishedTable()
+    pretrain: PretrainTable = PretrainTable()
+    budget: BudgetTable
+    pruning: PruningTable = PruningTable()
+    sampler: SamplerTable = SamplerTable()
+    verdict: VerdictTable = VerdictTable()
+    diagnostics: DiagnosticsTable = DiagnosticsTable()
+    workers: WorkersTable = WorkersTable()
 
-    def search_space(self, regime_name: str, model: ModelSection | None = None) -> SearchSpace:
+    def search_space(self, regime_name: str, model: ModelTable | None = None) -> SearchSpace:
         """Return the ranges of one regime: the shared ones it has a use for, and its own.
 
         Those of a given model freeze no more stages than it has.
         """
         shared, own = (
-            {name: section.range() for name, section in self.space.get(key, {}).items()}
+            {name: table.range() for name, table in self.space.get(key, {}).items()}
             for key in ("shared", regime_name)
         )
         unused = regime(regime_name).unused_parameters
@@ -106,15 +111,15 @@ class StudySpec(Section):
 
     def upstream_data(self, name: str) -> str | None:
         """Return the table of `[data]` of an upstream; None for a checkpoint of unknown records."""
-        section = self.upstream.get(name)
-        if section is None or (section.data is None and section.checkpoint is None):
+        table = self.upstream.get(name)
+        if table is None or (table.data is None and table.checkpoint is None):
             return name
-        return section.data
+        return table.data
 
     def upstream_objective(self, name: str) -> PretrainObjective:
         """Return what is pre-trained for on an upstream."""
-        section = self.upstream.get(name)
-        return (section.objective if section else None) or self.pretrain.objective
+        table = self.upstream.get(name)
+        return (table.objective if table else None) or self.pretrain.objective
 
     def data_names(self) -> tuple[str, ...]:
         """Return the tables of `[data]` in use, each once."""
@@ -165,8 +170,8 @@ class StudySpec(Section):
                     f"upstreams or downstreams name {name!r}, but there is no table [data.{name}]"
                 )
         for name in self.downstreams:
-            section = self.data[name]
-            if section.test_folds is None and section.test_share is None:
+            table = self.data[name]
+            if table.test_folds is None and table.test_share is None:
                 raise ValueError(
                     f"[data.{name}] needs test_folds or test_share: it is a downstream"
                 )
@@ -205,10 +210,10 @@ class StudySpec(Section):
                 )
         models = {model.label: model.spec() for model in self.models}
         for name in self.regimes:
-            check_own_parameters(regime(name), self.space.get(name, {}))
+            _check_own_parameters(regime(name), self.space.get(name, {}))
             space = self.search_space(name)
-            check_ranges(space, models)
-            check_published(space, self.published_values(name))
+            _check_ranges(space, models)
+            _check_published(space, self.published_values(name))
         return self
 
     @model_validator(mode="after")
@@ -220,3 +225,57 @@ class StudySpec(Section):
                 "is searched: set it to 0 or add learning_rate to [space.shared]"
             )
         return self
+
+
+def _check_own_parameters(regime: Regime, given: Collection[str]) -> None:
+    """Check the parameters of `[space.<regime>]`.
+
+    Raises:
+        ValueError: one belongs into `[space.shared]`, or one that the regime needs is missing.
+    """
+    own = regime.own_parameters
+    for name in given:
+        if name in PARAMETERS and name not in own:
+            raise ValueError(
+                f"[space.{regime.name}] may hold {sorted(own) or 'nothing'}, but got {name!r}: "
+                "write it once in [space.shared]"
+            )
+    for name in sorted(regime.needed_parameters):
+        if name not in given:
+            raise ValueError(f"[space.{regime.name}] must give a range for {name!r}: add one")
+
+
+def _check_ranges(space: SearchSpace, models: Mapping[str, ModelSpec]) -> None:
+    """Check that every parameter is known and its range has a meaning for the models.
+
+    Raises:
+        ValueError: a parameter is unknown or its range is out of bounds.
+    """
+    for name, span in space.ranges.items():
+        if problem := range_problem(name, span):
+            raise ValueError(problem)
+    if (frozen := space.numeric("frozen_stages")) is None:
+        return
+    # Of several models the one with most stages decides; the others' ranges end where theirs do.
+    label, most = max(
+        ((label, freezable_stages(model)) for label, model in models.items()),
+        key=lambda found: found[1],
+    )
+    if frozen.high > most:
+        raise ValueError(
+            f"`frozen_stages <= {most}` must hold for {label}, but got high={frozen.high:g}"
+        )
+
+
+def _check_published(space: SearchSpace, values: Mapping[str, Value]) -> None:
+    """Check that the published recipe is a point of the space.
+
+    Raises:
+        ValueError: it is not.
+    """
+    for name in space.outside(values):
+        shorter = ", or for a first look set `epochs` in [published]" if name == "epochs" else ""
+        raise ValueError(
+            f"the published recipe must lie in the searched space, but its {name} = "
+            f"{values[name]} is outside {space.ranges[name]}: widen the range{shorter}"
+        )

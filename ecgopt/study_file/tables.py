@@ -1,19 +1,33 @@
 """The tables of a study file: what each may hold, and within which limits."""
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self, get_type_hints
 
-from pydantic import Field, create_model, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, create_model, field_validator, model_validator
 
 from ecgopt.models.registry import ModelSpec, builder
+from ecgopt.models.weight_names import TABLES
 from ecgopt.plugins import find
-from ecgopt.regimes.hyperparameters import PUBLISHED_EPOCHS, Choices, Range, SearchSpace
-from ecgopt.study_file.section import PartName, PositiveInt, Section, Share
-from ecgopt.study_file.space_rules import (
-    check_pretraining,
+from ecgopt.regimes.hyperparameters import (
+    PARAMETERS,
+    PUBLISHED_EPOCHS,
+    Choices,
+    Range,
+    SearchSpace,
+    range_problem,
 )
-from ecgopt.study_file.upstreams import PretrainObjective
 from ecgopt.training.recipe import DECLARATIONS, Recipe
 
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=80)]
+PartName = Annotated[
+    str,
+    Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*(:[A-Za-z_][A-Za-z0-9_.]*)?$", max_length=100),
+]
+"""A built-in name, the name of an entry point, or `package.module:name`."""
+PositiveInt = Annotated[int, Field(ge=1, le=10_000_000)]
+Share = Annotated[float, Field(gt=0.0, lt=1.0)]
+Size = PositiveInt | Literal["all"]
+"""A number of labelled records, or all that are not sealed."""
 Reference = Annotated[
     str,
     Field(
@@ -23,15 +37,22 @@ Reference = Annotated[
 ]
 """A name of the catalogue, the path of a TOML file that describes one's own data, or, of a data
 source, `package.module:name`."""
+PretrainObjective = Literal["multi_label", "age", "masked_signal", "label_permuted"]
 
 
-class SyntheticSection(Section):
+class Table(BaseModel):
+    """A table of the study file; an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class SyntheticTable(Table):
     """Synthetic records, written as WFDB files when they are missing."""
 
     records: PositiveInt
     """Records to make; a patient has 1.3 of them on average."""
     seed: Annotated[int, Field(ge=0)] = 0
-    """Seed of the generator; equal sections make equal files."""
+    """Seed of the generator; equal tables make equal files."""
     population: Annotated[str, Field(pattern="^[A-Za-z]{1,8}$")] = "S"
     """Prefix of record and patient names; two populations share no patient."""
     sampling_rate_hz: PositiveInt = 500
@@ -42,7 +63,7 @@ class SyntheticSection(Section):
     """How far an abnormality leaves the normal range; small is hard to diagnose."""
 
 
-class DataSection(Section):
+class DataTable(Table):
     """One data set or one patient-disjoint part of it."""
 
     source: Reference
@@ -55,7 +76,7 @@ class DataSection(Section):
     statement at all is published (as the published study did with PTB), or all left out."""
     folders: tuple[str, ...] = ()
     """Folders of raw records; environment variables such as $ECGOPT_DATA are filled in."""
-    synthetic: SyntheticSection | None = None
+    synthetic: SyntheticTable | None = None
     """What to generate, for `source = "synthetic"` only."""
     patients: tuple[float, float] = (0.0, 1.0)
     """Share of the patients, by a seeded hash of their ids, that belongs to this part."""
@@ -83,7 +104,68 @@ class DataSection(Section):
         return self
 
 
-class ModelSection(Section):
+class UpstreamTable(Table):
+    """An upstream that is more than the data of its name."""
+
+    data: Name | None = None
+    """Table of `[data]` to pre-train on; by default the one of the same name. With a checkpoint:
+    the records it was trained on, if they are here, so that shared patients are found."""
+    objective: PretrainObjective | None = None
+    """Replaces that of `[pretrain]`, so that two upstreams may differ in the objective alone."""
+    checkpoint: Annotated[str, Field(min_length=1)] | None = None
+    """One's own weights instead of a pre-training: a `.safetensors` file, or one of `torch.save`
+    that holds nothing but tensors. Environment variables are filled in."""
+    names: Literal["ecgopt", "torchvision"] | dict[str, str] | None = None
+    """How the checkpoint's tensor names map to ours: a known scheme, or a table from dotted
+    beginnings to ours, where `*` stands for one part."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.checkpoint is None and self.names is not None:
+            raise ValueError("`names` belongs to a `checkpoint`, but none is given")
+        if self.checkpoint is not None and self.objective is not None:
+            raise ValueError("give a `checkpoint` or an `objective`, not both: it is trained")
+        return self
+
+    @property
+    def name_table(self) -> Mapping[str, str]:
+        """The checkpoint's names to ours."""
+        if self.names is None or isinstance(self.names, str):
+            return TABLES[self.names or "ecgopt"]
+        return self.names
+
+
+class CellsTable(Table):
+    """One block of cells: every combination of what its lists name.
+
+    A list that is left out is the study's own, so an empty block is the whole grid.
+    """
+
+    upstreams: tuple[Name, ...] | None = None
+    """Of the study's `upstreams`."""
+    downstreams: tuple[Name, ...] | None = None
+    """Of the study's `downstreams`."""
+    models: tuple[str, ...] | None = None
+    """Labels of `[[models]]`: names, with `-w16` for a width of 16 and `-pooled` for that head."""
+    train_sizes: tuple[Size, ...] | None = None
+    """Of the study's `train_sizes`."""
+
+    def check(self, known: Mapping[str, Sequence[object]]) -> None:
+        """Check that every name is one of the study's.
+
+        Raises:
+            ValueError: one is not.
+        """
+        for key, allowed in known.items():
+            for name in getattr(self, key) or ():
+                if name not in allowed:
+                    raise ValueError(
+                        f"[[cells]] {key} must be among the study's {list(allowed)}, but got "
+                        f"{name!r}"
+                    )
+
+
+class ModelTable(Table):
     """A network; see `ecgopt.models.registry`."""
 
     name: PartName = "resnet1d18"
@@ -112,7 +194,7 @@ class ModelSection(Section):
         return ModelSpec(name=self.name, width=self.width, head=self.head, dropout=dropout)
 
 
-class RangeSection(Section):
+class RangeTable(Table):
     """The values one parameter is searched over: `{ low, high, log }`, or `{ choices }`."""
 
     low: float | None = None
@@ -163,12 +245,12 @@ def _recipe_keys() -> dict[str, Any]:
 
 
 if TYPE_CHECKING:
-    _RecipeKeys = Section
+    _RecipeKeys = Table
 else:
-    _RecipeKeys = create_model("_RecipeKeys", __base__=Section, **_recipe_keys())
+    _RecipeKeys = create_model("_RecipeKeys", __base__=Table, **_recipe_keys())
 
 
-class RecipeSection(_RecipeKeys):
+class RecipeTable(_RecipeKeys):
     """What is fixed and equal in all arms; tuned parameters replace their field."""
 
     def recipe(self) -> Recipe:
@@ -183,7 +265,7 @@ class RecipeSection(_RecipeKeys):
         )
 
 
-class PretrainTuningSection(Section):
+class PretrainTuningTable(Table):
     """A small random search for the pre-training's own recipe, judged on upstream validation.
 
     The first trial is the recipe of `[pretrain]` itself, and the best trial's checkpoint is the
@@ -192,20 +274,27 @@ class PretrainTuningSection(Section):
 
     trials: Annotated[int, Field(ge=2)]
     """Pre-trainings of each model on each upstream."""
-    space: dict[str, RangeSection]
+    space: dict[str, RangeTable]
     """Ranges of parameters that `[recipe]` may hold."""
 
     def search_space(self) -> SearchSpace:
         """Return the ranges."""
-        return SearchSpace({name: section.range() for name, section in self.space.items()})
+        return SearchSpace({name: table.range() for name, table in self.space.items()})
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        check_pretraining(self.search_space())
+        for name, span in self.search_space().ranges.items():
+            if problem := range_problem(name, span):
+                raise ValueError(problem)
+            if PARAMETERS[name].scope != "training":
+                known = [n for n, declared in PARAMETERS.items() if declared.scope == "training"]
+                raise ValueError(
+                    f"[pretrain.tuning.space] may hold {', '.join(known)}, but got {name!r}"
+                )
         return self
 
 
-class PretrainSection(RecipeSection):
+class PretrainTable(RecipeTable):
     """How models are pre-trained, one run per upstream and model unless it is tuned."""
 
     objective: PretrainObjective = "multi_label"
@@ -215,11 +304,11 @@ class PretrainSection(RecipeSection):
     """Passes over the upstream records."""
     validation_share: Share = 0.15
     """Share of the upstream records, by patient, that chooses the epoch to keep."""
-    tuning: PretrainTuningSection | None = None
+    tuning: PretrainTuningTable | None = None
     """Tunes the recipe above before anything starts from it."""
 
 
-class PublishedSection(Section):
+class PublishedTable(Table):
     """The published recipe, run as trial 0 of each arm."""
 
     epochs: PositiveInt = PUBLISHED_EPOCHS
@@ -228,7 +317,7 @@ class PublishedSection(Section):
     """Whether the published recipe is also trained with the final seeds and tested."""
 
 
-class BudgetSection(Section):
+class BudgetTable(Table):
     """What each arm may spend; equal for all by construction."""
 
     trials: PositiveInt
@@ -241,7 +330,7 @@ class BudgetSection(Section):
     """Time limit of one trial; a trial beyond it counts as pruned."""
 
 
-class PruningSection(Section):
+class PruningTable(Table):
     """Median pruning on the ladder of schedule fractions, the same in every regime."""
 
     enabled: bool = True
@@ -258,7 +347,7 @@ SAMPLERS: Final = ("tpe", "random")
 """The built-in samplers."""
 
 
-class SamplerSection(Section):
+class SamplerTable(Table):
     """How configurations are proposed, the same in every regime."""
 
     name: PartName = "tpe"
@@ -274,7 +363,7 @@ class SamplerSection(Section):
         return name
 
 
-class VerdictSection(Section):
+class VerdictTable(Table):
     """Fixed before the first trial."""
 
     margin: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.01
@@ -283,7 +372,7 @@ class VerdictSection(Section):
     """Level of every interval."""
 
 
-class DiagnosticsSection(Section):
+class DiagnosticsTable(Table):
     """What is run beside the comparison: outside the budget, and without a say in any winner.
 
     It may be changed at any time; what is missing is then added.
@@ -303,7 +392,7 @@ class DiagnosticsSection(Section):
     printed the best of these. It costs one pass over the test set per epoch."""
 
 
-class WorkersSection(Section):
+class WorkersTable(Table):
     """How work is shared out; may change at any time, unlike everything above."""
 
     lease_seconds: Annotated[float, Field(ge=1.0)] = 60.0
@@ -313,5 +402,5 @@ class WorkersSection(Section):
     which under cross-validation is one of all folds' networks."""
     checkpoint_seconds: Annotated[float, Field(ge=0.0)] = 10.0
     """Least time between two checkpoints of a running trial."""
-    max_losses: PositiveInt = 3
-    """Workers that an item may lose without progress before it is set aside."""
+    max_failures: PositiveInt = 3
+    """Failures (workers lost, without progress) after which an item is set aside."""

@@ -14,7 +14,7 @@ from ecgopt.shapes import RowIndex
 MICROVOLTS_PER_MILLIVOLT = 1000.0
 
 
-class Source:
+class BatchSource:
     """Stored inputs of some records, and their targets.
 
     On a CPU the inputs stay where they are (usually a memory map shared by all processes of the
@@ -67,9 +67,9 @@ class Source:
         return torch.from_numpy(np.asarray(self._storage[rows]))
 
 
-def signal_source(dataset: EcgDataset, device: torch.device) -> Source:
+def signal_source(dataset: EcgDataset, device: torch.device) -> BatchSource:
     """Return the dataset's signals in millivolts, with its label rows as targets."""
-    return Source(
+    return BatchSource(
         dataset.signals,
         np.asarray(dataset.rows),
         label_targets(dataset),

@@ -7,11 +7,11 @@ import torch
 from torch import Tensor
 
 from ecgopt.data.splits import EcgDataset
-from ecgopt.models.folding import folded
+from ecgopt.models.convolution import fused
 from ecgopt.models.stages import StagedModel
 from ecgopt.seeds import seed_torch
 from ecgopt.shapes import Float
-from ecgopt.training.batches import Source, signal_source
+from ecgopt.training.batches import BatchSource, signal_source
 from ecgopt.training.objectives import Objective
 from ecgopt.training.prefix_cache import PrefixCache
 
@@ -21,7 +21,7 @@ EVALUATION_BATCH: Final = 64
 
 def outputs_and_targets(
     model: StagedModel,
-    source: Source,
+    source: BatchSource,
     objective: Objective,
     *,
     batch_size: int = EVALUATION_BATCH,
@@ -31,7 +31,7 @@ def outputs_and_targets(
     An objective that hides parts of its inputs hides the same ones each time, so that the scores
     of epochs and runs compare.
     """
-    evaluated = folded(model)
+    evaluated = fused(model)
     outputs, targets = [], []
     with torch.inference_mode(), torch.random.fork_rng(devices=cuda_devices(source.targets.device)):
         seed_torch("evaluation")
@@ -60,7 +60,7 @@ def embeddings(
         device: where to compute.
         prefix_cache: where features are kept for the next caller.
     """
-    evaluated = folded(model)
+    evaluated = fused(model)
     n_stages = model.n_freezable_stages
     source = None
     if prefix_cache is not None:

@@ -20,7 +20,7 @@ from ecgopt.training.batches import signal_source
 from ecgopt.training.evaluation import EVALUATION_BATCH, cuda_devices, outputs_and_targets
 from ecgopt.training.objectives import Evaluation, MultiLabel, Objective
 from ecgopt.training.optimizer import optimizer_tensors, restore_optimizer
-from ecgopt.training.phase import Phase, Setting, spans
+from ecgopt.training.phase import Phase, TrainContext, epoch_ranges
 from ecgopt.training.prefix_cache import PrefixCache
 from ecgopt.training.recipe import Precision, Recipe
 from ecgopt.training.run import EpochResult
@@ -69,7 +69,7 @@ class TrainingRun:
         self.seed = seed
         self.device = device
         self.epochs_done = 0
-        self._setting = Setting(
+        self._context = TrainContext(
             model=model,
             data=data,
             recipe=recipe,
@@ -81,14 +81,14 @@ class TrainingRun:
         self._evaluate_after = None if evaluate_after is None else frozenset(evaluate_after)
         if recipe.dropout:
             model.set_dropout(recipe.dropout)
-        self._spans = spans(recipe, model.n_freezable_stages)
+        self._epoch_ranges = epoch_ranges(recipe, model.n_freezable_stages)
         model.freeze(recipe.n_frozen_stages)
-        self._phase = Phase(self._setting, self._spans[0])
+        self._phase = Phase(self._context, self._epoch_ranges[0])
 
     @property
     def precision(self) -> Precision:
         """The arithmetic in use: the recipe's, or fp32 where bf16 would not be faster."""
-        return self._setting.precision
+        return self._context.precision
 
     def epochs(self) -> Iterator[EpochResult]:
         """Train on from the last epoch done and yield after each; closing the iterator stops.
@@ -107,7 +107,7 @@ class TrainingRun:
                 validation=None if evaluation is None else evaluation.macro_auroc,
                 validation_loss=None if evaluation is None else evaluation.loss,
                 validation_score=None if evaluation is None else evaluation.score,
-                n_samples=len(self._setting.data.train),
+                n_samples=len(self._context.data.train),
                 seconds=time.monotonic() - started,
             )
 
@@ -154,13 +154,13 @@ class TrainingRun:
 
     def predict_validation(self) -> ScoreMatrix:
         """Return the same for the validation records."""
-        return self.predict(self._setting.data.validation)
+        return self.predict(self._context.data.validation)
 
     def _identity(self) -> dict[str, JsonValue]:
         return {
             "recipe": asdict(self.recipe),
             "seed": self.seed,
-            "n_train": len(self._setting.data.train),
+            "n_train": len(self._context.data.train),
         }
 
     def _is_evaluated(self) -> bool:
@@ -172,13 +172,13 @@ class TrainingRun:
 
     def _enter_phase(self, epochs_done: int) -> None:
         """Begin the phase of the next epoch with a fresh optimiser, unless it has begun."""
-        if epochs_done not in self._phase.span:
-            span = next(span for span in self._spans if epochs_done in span)
-            self._phase = Phase(self._setting, span)
+        if epochs_done not in self._phase.epochs:
+            epochs = next(epochs for epochs in self._epoch_ranges if epochs_done in epochs)
+            self._phase = Phase(self._context, epochs)
 
     def _train_epoch(self) -> float:
         self._enter_phase(self.epochs_done)
-        n_records = len(self._setting.data.train)
+        n_records = len(self._context.data.train)
         order = generator_for("fit", "order", self.seed, self.epochs_done).permutation(n_records)
         with torch.random.fork_rng(devices=cuda_devices(self.device)):
             # The generators of torch feed dropout and masks only; seeding them here makes each
@@ -194,11 +194,11 @@ class TrainingRun:
 
     def _evaluate(self) -> Evaluation:
         outputs, targets = outputs_and_targets(
-            self.model, self._phase.validation_source, self._setting.objective
+            self.model, self._phase.validation_source, self._context.objective
         )
         if not torch.isfinite(outputs).all():
             raise TrialDiverged(f"epoch {self.epochs_done}: a validation prediction is not finite")
-        return self._setting.objective.evaluate(outputs, targets)
+        return self._context.objective.evaluate(outputs, targets)
 
 
 def predict(

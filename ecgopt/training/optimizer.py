@@ -1,7 +1,8 @@
-"""The optimiser of a recipe: one learning rate per stage, weight decay on matrices only."""
+"""The optimiser of a recipe, with a learning rate per stage and a schedule of the rate."""
 
+import math
 from collections.abc import Iterable, Mapping
-from typing import Final, assert_never
+from typing import Final, Literal, assert_never
 
 import torch
 from torch import Tensor, nn
@@ -58,6 +59,31 @@ def stage_rate_ratios(model: StagedModel, recipe: Recipe) -> dict[str, float]:
         name: recipe.layer_decay ** (len(body) - 1 - position) for position, name in enumerate(body)
     }
     return ratios | {HEAD: recipe.head_rate_ratio}
+
+
+def rate_factor(
+    step: int, n_steps: int, *, warmup_share: float, schedule: Literal["cosine", "constant"]
+) -> float:
+    """Return the factor on the peak learning rate for one optimiser step.
+
+    The rate climbs linearly over the first `round(warmup_share * n_steps)` steps, reaching its
+    peak on the last of them, and then follows a half cosine to zero, or stays. The last step's
+    factor is above zero, so no step is spent for nothing.
+
+    Args:
+        step: steps done so far, in [0, n_steps).
+        n_steps: steps of the whole run.
+        warmup_share: share of the steps in which the rate climbs, in [0, 1).
+        schedule: what follows the climb.
+
+    Source: cosine annealing, Loshchilov & Hutter 2017, arXiv:1608.03983.
+    """
+    n_warmup = round(warmup_share * n_steps)
+    if step < n_warmup:
+        return (step + 1) / n_warmup
+    if schedule == "constant":
+        return 1.0
+    return 0.5 * (1.0 + math.cos(math.pi * (step - n_warmup) / (n_steps - n_warmup)))
 
 
 def set_rate_factor(optimizer: torch.optim.Optimizer, factor: float) -> None:

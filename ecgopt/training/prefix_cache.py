@@ -23,7 +23,7 @@ from torch import Tensor
 
 from ecgopt.data.splits import EcgDataset
 from ecgopt.models.stages import StagedModel
-from ecgopt.training.batches import Source, label_targets, signal_source
+from ecgopt.training.batches import BatchSource, label_targets, signal_source
 from ecgopt.training.recipe import Precision
 
 logger = logging.getLogger(__name__)
@@ -64,7 +64,7 @@ class PrefixCache:
         n_stages: int,
         precision: Precision,
         device: torch.device,
-    ) -> Source | None:
+    ) -> BatchSource | None:
         """Return the dataset as features after the first `n_stages` of `model`, made if need be.
 
         None means that they do not fit, that the disk is full, or that waiting took too long: then
@@ -82,7 +82,7 @@ class PrefixCache:
                     stored = self._build(key, model, dataset, n_stages, precision, device)
         if stored is None:
             return None
-        return Source(
+        return BatchSource(
             stored,
             np.arange(len(dataset)),
             label_targets(dataset),

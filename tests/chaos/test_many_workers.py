@@ -60,7 +60,7 @@ def test_kills_and_freezes_cost_no_slot_and_double_none(back_end, request, crowd
         trials=n_slots // 2,
         lease=LEASE_SECONDS,
         epochs_high=4,
-        options={"epoch_seconds": 0.1, "max_losses": 1000},
+        options={"epoch_seconds": 0.1, "max_failures": 1000},
     )
     draw = random.Random(SEED)
     n_events = (N_KILLS + N_FREEZES) // share

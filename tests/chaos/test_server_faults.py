@@ -66,7 +66,7 @@ def test_a_worker_that_cannot_renew_gives_up_before_its_lease_ends(
     postgres, postgresql_url, crowd, assert_exact
 ):
     spec, workers = crowd(
-        postgresql_url, trials=6, lease=4, options={"epoch_seconds": 0.2, "max_losses": 1000}
+        postgresql_url, trials=6, lease=4, options={"epoch_seconds": 0.2, "max_failures": 1000}
     )
     with workers:
         workers.add(2)

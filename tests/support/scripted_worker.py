@@ -152,7 +152,7 @@ class NothingToDo:
         pass
 
 
-def work_scripted(study, url, workspace, *, stop, epoch_seconds=0.02, max_losses=3, upkeep=False):
+def work_scripted(study, url, workspace, *, stop, epoch_seconds=0.02, max_failures=3, upkeep=False):
     """Work as one worker until nothing is left; return how many items were closed.
 
     With `upkeep`, keep the dashboard's pages up to date on the way.
@@ -167,7 +167,7 @@ def work_scripted(study, url, workspace, *, stop, epoch_seconds=0.02, max_losses
             comparison=spec.name,
             lease_seconds=spec.workers.lease_seconds,
             stall_seconds=spec.workers.stall_seconds,
-            max_losses=max_losses,
+            max_failures=max_failures,
             poll_seconds=0.2,
         ),
         owner=os.environ.get("ECGOPT_OWNER") or new_owner(),

@@ -14,7 +14,7 @@ from ecgopt.regimes.hyperparameters import published_recipe, with_parameters
 from ecgopt.regimes.regimes import REGIMES, regime
 from ecgopt.study_file.reading import load_spec
 from ecgopt.training.optimizer import stage_rate_ratios
-from ecgopt.training.phase import spans
+from ecgopt.training.phase import epoch_ranges
 from ecgopt.training.prefix_cache import PrefixCache
 from ecgopt.training.recipe import Recipe
 from ecgopt.training.svm import SvmRun
@@ -35,13 +35,13 @@ def test_probes_train_nothing_but_the_head_under_the_published_recipe_too(name):
 
 
 def test_lp_ft_gives_the_head_half_of_its_own_epochs_first():
-    phases = spans(constrained("lp_ft"), 5)
+    phases = epoch_ranges(constrained("lp_ft"), 5)
     assert [(phase.n_epochs, phase.n_frozen_stages) for phase in phases] == [(5, 5), (5, 0)]
 
 
 def test_lp_ft_lets_the_heads_share_be_tuned():
     recipe = with_parameters(RECIPE, {"head_first_share": 0.2})
-    phases = spans(constrained("lp_ft", recipe), 5)
+    phases = epoch_ranges(constrained("lp_ft", recipe), 5)
     assert [(phase.n_epochs, phase.n_frozen_stages) for phase in phases] == [(2, 5), (8, 0)]
 
 

@@ -13,7 +13,7 @@ from ecgopt.training.batches import batch_bounds, signal_source
 from ecgopt.training.evaluation import embeddings
 from ecgopt.training.fit import TrainingRun, predict
 from ecgopt.training.optimizer import build_optimizer
-from ecgopt.training.phase import spans
+from ecgopt.training.phase import epoch_ranges
 from ecgopt.training.prefix_cache import PrefixCache
 from ecgopt.training.recipe import Recipe
 
@@ -196,7 +196,7 @@ def test_a_head_first_run_continues_to_the_same_bits_on_either_side(data, tmp_pa
 )
 def test_the_epochs_of_a_run_are_divided_between_head_and_all(n_epochs, share, expected):
     recipe = Recipe(learning_rate=1.0, n_epochs=n_epochs, head_first_share=share)
-    assert [span.n_epochs for span in spans(recipe, 5)] == expected
+    assert [epochs.n_epochs for epochs in epoch_ranges(recipe, 5)] == expected
 
 
 def test_embeddings_are_what_the_head_sees(data, tmp_path):

@@ -20,7 +20,7 @@ from ecgopt.regimes.hyperparameters import (
 )
 from ecgopt.study_file.cells import expand_studies
 from ecgopt.study_file.reading import load_spec
-from ecgopt.study_file.tables import PretrainSection, RecipeSection
+from ecgopt.study_file.tables import PretrainTable, RecipeTable
 from ecgopt.training.recipe import DECLARATIONS, Recipe
 
 EVERYTHING = """
@@ -56,8 +56,8 @@ def test_a_field_cannot_be_declared_without_its_published_value():
 
 
 def test_the_defaults_of_the_study_file_are_those_of_the_recipe():
-    assert RecipeSection().recipe() == Recipe()
-    assert PretrainSection().recipe() == Recipe(n_epochs=20)
+    assert RecipeTable().recipe() == Recipe()
+    assert PretrainTable().recipe() == Recipe(n_epochs=20)
 
 
 def test_a_study_may_search_everything(study_file):

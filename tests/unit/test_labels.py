@@ -200,7 +200,7 @@ def test_sph_primary_statements_are_the_44_of_its_table():
 
 def test_unknown_label_set_names_the_nearest():
     with pytest.raises(
-        UserError, match="'ptbxl_super' is not known; did you mean ptbxl_superclass"
+        UserError, match="'ptbxl_super' is not known: did you mean 'ptbxl_superclass'"
     ):
         label_set("ptbxl_super")
 

@@ -2,8 +2,7 @@ import pytest
 import torch
 
 from ecgopt.errors import CheckpointError
-from ecgopt.models.checkpoint import Checkpoint, model_tensors
-from ecgopt.models.moments import match_moments
+from ecgopt.models.checkpoint import Checkpoint, match_moments, model_tensors
 from ecgopt.models.registry import ModelSpec, build_model
 
 SPEC = ModelSpec(width=16)

@@ -10,13 +10,13 @@ from ecgopt.planning.plan import ASSUMED, mean_epochs, measured_seconds, measure
 from ecgopt.planning.training_speed import measure_seconds_per_sample
 from ecgopt.study_file.spec import StudySpec
 from ecgopt.study_file.tables import (
-    BudgetSection,
-    DataSection,
-    DiagnosticsSection,
-    ModelSection,
-    PublishedSection,
-    RangeSection,
-    RecipeSection,
+    BudgetTable,
+    DataTable,
+    DiagnosticsTable,
+    ModelTable,
+    PublishedTable,
+    RangeTable,
+    RecipeTable,
 )
 from ecgopt.training.recipe import Recipe
 
@@ -31,15 +31,15 @@ def spec_with(**changes):
         "downstreams": ("down",),
         "train_sizes": (100,),
         "validation_share": 0.2,
-        "data": {"up": DataSection(**source), "down": DataSection(**source, test_share=0.2)},
+        "data": {"up": DataTable(**source), "down": DataTable(**source, test_share=0.2)},
         "space": {
             "shared": {
-                "learning_rate": RangeSection(low=1e-5, high=0.1, log=True),
-                "epochs": RangeSection(low=10, high=30),
+                "learning_rate": RangeTable(low=1e-5, high=0.1, log=True),
+                "epochs": RangeTable(low=10, high=30),
             }
         },
-        "published": PublishedSection(epochs=30),
-        "budget": BudgetSection(trials=11, final_seeds=2, replicates=3),
+        "published": PublishedTable(epochs=30),
+        "budget": BudgetTable(trials=11, final_seeds=2, replicates=3),
     }
     return StudySpec(**(fields | changes))
 
@@ -67,7 +67,7 @@ def test_under_cross_validation_the_networks_of_all_folds_are_counted():
 def test_audits_and_learning_rates_are_planned_for():
     plain, more = (
         plan(spec_with(diagnostics=diagnostics), seconds_per_sample={"resnet1d18": 0.01}).loads[0]
-        for diagnostics in (DiagnosticsSection(), DiagnosticsSection(audit=2, learning_rates=3))
+        for diagnostics in (DiagnosticsTable(), DiagnosticsTable(audit=2, learning_rates=3))
     )
     assert more.diagnostics - plain.diagnostics == 6 * (2 + 3)
     assert more.final_fits - plain.final_fits == 6 * 2
@@ -76,14 +76,14 @@ def test_audits_and_learning_rates_are_planned_for():
 
 
 def test_a_logarithmic_range_of_epochs_has_its_logarithmic_mean():
-    space = {"shared": {"epochs": RangeSection(low=10, high=100, log=True)}}
+    space = {"shared": {"epochs": RangeTable(low=10, high=100, log=True)}}
     spec = spec_with(space=space)
     assert mean_epochs(spec, "scratch") == pytest.approx(90 / math.log(10))
 
 
 def test_epochs_that_are_not_tuned_are_the_recipes():
-    space = {"shared": {"learning_rate": RangeSection(low=1e-5, high=0.1, log=True)}}
-    spec = spec_with(space=space, recipe=RecipeSection(epochs=7))
+    space = {"shared": {"learning_rate": RangeTable(low=1e-5, high=0.1, log=True)}}
+    spec = spec_with(space=space, recipe=RecipeTable(epochs=7))
     assert mean_epochs(spec, "scratch") == 7
 
 
@@ -151,6 +151,6 @@ def test_a_pilot_of_one_replicate_gives_no_spread(tmp_path):
 
 def test_training_speed_is_measured_on_the_real_training_code():
     seconds = measure_seconds_per_sample(
-        ModelSection(width=2), Recipe(batch_size=8), torch.device("cpu")
+        ModelTable(width=2), Recipe(batch_size=8), torch.device("cpu")
     )
     assert 0 < seconds < 1

@@ -57,10 +57,10 @@ def test_an_entry_point_of_an_installed_distribution_has_a_name(lab):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("randam", "sampler 'randam' is not known; did you mean 'random'?"),
-        ("q", "sampler 'q' is not known; known are tpe, random"),
+        ("randam", "sampler 'randam' is not known: did you mean 'random'?"),
+        ("q", "sampler 'q' is not known: choose one of tpe, random"),
         ("lab_absent:build", "'lab_absent' cannot be imported.*PYTHONPATH"),
-        ("lab_wrong:bild", "lab_wrong has no 'bild'; did you mean 'build'?"),
+        ("lab_wrong:bild", "lab_wrong has no 'bild': did you mean 'build'?"),
         ("lab_wrong:", "lab_wrong has no ''"),
         (":build", "'' cannot be imported"),
         ("lab_broken:build", "'lab_broken' cannot be imported \\(ZeroDivisionError"),

@@ -579,9 +579,9 @@ def test_hostile_sph_name_is_a_data_error(tmp_path, name):
 
 
 def test_unknown_data_set_names_the_nearest():
-    with pytest.raises(UserError, match="'ptb_xl' is not known; did you mean 'ptbxl'"):
+    with pytest.raises(UserError, match="'ptb_xl' is not known: did you mean 'ptbxl'"):
         source("ptb_xl")
-    with pytest.raises(UserError, match="'georgie' is not known; did you mean 'georgia'"):
+    with pytest.raises(UserError, match="'georgie' is not known: did you mean 'georgia'"):
         dataset_info("georgie")
 
 

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ecgopt.training.schedule import rate_factor
+from ecgopt.training.optimizer import rate_factor
 
 
 def factors(n_steps, warmup_share=0.1, schedule="cosine"):

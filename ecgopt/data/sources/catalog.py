@@ -20,8 +20,8 @@ from ecgopt.data.sources.own_files import own_source
 from ecgopt.data.sources.ptb import Ptb
 from ecgopt.data.sources.ptbxl import PtbXl
 from ecgopt.data.sources.sph import Sph
-from ecgopt.errors import UserError
-from ecgopt.plugins import find, nearest, wrong_type
+from ecgopt.errors import UserError, did_you_mean
+from ecgopt.plugins import find, wrong_type
 
 _CHAPMAN = r"JS(0\d{4}|10[0-5]\d\d|106[0-3]\d|1064[0-6])"
 _NINGBO = rf"(?!{_CHAPMAN})JS\d{{5}}"
@@ -116,7 +116,7 @@ def dataset_info(name: str) -> DatasetInfo:
     """
     catalog = _catalog()
     if name not in catalog:
-        raise UserError(f"data set {name!r} is not known; {nearest(name, catalog)}")
+        raise UserError(f"data set {name!r} is not known: {did_you_mean(name, catalog)}")
     return catalog[name]
 
 

@@ -21,11 +21,11 @@ _RECORD = re.compile(r"(?:[\w-][\w.-]*/){0,8}[\w-][\w.-]*", re.ASCII)
 _TRUE, _FALSE = {"1", "1.0", "true", "yes"}, {"0", "0.0", "false", "no"}
 
 
-class _Section(BaseModel):
+class _Table(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True)
 
 
-class Columns(_Section):
+class Columns(_Table):
     """Names of the table's columns; only `record` is needed."""
 
     record: str
@@ -40,7 +40,7 @@ class Columns(_Section):
     """Whole number, for `test_folds` of a study file."""
 
 
-class Statements(_Section):
+class Statements(_Table):
     """Where a record's findings stand: in one column of codes, or in one column per finding."""
 
     column: str | None = None
@@ -58,7 +58,7 @@ class Statements(_Section):
         return self
 
 
-class OwnFile(_Section):
+class OwnFile(_Table):
     """The description of a data set of one's own."""
 
     name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,31}$")]

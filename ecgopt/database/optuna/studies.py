@@ -16,7 +16,7 @@ from ecgopt.regimes.hyperparameters import SearchSpace
 from ecgopt.seeds import seed_for
 from ecgopt.study_file.cells import StudyKey, study_name
 from ecgopt.study_file.spec import StudySpec
-from ecgopt.study_file.tables import PruningSection
+from ecgopt.study_file.tables import PruningTable
 from ecgopt.training.recipe import Value
 
 _STUDIES = optuna_tables.StudyModel.__table__
@@ -95,7 +95,7 @@ def _asked(study: optuna.Study, trial: FrozenTrial, space: SearchSpace) -> dict[
     return proposal
 
 
-def _pruner(section: PruningSection) -> optuna.pruners.BasePruner:
+def _pruner(section: PruningTable) -> optuna.pruners.BasePruner:
     """Return the pruner of a study; both regimes of a cell get an equal one."""
     if not section.enabled:
         return optuna.pruners.NopPruner()
