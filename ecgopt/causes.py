@@ -13,9 +13,17 @@ class Cause(StrEnum):
     OUT_OF_MEMORY = "out_of_memory"
     LOST = "lost"
     ERROR = "error"
+    MACHINE = "machine"
+    """Machines failed with it, so that a trial of the budget is not spent."""
     SET_ASIDE = "set_aside"
 
     @property
     def sets_aside(self) -> bool:
         """Whether the item has no result, and no worker takes it again."""
-        return self in {Cause.OUT_OF_MEMORY, Cause.LOST, Cause.ERROR, Cause.SET_ASIDE}
+        return self in {
+            Cause.OUT_OF_MEMORY,
+            Cause.LOST,
+            Cause.ERROR,
+            Cause.MACHINE,
+            Cause.SET_ASIDE,
+        }

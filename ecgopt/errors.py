@@ -3,7 +3,7 @@
 The tree::
 
     EcgoptError
-    ├── UserError            the user must mend something: one line, exit code 2
+    ├── UserError            the user must fix something: one line, exit code 2
     │   ├── StudyFileError   a study file breaks a rule
     │   ├── StudyMismatch    a study file changed after its studies began
     │   ├── DataError        a record, a table or a folder of data breaks a rule
@@ -13,6 +13,7 @@ The tree::
     │   │   ├── DatabaseUnavailable  it does not answer now, so the same may work later
     │   │   └── DatabaseMissing      there is no such SQLite file
     │   └── LaunchError      workers cannot be placed where they were asked for
+    ├── MachineError         this machine, or its files, cannot work: exit code 3
     ├── TrialDiverged        training left the finite numbers: the trial is pruned
     └── LeaseLost            another worker owns the work item now: write nothing more
 
@@ -33,7 +34,7 @@ class EcgoptError(Exception):
 
 
 class UserError(EcgoptError):
-    """The user must mend something; the command line prints one line and exits with 2."""
+    """The user must fix something; the command line prints one line and exits with 2."""
 
 
 class StudyFileError(UserError):
@@ -87,6 +88,10 @@ class DatabaseMissing(StorageError):
 
 class LaunchError(UserError):
     """A cluster cannot place or start the workers as asked."""
+
+
+class MachineError(EcgoptError):
+    """This machine, or the files that it sees, cannot work; the command exits with 3."""
 
 
 class TrialDiverged(EcgoptError):

@@ -36,13 +36,15 @@ VERBS = {
 _HELP_FLAGS = ("-h", "--help")
 
 _EXIT_USER_ERROR = 2
+_EXIT_MACHINE_ERROR = 3
 _EXIT_INTERRUPTED = 130
 
 
 def main() -> None:
     """Run the command line.
 
-    Exit codes: 0 success, 2 something the user must fix, 1 a bug, 130 interrupted.
+    Exit codes: 0 success, 2 something the user must fix, 3 a machine that cannot work, 1 a bug,
+    130 interrupted.
     """
     arguments = _without_insecure(sys.argv[1:])
     if not arguments or arguments[0] in _HELP_FLAGS:
@@ -80,7 +82,7 @@ def _without_insecure(arguments: list[str]) -> list[str]:
 
 def _run(arguments: list[str]) -> int:
     from ecgopt.cli.output import replace_what_cannot_be_encoded
-    from ecgopt.errors import UserError
+    from ecgopt.errors import MachineError, UserError
 
     replace_what_cannot_be_encoded()
     try:
@@ -89,6 +91,9 @@ def _run(arguments: list[str]) -> int:
     except UserError as error:
         sys.stderr.write(f"error: {error}\n")
         return _EXIT_USER_ERROR
+    except MachineError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return _EXIT_MACHINE_ERROR
     except KeyboardInterrupt:
         sys.stderr.write("interrupted: run the same command again to resume\n")
         return _EXIT_INTERRUPTED

@@ -79,3 +79,14 @@ def _conclude(comparison: "Comparison", out: Path) -> None:
         f"report: {paths.html}",
         "next: open the report, or `ecgopt dashboard`",
     )
+    if evidence.set_aside:
+        first = evidence.set_aside[0]
+        raise UserError(
+            f"{len(evidence.set_aside)} items failed, such as {first['item']} ({first['cause']}: "
+            f"{_last_line(first['detail'])}): fix the cause, then `ecgopt study retry "
+            f"{comparison.study_file}` and `ecgopt run` again"
+        )
+
+
+def _last_line(text: str) -> str:
+    return text.strip().splitlines()[-1] if text.strip() else "no details"

@@ -1,4 +1,4 @@
-"""`ecgopt study pause|resume|enqueue|extend|delete`: steers a study that has begun."""
+"""`ecgopt study pause|resume|retry|enqueue|extend|delete`: steers a study that has begun."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -46,6 +46,34 @@ def resume(study: ExistingFile, *, place: PlaceOptions = DEFAULT_PLACE) -> None:
 
     was_paused = resume_comparison(begun.database, begun.spec.name)
     print_lines(f"{begun.spec.name}: {'resumed' if was_paused else 'was not paused'}")
+
+
+def retry(
+    study: ExistingFile,
+    *,
+    item: tuple[str, ...] = (),
+    place: PlaceOptions = DEFAULT_PLACE,
+) -> None:
+    """Try again what was set aside, and resume a study that paused itself.
+
+    Fix the cause first: `ecgopt status` shows it. A trial continues under its own number, from its
+    last checkpoint. The report names the items.
+
+    Example: `ecgopt study retry studies/demo.toml`
+
+    Args:
+        study: Study file.
+        item: Only these items, named as `ecgopt status` names them; by default all.
+        place: Where the database and the files are.
+    """
+    begun = place.open_begun(study)
+
+    from ecgopt.cli.output import print_lines
+    from ecgopt.comparison.retry import retry_items
+
+    keys = retry_items(begun.database, begun.spec, item or None)
+    count = f"{len(keys)} item{'s' * (len(keys) != 1)}"
+    print_lines(*keys, f"{count} will be tried again: ecgopt run {study}")
 
 
 def enqueue(

@@ -14,6 +14,7 @@ app = App(name="study", help="Check a study file; steer, extend or delete a stud
 for verb in (
     steering.pause,
     steering.resume,
+    steering.retry,
     steering.enqueue,
     steering.extend,
     steering.delete,

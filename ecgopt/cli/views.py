@@ -49,6 +49,8 @@ def _best_per_regime(progress: Progress) -> dict[str, float]:
 def _time_left(progress: Progress) -> str:
     if progress.is_finished:
         return "all done"
+    if progress.trouble:
+        return progress.trouble
     if progress.is_paused:
         return "paused: nothing new begins until `ecgopt study resume`"
     if (seconds := progress.seconds_left) is None:

@@ -11,9 +11,9 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from ecgopt.errors import UserError
+from ecgopt.errors import MachineError, UserError
 from ecgopt.launchers.remote_worker import log_to_stderr, set_soon
-from ecgopt.launchers.worker_process import OWNER_VARIABLE
+from ecgopt.launchers.worker_process import EXIT_MACHINE_ERROR, OWNER_VARIABLE
 
 _EXIT_USER_ERROR = 2
 _EXIT_IMMEDIATELY = 143
@@ -39,6 +39,9 @@ def main(arguments: list[str]) -> int:
     except UserError as error:
         sys.stderr.write(f"error: {error}\n")
         return _EXIT_USER_ERROR
+    except MachineError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return EXIT_MACHINE_ERROR
     return 0
 
 
@@ -67,6 +70,7 @@ def work(
 
     Raises:
         UserError: the study file, the data, the workspace or the database cannot be used.
+        MachineError: items fail on this machine, one after another.
     """
     import torch
 
@@ -90,6 +94,7 @@ def work(
             lease_seconds=opened.spec.workers.lease_seconds,
             stall_seconds=opened.spec.workers.stall_seconds,
             max_failures=opened.spec.workers.max_failures,
+            retry_seconds=opened.spec.workers.retry_seconds,
             device=str(chosen),
         ),
         owner=owner or new_owner(),

@@ -36,7 +36,7 @@ from ecgopt.jobs.leased_trial import trials_of
 from ecgopt.jobs.registry import JOBS
 from ecgopt.jobs.trial import TrialJob, trial_group
 from ecgopt.queue.openings import read_openings
-from ecgopt.queue.results import EndedItem, ended_items, failures_by_group
+from ecgopt.queue.results import EndedItem, ended_items, failures_by_group, retries_of
 from ecgopt.study_file.cells import ALL_RECORDS, expand_cells, expand_studies
 from ecgopt.study_file.spec import StudySpec
 from ecgopt.workspace import Workspace
@@ -72,7 +72,9 @@ def _evidence_in(database: Database, spec: StudySpec, workspace: Workspace) -> E
     records = _records(ended)
     failures = failures_by_group(database, spec.name, TrialJob.kind)
     evidence = Evidence(
-        comparison=_comparison(spec, stored, _data_facts(data), extensions),
+        comparison=_comparison(
+            spec, stored, _data_facts(data) | _retries(database, spec.name), extensions
+        ),
         studies=tuple(
             StudyEvidence(
                 study=key.path,
@@ -200,6 +202,13 @@ def _data_facts(data: PreparedData) -> dict[str, str]:
     return facts
 
 
+def _retries(database: Database, comparison: str) -> dict[str, str]:
+    """Return what a reader must know of items that were set aside and tried again."""
+    retried = retries_of(database, comparison)
+    texts = ", ".join(f"{key} ({cause})" for key, cause in retried.items())
+    return {"items tried again by hand": texts} if texts else {}
+
+
 def _shared_labels(data: PreparedData, upstream: str, downstream: str) -> str:
     overlap = label_overlap(data.labels(upstream), data.labels(downstream))
     parts = {
@@ -213,7 +222,7 @@ def _shared_labels(data: PreparedData, upstream: str, downstream: str) -> str:
 def _comparison(
     spec: StudySpec,
     stored: StoredComparison,
-    data_facts: Mapping[str, str],
+    facts: Mapping[str, str],
     extensions: Sequence[Extension],
 ) -> Comparison:
     spaces = {
@@ -243,7 +252,7 @@ def _comparison(
         extensions=tuple(map(str, extensions)),
         spec=stored.content,
         space={**spaces, "fingerprint": spec.space_fingerprint()},
-        provenance={**stored.provenance, **data_facts, "prepared": stored.prepared},
+        provenance={**stored.provenance, **facts, "prepared": stored.prepared},
     )
 
 

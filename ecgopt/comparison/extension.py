@@ -16,7 +16,7 @@ from ecgopt.database.optuna.studies import create_studies
 from ecgopt.errors import UserError
 from ecgopt.jobs.final import FinalJob, FinalPayload
 from ecgopt.jobs.job import read
-from ecgopt.queue.items import lock_comparison
+from ecgopt.queue.locking import lock_comparison
 from ecgopt.queue.openings import count_openings
 from ecgopt.queue.results import reopen
 from ecgopt.study_file.cells import expand_studies

@@ -22,7 +22,8 @@ from ecgopt.jobs.datasets import PreparedData, Progress, prepare_data
 from ecgopt.jobs.pretrain import check_own_weights
 from ecgopt.jobs.registry import work_items
 from ecgopt.jobs.trial import TrialJob
-from ecgopt.queue.items import add_missing, lock_comparison
+from ecgopt.queue.items import add_missing
+from ecgopt.queue.locking import lock_comparison
 from ecgopt.study_file.cells import StudyKey, expand_studies
 from ecgopt.study_file.spec import StudySpec
 from ecgopt.workspace import Workspace

@@ -10,7 +10,8 @@ from ecgopt.jobs.job import Job
 from ecgopt.jobs.registry import JOBS
 from ecgopt.queue import heartbeats
 from ecgopt.queue.inspect import StateCount, count_states
-from ecgopt.queue.pausing import read_paused
+from ecgopt.queue.items import open_items
+from ecgopt.queue.pausing import pause_of
 from ecgopt.study_file.cells import expand_studies, study_name
 from ecgopt.study_file.spec import StudySpec
 
@@ -66,6 +67,12 @@ class Progress:
     """Since the first claim, on the database's clock."""
     is_paused: bool = False
     """Whether workers claim nothing until a user resumes the comparison."""
+    pause_reason: str = ""
+    """Why the comparison paused itself; empty where a user paused it."""
+    n_blocked: int = 0
+    """Items that cannot begin, because what they need has failed."""
+    blocked_by: tuple[str, ...] = ()
+    """The groups of items that failed and block others."""
 
     @property
     def n_done(self) -> int:
@@ -95,10 +102,31 @@ class Progress:
         """Whether nothing is left to do."""
         return self.n_done == self.n_total
 
+    @property
+    def n_set_aside(self) -> int:
+        """Items that were given up."""
+        return sum(stage.set_aside for stage in self.stages)
+
+    @property
+    def trouble(self) -> str:
+        """Why the work cannot be finished as things are, and the remedy; empty where it can."""
+        if self.pause_reason:
+            return (
+                f"the study paused itself after {self.pause_reason}: fix the cause, then `ecgopt "
+                "study resume`"
+            )
+        if self.n_blocked and self.n_blocked == self.n_total - self.n_done:
+            return (
+                f"{self.n_blocked} items are blocked, because all of {', '.join(self.blocked_by)} "
+                "failed: see `ecgopt status`, fix the cause, then `ecgopt study retry`"
+            )
+        return ""
+
 
 def read_progress(database: Database, spec: StudySpec) -> Progress:
     """Return the comparison's progress."""
     counts = count_states(database, spec.name)
+    pause, left = pause_of(database, spec.name), open_items(database, spec.name)
     waited = [c.seconds_since_first_claim for c in counts]
     return Progress(
         stages=_stages(counts),
@@ -108,7 +136,10 @@ def read_progress(database: Database, spec: StudySpec) -> Progress:
             database, spec.name, within_seconds=_SILENT_LEASES * spec.workers.lease_seconds
         ),
         seconds_running=max((seconds for seconds in waited if seconds is not None), default=0.0),
-        is_paused=read_paused(database, spec.name),
+        is_paused=pause is not None,
+        pause_reason=pause.reason if pause is not None else "",
+        n_blocked=left.n_blocked,
+        blocked_by=tuple(sorted(set(left.blocked.values()))),
     )
 
 

@@ -56,6 +56,8 @@ work_item = Table(
     Column("owner", String(120)),
     Column("fence", Integer, nullable=False, doc="grows with each claim; voids older owners"),
     Column("lease_until", _Seconds, doc="on the database's clock"),
+    Column("retry_at", _Seconds, doc="not claimed before, after a failure"),
+    Column("failed_owner", String(120), doc="the last worker that failed; others come first"),
     Column("failures", Integer, nullable=False, doc="workers lost since the last progress"),
     Column("total_failures", Integer, nullable=False),
     Column("progress", Integer, nullable=False, doc="epochs done at the last renewal"),
@@ -91,6 +93,7 @@ failure = Table(
     Column("item_key", String(300), nullable=False),
     Column("owner", String(120), nullable=False, doc="the worker that was lost"),
     Column("cause", _LongText, nullable=False, doc="how, as far as it is known"),
+    Column("is_error", Integer, nullable=False, doc="1: the worker lives and says what failed"),
     Column("failed_at", _Seconds, nullable=False),
     Index("ecgopt_failure_item", "comparison", "item_key"),
 )
@@ -107,7 +110,8 @@ worker = Table(
     Column("epoch", Integer, nullable=False),
     Column("started_at", _Seconds, nullable=False),
     Column("seen_at", _Seconds, nullable=False),
-    Column("state", String(12), nullable=False, doc="running, stopping or gone"),
+    Column("state", String(12), nullable=False, doc="running, stopping, gone or failed"),
+    Column("reason", _LongText, doc="why a failed worker stopped"),
 )
 
 sealed_opening = Table(
@@ -144,6 +148,8 @@ pause = Table(
     metadata,
     Column("comparison", String(80), primary_key=True),
     Column("paused_at", _Seconds, nullable=False),
+    Column("reason", _LongText, doc="why the comparison paused itself; none: a user paused it"),
+    Column("resumed_at", _Seconds, doc="none while it is paused"),
 )
 
 extension = Table(
@@ -160,6 +166,17 @@ extension = Table(
     UniqueConstraint("comparison", "trials_before", "replicates_before"),
 )
 
+
+retry = Table(
+    "ecgopt_retry",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("comparison", String(80), nullable=False),
+    Column("item_key", String(300), nullable=False),
+    Column("cause", String(20), nullable=False, doc="why the item had been set aside"),
+    Column("retried_at", _Seconds, nullable=False),
+    Index("ecgopt_retry_item", "comparison", "item_key"),
+)
 
 trade_point = Table(
     "ecgopt_trade_point",

@@ -11,8 +11,9 @@ from ecgopt.jobs.configuration import Configuration, arm_recipe
 from ecgopt.jobs.job import ItemEnd, Stop, StudyPayload, read
 from ecgopt.jobs.trial import start_group
 from ecgopt.models.registry import freezable_stages
-from ecgopt.queue.items import NewItem, add_missing, lock_comparison
+from ecgopt.queue.items import NewItem, add_missing
 from ecgopt.queue.lease import Lease
+from ecgopt.queue.locking import lock_comparison
 from ecgopt.queue.results import count_in_group
 from ecgopt.regimes.hyperparameters import PARAMETERS
 from ecgopt.regimes.regimes import REGIMES, regime

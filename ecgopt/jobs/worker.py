@@ -16,7 +16,8 @@ import torch
 from ecgopt.causes import Cause
 from ecgopt.database.engine import Database
 from ecgopt.database.retry import retrying
-from ecgopt.errors import DatabaseUnavailable, LeaseLost, StorageError
+from ecgopt.errors import DatabaseUnavailable, LeaseLost, MachineError, StorageError
+from ecgopt.jobs.faults import Fault, fault_of, is_sticky
 from ecgopt.jobs.job import ItemEnd, Job, StopRequested
 from ecgopt.queue import heartbeats, items
 from ecgopt.queue.items import Claim
@@ -25,15 +26,25 @@ from ecgopt.queue.lease import Lease
 logger = logging.getLogger(__name__)
 
 _POLL_SECONDS = 0.5
+_SLOWEST_POLL = 10.0
+"""The longest pause of a worker that waits for work, in poll intervals."""
+_LONGER = 6.0
+"""Each pause after a failure is so many times the one before."""
+_FAILED_ITEMS_TO_STOP = 3
+"""Different items that fail with one worker, one after another, before it stops."""
 
 Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True)
 class _Failed:
-    """The item's job failed in a way that may not recur with another worker."""
+    """The item's job failed with this worker."""
 
+    fault: Fault
     reason: str
+    """What failed; its last line is the error."""
+    is_sticky: bool = False
+    """Whether this process can do nothing more on its device."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +56,8 @@ class WorkerSettings:
     stall_seconds: float = float("inf")
     """Without progress for so long, an item is left to others: this worker hangs."""
     max_failures: int = 3
+    retry_seconds: float = 20.0
+    """From an item's first failure to its next attempt; each further pause is longer."""
     poll_seconds: float = _POLL_SECONDS
     device: str = "cpu"
 
@@ -68,14 +81,17 @@ class Worker:
     """Called between two items; it must not raise."""
     at_end: Callable[[], None] = field(default=lambda: None)
     """Called when nothing is left to do; it must not raise."""
+    _failed: list[str] = field(default_factory=list)
+    """Keys of the items that failed with this worker since one ended well."""
 
     def work(self) -> int:
         """Work until nothing is left or a stop is requested; return the number of items closed.
 
         Raises:
             StorageError: the user must fix the database first.
+            MachineError: different items failed with this worker, one after another.
         """
-        closed = 0
+        closed = idle = 0
         settings = self.settings
         self._patiently(
             lambda: heartbeats.enter(
@@ -86,6 +102,7 @@ class Worker:
             while not self._stopping():
                 claim = self._patiently(self._claim)
                 if claim is not None:
+                    idle = 0
                     closed += self._do(claim)
                     self.after_item()
                 elif self._patiently(self._is_finished):
@@ -93,7 +110,13 @@ class Worker:
                     self.at_end()
                     break
                 else:
-                    self.stop_event.wait(settings.poll_seconds)
+                    # Hundreds of workers may wait for one pre-training.
+                    self.stop_event.wait(settings.poll_seconds * min(_SLOWEST_POLL, 1.5**idle))
+                    idle += 1
+        except MachineError as error:
+            reason = str(error)
+            self._patiently(lambda: heartbeats.leave_failed(self.database, self.owner, reason))
+            raise
         finally:
             with suppress(StorageError):  # a row of a worker that has left is only untidy
                 heartbeats.leave(self.database, [self.owner])
@@ -156,18 +179,44 @@ class Worker:
             lease.retrying(lambda: items.release(self.database, claim))
             return False
         if isinstance(end, _Failed):
-            lease.retrying(lambda: items.release(self.database, claim, failure=end.reason))
+            self._give_back(lease, end)
             return False
         lease.retrying(
             lambda: items.finish(
                 self.database, claim, cause=end.cause, result=end.result, detail=end.detail
             )
         )
-        logger.info("%s: %s after %.1f s", claim.key, end.cause, time.monotonic() - started)
+        if end.cause.sets_aside:
+            logger.error("%s: set aside (%s): %s", claim.key, end.cause, end.detail)
+        else:
+            self._failed.clear()
+            logger.info("%s: %s after %.1f s", claim.key, end.cause, time.monotonic() - started)
         return True
 
+    def _give_back(self, lease: Lease, failed: _Failed) -> None:
+        """Give the item back after a failure, and rest: the fault may pass.
+
+        Raises:
+            MachineError: this worker failed with different items, one after another.
+        """
+        claim, settings = lease.claim, self.settings
+        pause = settings.retry_seconds * _LONGER**claim.failures
+        lease.retrying(
+            lambda: items.release_failed(self.database, claim, failed.reason, pause_seconds=pause)
+        )
+        self._failed.append(claim.key)
+        n_items, n_failures = len(set(self._failed)), len(self._failed)
+        if n_items >= _FAILED_ITEMS_TO_STOP or n_failures > n_items + 1 or failed.is_sticky:
+            last = failed.reason.strip().splitlines()[-1]
+            raise MachineError(
+                f"a worker on {socket.gethostname()} ({settings.device}) stopped: {n_failures} "
+                f"failures one after another and no item done; the last, {claim.key}: {last}"
+            )
+        # Shorter than the item's own pause, so that the next attempt is another item, if there is.
+        self.stop_event.wait(0.5 * settings.retry_seconds * _LONGER ** (n_items - 1))
+
     def _outcome(self, lease: Lease) -> ItemEnd | _Failed:
-        """Return how the item ended, or that this worker failed with it."""
+        """Return how the item ended, or how this worker failed with it."""
         claim = lease.claim
         if claim.failures >= self.settings.max_failures:
             reason = f"lost {claim.failures} workers without progress; {claim.causes[-1]}"
@@ -176,18 +225,33 @@ class Worker:
             return self.jobs[claim.kind].run(lease, self._stopping)
         except (LeaseLost, StopRequested, StorageError):
             raise
-        except (torch.OutOfMemoryError, MemoryError) as error:
-            # The frames of the traceback still hold the tensors that filled the memory.
-            traceback.clear_frames(error.__traceback__)
-            torch.cuda.empty_cache()
-            reason = f"out of memory: {str(error)[:500]}"
-            # The memory may have been another trial's on the same device: others may try first.
-            if claim.failures + 1 < self.settings.max_failures:
-                return _Failed(reason)
-            return self._set_aside(lease, Cause.OUT_OF_MEMORY, reason)
-        except Exception:
-            logger.exception("%s: failed", claim.key)
-            return _Failed(traceback.format_exc(limit=-6)[-4000:])
+        except Exception as error:
+            fault = fault_of(error)
+            if fault is Fault.MEMORY:
+                # The frames of the traceback still hold the tensors that filled the memory.
+                traceback.clear_frames(error.__traceback__)
+                torch.cuda.empty_cache()
+                reason = f"out of memory: {str(error)[:500]}"
+            else:
+                logger.exception("%s: failed", claim.key)
+                reason = traceback.format_exc(limit=-6)[-4000:]
+            return self._judged(lease, _Failed(fault, reason, is_sticky(error)))
+
+    def _judged(self, lease: Lease, failed: _Failed) -> ItemEnd | _Failed:
+        """Return the failure, or that it sets the item aside: a fault of its own, or the last."""
+        if failed.fault is Fault.ITEM:
+            return self._set_aside(lease, Cause.ERROR, failed.reason)
+        if lease.claim.failures + 1 < self.settings.max_failures:
+            return failed
+        match failed.fault:
+            case Fault.MACHINE:
+                # Nothing is closed elsewhere: a trial of the budget is not spent, and `ecgopt study
+                # retry` continues it.
+                return ItemEnd(cause=Cause.MACHINE, result={}, detail=failed.reason)
+            case Fault.MEMORY:
+                return self._set_aside(lease, Cause.OUT_OF_MEMORY, failed.reason)
+            case _:
+                return self._set_aside(lease, Cause.ERROR, failed.reason)
 
     def _set_aside(self, lease: Lease, cause: Cause, reason: str) -> ItemEnd:
         self.jobs[lease.claim.kind].give_up(lease, cause, reason)

@@ -1,17 +1,23 @@
 """Launches the workers of a study, and watches them where they depend on this process."""
 
+import logging
 import os
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from ecgopt.comparison.open_study import open_study
 from ecgopt.comparison.opening import add_work
 from ecgopt.comparison.progress import Progress, read_progress
-from ecgopt.errors import DatabaseUnavailable
+from ecgopt.database.engine import Database
+from ecgopt.errors import DatabaseUnavailable, UserError
 from ecgopt.launchers.contract import Launch, Launcher, Resources
 from ecgopt.study_file.reading import load_spec
+from ecgopt.study_file.spec import StudySpec
 from ecgopt.workspace import Workspace
+
+logger = logging.getLogger(__name__)
 
 
 def launch_study(  # noqa: PLR0913 - the whole of a launch
@@ -54,15 +60,7 @@ def launch_study(  # noqa: PLR0913 - the whole of a launch
     if audit:
         add_work(database, spec.with_audit(audit))
 
-    def is_finished() -> bool:
-        try:
-            progress = read_progress(database, spec)
-        except DatabaseUnavailable:
-            return False
-        if on_progress is not None:
-            on_progress(progress)
-        return progress.is_finished
-
+    is_finished = partial(_is_finished, database, spec, on_progress)
     try:
         if is_finished():
             return True
@@ -79,6 +77,26 @@ def launch_study(  # noqa: PLR0913 - the whole of a launch
         return is_finished()
     finally:
         database.engine.dispose()
+
+
+def _is_finished(
+    database: Database, spec: StudySpec, on_progress: Callable[[Progress], None] | None
+) -> bool:
+    """Tell the progress and return whether the study is finished; a silent database is waited for.
+
+    Raises:
+        UserError: the study cannot be finished as it is.
+    """
+    try:
+        progress = read_progress(database, spec)
+    except DatabaseUnavailable as error:
+        logger.warning("%s; trying again", error)
+        return False
+    if on_progress is not None:
+        on_progress(progress)
+    if progress.trouble:
+        raise UserError(f"study {spec.name!r} cannot be finished: {progress.trouble}")
+    return progress.is_finished
 
 
 def wait_until_done(

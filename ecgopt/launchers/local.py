@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ecgopt.errors import DatabaseUnavailable, LaunchError, StorageError, UserError
+from ecgopt.errors import DatabaseUnavailable, LaunchError, MachineError, StorageError, UserError
 from ecgopt.launchers.contract import Launch, Resources
 from ecgopt.launchers.gpus import Gpu, chosen_gpus, gpus_of_host
-from ecgopt.launchers.worker_process import Child, Slot
+from ecgopt.launchers.worker_process import EXIT_MACHINE_ERROR, Child, Slot
 
 if TYPE_CHECKING:
     from ecgopt.database.engine import Database
@@ -27,6 +27,8 @@ _HEARTBEAT_CHECK_SECONDS = 2.0
 _START_SECONDS = 600.0
 """A worker's time until its first heartbeat: imports, and opening the data."""
 _EXIT_USER_ERROR = 2
+_MACHINE_PAUSE_SECONDS = 30.0
+_MAX_MACHINE_ERRORS = 2
 
 
 @dataclass(kw_only=True)
@@ -75,6 +77,7 @@ class LocalLauncher:
 
         Raises:
             UserError: a worker says that the user must fix something.
+            MachineError: items failed one after another in every slot.
             StorageError: workers end as soon as they start, again and again.
         """
         for slot in self.slots:
@@ -141,6 +144,9 @@ class LocalLauncher:
         if code == 0:
             slot.is_finished = True
             return
+        if code == EXIT_MACHINE_ERROR:
+            self._pause_or_close(slot, child.last_line().removeprefix("error: "))
+            return
         if code == _EXIT_USER_ERROR:
             self._release(child, "stopped by a user error")
             raise UserError(child.last_line().removeprefix("error: "))
@@ -156,6 +162,22 @@ class LocalLauncher:
                 f"{_QUICK_EXIT_SECONDS:g} s of their start ({cause}; {child.last_line()}): "
                 f"see the log files in {self._launch.log_folder}"
             )
+
+    def _pause_or_close(self, slot: Slot, reason: str) -> None:
+        """Start one more worker after a pause, since a new process may heal a device; then none.
+
+        Raises:
+            MachineError: it was the last slot of this machine.
+        """
+        slot.machine_errors += 1
+        slot.start_at = time.monotonic() + _MACHINE_PAUSE_SECONDS
+        if slot.machine_errors < _MAX_MACHINE_ERRORS:
+            logger.warning("%s; one more worker starts in %g s", reason, _MACHINE_PAUSE_SECONDS)
+            return
+        slot.is_finished = True
+        logger.error("%s; no more workers are started in its place", reason)
+        if all(other.is_finished for other in self.slots):
+            raise MachineError(reason)
 
     def _kill_the_hung(self) -> None:
         from ecgopt.queue import heartbeats

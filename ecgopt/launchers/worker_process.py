@@ -10,6 +10,8 @@ from ecgopt.launchers.contract import Launch
 from ecgopt.launchers.gpus import Gpu
 
 OWNER_VARIABLE = "ECGOPT_OWNER"
+EXIT_MACHINE_ERROR = 3
+"""Exit code of a worker whose items failed one after another."""
 
 _MEMORY_EVENTS = Path("/sys/fs/cgroup/memory.events")
 _LOG_TAIL_BYTES = 4000
@@ -77,6 +79,8 @@ class Slot:
     child: Child | None = None
     is_finished: bool = False
     """Whether its worker found nothing left to do."""
+    machine_errors: int = 0
+    """Workers that stopped here because their items failed one after another."""
     start_at: float = field(default_factory=time.monotonic)
     """The earliest start of the next process, on the monotonic clock."""
 

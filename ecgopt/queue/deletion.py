@@ -41,7 +41,7 @@ def _refuse_live(database: Database, connection: Connection, comparison: str) ->
     seen = connection.execute(
         select(worker.c.owner).where(
             worker.c.comparison == comparison,
-            worker.c.state != "gone",
+            worker.c.state.in_(("running", "stopping")),
             worker.c.seen_at >= database.now - _SEEN_SECONDS,
         )
     ).scalar()

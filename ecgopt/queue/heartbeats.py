@@ -23,6 +23,8 @@ class WorkerSeen:
     epoch: int
     seen_seconds_ago: float
     state: str
+    reason: str
+    """Why a failed worker stopped."""
 
 
 def enter(database: Database, owner: str, comparison: str, device: str) -> None:
@@ -72,12 +74,22 @@ def note(database: Database, owner: str, *, item: str | None, epoch: int) -> boo
 
 
 def leave(database: Database, owners: Sequence[str]) -> None:
-    """Mark the workers as gone."""
+    """Mark the workers as gone; one that has said why it failed keeps that."""
     with database.transaction() as connection:
         connection.execute(
             update(worker)
-            .where(worker.c.owner.in_(list(owners)))
+            .where(worker.c.owner.in_(list(owners)), worker.c.state != "failed")
             .values(state="gone", item=None, seen_at=database.now)
+        )
+
+
+def leave_failed(database: Database, owner: str, reason: str) -> None:
+    """Mark the worker as stopped by its own errors, with the reason."""
+    with database.transaction() as connection:
+        connection.execute(
+            update(worker)
+            .where(worker.c.owner == owner)
+            .values(state="failed", item=None, seen_at=database.now, reason=reason)
         )
 
 
@@ -100,7 +112,7 @@ def count_at_work(database: Database, comparison: str, *, within_seconds: float)
     """
     query = select(func.count()).where(
         worker.c.comparison == comparison,
-        worker.c.state != "gone",
+        worker.c.state.in_(("running", "stopping")),
         worker.c.item.is_not(None),
         worker.c.seen_at > database.now - within_seconds,
     )
@@ -143,6 +155,7 @@ def workers_seen(database: Database, comparison: str) -> list[WorkerSeen]:
                 epoch=row.epoch,
                 seen_seconds_ago=float(row.age),
                 state=row.state,
+                reason=row.reason or "",
             )
             for row in connection.execute(query)
         ]

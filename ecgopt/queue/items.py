@@ -7,7 +7,7 @@ finishing name the fence they were given and change nothing when it has grown si
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import (
     ColumnElement,
@@ -24,10 +24,16 @@ from sqlalchemy import (
 
 from ecgopt.causes import Cause
 from ecgopt.database.engine import Database
-from ecgopt.database.tables import IS_OPEN, comparison, work_item
+from ecgopt.database.tables import IS_OPEN, work_item, worker
 from ecgopt.errors import LeaseLost
-from ecgopt.queue.failures import causes_of, note_failures
-from ecgopt.queue.pausing import is_paused
+from ecgopt.queue.failures import causes_of, errors_in_a_row, note_failures
+from ecgopt.queue.locking import lock_comparison
+from ecgopt.queue.pausing import is_paused, read_pause, write_pause
+
+ERRORS_TO_PAUSE: Final = 8
+"""Errors in a row, without an item done, after which a comparison pauses itself."""
+_SEEN_SECONDS: Final = 120.0
+"""A heartbeat that is older says nothing of a worker that trains now."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,14 +67,6 @@ class Claim:
     """How it lost each of them, as far as it is known."""
 
 
-def lock_comparison(connection: Connection, name: str) -> None:
-    """Let changes to one comparison's work take turns, until the transaction ends."""
-    # Under SQLite, BEGIN IMMEDIATE already did it.
-    connection.execute(
-        update(comparison).where(comparison.c.name == name).values(name=comparison.c.name)
-    )
-
-
 def add_missing(connection: Connection, comparison: str, items: Sequence[NewItem]) -> list[NewItem]:
     """Insert the items whose key is not there yet and return those, in the caller's transaction.
 
@@ -95,7 +93,8 @@ def claim(database: Database, comparison: str, owner: str, *, lease_seconds: flo
         lease_seconds: How long the item is the owner's unless it renews.
     """
     # What this owner seems to hold already was claimed in an attempt whose answer was lost.
-    free = or_(_free(database), and_(work_item.c.state == "held", work_item.c.owner == owner))
+    own = and_(work_item.c.state == "held", work_item.c.owner == owner)
+    free = or_(_free(database, owner, 2 * lease_seconds), own)
     first = (
         select(work_item)
         .where(
@@ -182,30 +181,69 @@ def renew(
             also(connection)
 
 
-def release(database: Database, held: Claim, *, failure: str | None = None) -> None:
-    """Give the item back unfinished.
-
-    Args:
-        database: Where the item is.
-        held: As it was claimed.
-        failure: How the worker lost it, which counts against the item; None for a clean stop.
+def release(database: Database, held: Claim) -> None:
+    """Give the item back unfinished, after a clean stop.
 
     Raises:
         LeaseLost: another worker owns the item now.
     """
-    lost = int(failure is not None)
-    change = _change_of(
+    change = _change_of(held, state="free", owner=None, lease_until=None)
+    with database.transaction() as connection:
+        _apply(connection, held, change)
+
+
+def release_failed(database: Database, held: Claim, failure: str, *, pause_seconds: float) -> None:
+    """Give the item back after an error, which counts against it.
+
+    For `pause_seconds` no worker takes it, and after that another worker comes first. Where
+    errors follow one another and no item ends well, the comparison pauses itself, and errors
+    that come after that do not count.
+
+    Args:
+        database: Where the item is.
+        held: As it was claimed.
+        failure: What failed.
+        pause_seconds: Until the next attempt.
+
+    Raises:
+        LeaseLost: another worker owns the item now.
+    """
+    counted = _change_of(
         held,
         state="free",
         owner=None,
         lease_until=None,
-        failures=work_item.c.failures + lost,
-        total_failures=work_item.c.total_failures + lost,
+        failures=work_item.c.failures + 1,
+        total_failures=work_item.c.total_failures + 1,
+        retry_at=database.now + pause_seconds,
+        failed_owner=held.owner,
     )
+    clean = _change_of(held, state="free", owner=None, lease_until=None)
     with database.transaction() as connection:
-        _apply(connection, held, change)
-        if failure is not None:
-            note_failures(connection, database, [held], failure)
+        lock_comparison(connection, held.comparison)
+        paused = read_pause(connection, held.comparison)
+        if paused is not None and paused.reason:
+            _apply(connection, held, clean)
+            return
+        _apply(connection, held, counted)
+        note_failures(connection, database, [held], failure, is_error=True)
+        n_errors = errors_in_a_row(connection, held.comparison)
+        if n_errors >= ERRORS_TO_PAUSE and not _is_training(database, connection, held):
+            last = failure.strip().splitlines()[-1]
+            reason = f"{n_errors} errors in a row and no item done; the last, {held.key}: {last}"
+            write_pause(database, connection, held.comparison, reason=reason)
+
+
+def _is_training(database: Database, connection: Connection, failed: Claim) -> bool:
+    """Return whether another worker of the comparison trains: it has done an epoch of its item."""
+    query = select(worker.c.owner).where(
+        worker.c.comparison == failed.comparison,
+        worker.c.owner != failed.owner,
+        worker.c.state == "running",
+        worker.c.epoch > 0,
+        worker.c.seen_at > database.now - _SEEN_SECONDS,
+    )
+    return connection.execute(query.limit(1)).first() is not None
 
 
 def release_dead_workers(database: Database, owners: Sequence[str], *, cause: str) -> int:
@@ -297,11 +335,54 @@ def assert_owned(connection: Connection, held: Claim) -> None:
         raise LeaseLost(f"work item {held.key!r} is no longer held under fence {held.fence}")
 
 
-def unfinished(database: Database, comparison: str) -> int:
-    """Return how many items are neither done nor set aside."""
-    query = select(func.count()).where(work_item.c.comparison == comparison, IS_OPEN)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenItems:
+    """Items that are neither done nor set aside."""
+
+    possible: int
+    """Items that are held, or whose needs are met or may still be."""
+    blocked: Mapping[str, str]
+    """Groups of which no item can begin, each with the failed group that it needs."""
+    n_blocked: int
+    """Items of these groups that have not ended."""
+
+
+def open_items(database: Database, comparison: str) -> OpenItems:
+    """Return how many items are left, and which of them can never begin as things are.
+
+    A group has failed when all its items have ended and none is done: what needs it is blocked.
+    """
+    query = (
+        select(work_item.c.item_group, work_item.c.needs, work_item.c.state, func.count())
+        .where(work_item.c.comparison == comparison)
+        .group_by(work_item.c.item_group, work_item.c.needs, work_item.c.state)
+    )
     with database.transaction() as connection:
-        return int(connection.execute(query).scalar_one())
+        rows = [tuple(row) for row in connection.execute(query)]
+    n_open: dict[str, int] = {}
+    needs_of: dict[str, str | None] = {}
+    for group, needs, state, n in rows:
+        if state in ("free", "held"):
+            n_open[group] = n_open.get(group, 0) + n
+            # What is held has begun, so its group waits for nothing.
+            needs_of[group] = None if state == "held" else needs_of.get(group, needs)
+    is_done = {group for group, _, state, _ in rows if state == "done"}
+    failed = {group for group, *_ in rows} - is_done - n_open.keys()
+    blocked: dict[str, str] = {}
+    while more := {
+        group: blocked.get(needs, needs)
+        for group, needs in needs_of.items()
+        if needs is not None and group not in blocked and (needs in failed or needs in blocked)
+    }:
+        blocked |= more
+    n_blocked = sum(n_open[group] for group in blocked)
+    possible = sum(n_open.values()) - n_blocked
+    return OpenItems(possible=possible, blocked=blocked, n_blocked=n_blocked)
+
+
+def unfinished(database: Database, comparison: str) -> int:
+    """Return how many items are left that workers can do, now or later."""
+    return open_items(database, comparison).possible
 
 
 def _change_of(held: Claim, **values: Any) -> Update:  # noqa: ANN401 - SQL
@@ -336,27 +417,55 @@ def _finished_by(database: Database, held: Claim) -> bool:
         return connection.execute(query).first() is not None
 
 
-def _free(database: Database) -> ColumnElement[bool]:
+def _free(database: Database, owner: str, seen_seconds: float) -> ColumnElement[bool]:
+    """Return SQL for whether `owner` may take an item now.
+
+    An item that failed waits for its time, and for another worker while one lives.
+    """
+    another_lives = (
+        select(worker.c.owner)
+        .where(
+            worker.c.comparison == work_item.c.comparison,
+            worker.c.owner != owner,
+            worker.c.state == "running",
+            worker.c.seen_at > database.now - seen_seconds,
+        )
+        .limit(1)
+        .scalar_subquery()
+    )
     return or_(
-        work_item.c.state == "free",
+        and_(
+            work_item.c.state == "free",
+            or_(work_item.c.retry_at.is_(None), work_item.c.retry_at <= database.now),
+            or_(
+                work_item.c.failed_owner.is_(None),
+                work_item.c.failed_owner != owner,
+                another_lives.is_(None),
+            ),
+        ),
         and_(work_item.c.state == "held", work_item.c.lease_until < database.now),
     )
 
 
 def _needs_are_met() -> ColumnElement[bool]:
     needed = work_item.alias("needed")
+
     # No EXISTS: PostgreSQL would hash the groups of all items to answer it for the first few.
-    pending = (
-        select(needed.c.id)
-        .where(
-            needed.c.comparison == work_item.c.comparison,
-            needed.c.item_group == work_item.c.needs,
-            needed.c.state.in_(("free", "held")),
+    def any_of(*states: str) -> ColumnElement[int | None]:
+        return (
+            select(needed.c.id)
+            .where(
+                needed.c.comparison == work_item.c.comparison,
+                needed.c.item_group == work_item.c.needs,
+                needed.c.state.in_(states),
+            )
+            .limit(1)
+            .scalar_subquery()
         )
-        .limit(1)
-        .scalar_subquery()
-    )
-    return or_(work_item.c.needs.is_(None), pending.is_(None))
+
+    # A group of which no item is done has failed: what needs it is blocked.
+    is_met = and_(any_of("free", "held").is_(None), any_of("done").is_not(None))
+    return or_(work_item.c.needs.is_(None), is_met)
 
 
 def _row(comparison: str, item: NewItem) -> dict[str, Any]:

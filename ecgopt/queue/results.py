@@ -1,15 +1,15 @@
 """Reads what ended work items left behind, and reopens items."""
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import Connection, func, insert, select, update
 
 from ecgopt.causes import Cause
 from ecgopt.database.engine import Database
-from ecgopt.database.tables import work_item
+from ecgopt.database.tables import retry, work_item
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +83,35 @@ def count_in_group(connection: Connection, comparison: str, group: str) -> int:
     return int(connection.execute(query).scalar_one())
 
 
+def note_retries(
+    database: Database, connection: Connection, comparison: str, items: Sequence[EndedItem]
+) -> None:
+    """Record that these items are tried again, inside the caller's transaction.
+
+    Args:
+        database: Whose clock is used.
+        connection: With the transaction that frees the items.
+        comparison: Name of the comparison.
+        items: As they ended.
+    """
+    if items:
+        connection.execute(
+            insert(retry).values(comparison=comparison, retried_at=database.now),
+            [{"item_key": item.key, "cause": item.cause.value} for item in items],
+        )
+
+
+def retries_of(database: Database, comparison: str) -> dict[str, str]:
+    """Return the items that were tried again, each with the cause for which it was set aside."""
+    query = (
+        select(retry.c.item_key, retry.c.cause)
+        .where(retry.c.comparison == comparison)
+        .order_by(retry.c.id)
+    )
+    with database.transaction() as connection:
+        return {row.item_key: row.cause for row in connection.execute(query)}
+
+
 def reopen(connection: Connection, comparison: str, keys: Collection[str]) -> None:
     """Free items whatever their state, inside the caller's transaction; present owners are void."""
     connection.execute(
@@ -96,6 +125,9 @@ def reopen(connection: Connection, comparison: str, keys: Collection[str]) -> No
             failures=0,
             progress=0,
             cause=None,
+            detail=None,
+            retry_at=None,
+            failed_owner=None,
             finished_at=None,
         )
     )

@@ -404,3 +404,6 @@ class WorkersTable(Table):
     """Least time between two checkpoints of a running trial."""
     max_failures: PositiveInt = 3
     """Failures (workers lost, without progress) after which an item is set aside."""
+    retry_seconds: Annotated[float, Field(gt=0.0)] = 20.0
+    """Time from an item's first failure to its next attempt; each further pause is six times the
+    one before."""

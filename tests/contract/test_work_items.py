@@ -6,14 +6,21 @@ import time
 from collections import Counter
 
 import pytest
-from sqlalchemy import event, select, text
+from sqlalchemy import event, func, select, text
 
 from ecgopt.causes import Cause
 from ecgopt.database.engine import open_database
-from ecgopt.database.tables import create_tables, work_item
+from ecgopt.database.tables import (
+    comparison,
+    create_tables,
+    failure,
+    pause,
+    work_item,
+    worker,
+)
 from ecgopt.errors import LeaseLost
-from ecgopt.queue import items
-from ecgopt.queue.items import NewItem
+from ecgopt.queue import heartbeats, items, pausing
+from ecgopt.queue.items import ERRORS_TO_PAUSE, NewItem
 
 
 @pytest.fixture
@@ -22,7 +29,8 @@ def database(url, request):
     create_tables(opened)
     yield opened
     with opened.transaction() as connection:
-        connection.execute(work_item.delete())
+        for table in (work_item, worker, failure, pause, comparison):
+            connection.execute(table.delete())
     opened.engine.dispose()
 
 
@@ -88,7 +96,7 @@ def test_progress_forgives_earlier_losses(database):
     for expected in (0, 1, 2):
         held = take(database, f"w{expected}")
         assert held.failures == expected
-        items.release(database, held, failure="out of memory")
+        items.release_failed(database, held, "out of memory", pause_seconds=0.0)
     held = take(database)
     items.renew(database, held, lease_seconds=30, progress=5)
     items.release(database, held)
@@ -100,6 +108,89 @@ def test_finishing_twice_by_the_same_owner_is_harmless(database):
     held = take(database)
     items.finish(database, held, cause=Cause.DONE, result={})
     items.finish(database, held, cause=Cause.DONE, result={})
+
+
+def fail(database, held, pause_seconds=0.0):
+    text = "Traceback:\nOSError: no disk"
+    items.release_failed(database, held, text, pause_seconds=pause_seconds)
+
+
+def test_an_item_that_failed_is_not_claimed_before_its_pause_has_passed(database):
+    add(database, item("a"))
+    fail(database, take(database), pause_seconds=0.4)
+    assert take(database, "other") is None
+    time.sleep(0.5)
+    assert take(database, "other").key == "a"
+
+
+def test_an_item_that_failed_goes_to_another_worker_while_one_lives(database):
+    add(database, item("a"))
+    for owner in ("sick", "well"):
+        heartbeats.enter(database, owner, "c", "cpu")
+    fail(database, take(database, "sick"))
+    assert take(database, "sick") is None
+    assert take(database, "well").key == "a"
+
+
+def test_an_item_that_failed_comes_back_to_its_worker_when_no_other_lives(database):
+    add(database, item("a"))
+    for owner in ("sick", "well"):
+        heartbeats.enter(database, owner, "c", "cpu")
+    fail(database, take(database, "sick"))
+    heartbeats.leave(database, ["well"])
+    assert take(database, "sick").failures == 1
+
+
+@pytest.mark.parametrize("n_workers", [1, 40])
+def test_a_comparison_where_everything_fails_pauses_itself_within_ten_errors(database, n_workers):
+    add(database, *(item(f"k{number}") for number in range(60)))
+    while (first := take(database, "w0")) is not None:
+        held = [first, *(take(database, f"w{n}") for n in range(1, n_workers))]
+        for claim in held:
+            fail(database, claim)
+    found = pausing.pause_of(database, "c")
+    assert "OSError: no disk" in found.reason
+    with database.transaction() as connection:
+        failures = connection.execute(select(func.count()).select_from(failure)).scalar_one()
+        counted = connection.execute(select(func.sum(work_item.c.failures))).scalar_one()
+    assert failures == counted == ERRORS_TO_PAUSE <= 10
+
+
+def test_a_resumed_comparison_is_not_paused_again_by_its_earlier_errors(database):
+    add(database, *(item(f"k{number}") for number in range(10)))
+    while (claim := take(database)) is not None:
+        fail(database, claim)
+    assert pausing.resume(database, "c")
+    fail(database, take(database))
+    assert pausing.pause_of(database, "c") is None
+
+
+def test_errors_do_not_pause_a_comparison_while_another_worker_trains(database):
+    add(database, *(item(f"k{number}") for number in range(20)))
+    heartbeats.enter(database, "well", "c", "cpu")
+    heartbeats.note(database, "well", item=take(database, "well").key, epoch=3)
+    for _ in range(ERRORS_TO_PAUSE + 4):
+        fail(database, take(database, "sick"))
+    assert pausing.pause_of(database, "c") is None
+
+
+def test_what_needs_a_group_that_failed_is_blocked_and_is_not_claimed(database):
+    add(database, item("weights", group="pretrain"))
+    add(database, item("trial", group="trials", needs="pretrain"))
+    add(database, item("final", group="finals", needs="trials"), item("other", group="others"))
+    items.finish(database, take(database), cause=Cause.ERROR, detail="diverged")
+    assert take(database).key == "other"
+    left = items.open_items(database, "c")
+    assert left.blocked == {"trials": "pretrain", "finals": "pretrain"}
+    assert (left.possible, left.n_blocked) == (1, 2)
+
+
+def test_one_item_set_aside_among_others_that_are_done_blocks_nothing(database):
+    add(database, item("a", group="trials"), item("b", group="trials"))
+    add(database, item("final", group="finals", needs="trials"))
+    items.finish(database, take(database), cause=Cause.SET_ASIDE)
+    items.finish(database, take(database), cause=Cause.DONE)
+    assert take(database).key == "final"
 
 
 RACER = """

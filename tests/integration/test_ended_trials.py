@@ -3,6 +3,7 @@
 import pytest
 from work_bench import Bench
 
+from ecgopt.causes import Cause
 from ecgopt.jobs.job import StopRequested
 from ecgopt.jobs.resumption import ResumableEpochs
 from ecgopt.queue.lease import Lease
@@ -75,5 +76,5 @@ def test_nothing_is_left_of_an_item_that_is_set_aside(bench, kind):
         begun.run(claim, stop=lambda: True)
     assert len(checkpoints(begun)) == 1
     with Lease(begun.database, claim, lease_seconds=60) as lease:
-        begun.jobs[kind].give_up(lease, "set_aside", "lost 3 workers without progress")
+        begun.jobs[kind].give_up(lease, Cause.SET_ASIDE, "lost 3 workers without progress")
     assert checkpoints(begun) == []

@@ -37,6 +37,7 @@ TINY_DEFAULTS = {
     "sampler": "tpe",
     "pruning": "true",
     "checkpoint": 0.0,
+    "retry": 0.2,
 }
 
 TINY_STUDY = """
@@ -92,4 +93,5 @@ enabled = {pruning}
 [workers]
 lease_seconds = {lease}
 checkpoint_seconds = {checkpoint}
+retry_seconds = {retry}
 """

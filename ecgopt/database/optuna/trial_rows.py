@@ -153,6 +153,35 @@ def close_trial(
         connection.execute(_ADD_VALUE, row)
 
 
+def reopen_trial(connection: Connection, study_id: int, number: int) -> None:
+    """Make a FAILED trial RUNNING again, with its parameters and reports; others stay as they are.
+
+    Args:
+        connection: With the transaction that frees the trial's work item.
+        study_id: Of the Optuna study.
+        number: Of the trial.
+    """
+    query = sqlalchemy.select(_trials.c.trial_id).where(
+        _trials.c.study_id == study_id,
+        _trials.c.number == number,
+        _trials.c.state == TrialState.FAIL,
+    )
+    trial_id = connection.execute(query).scalar()
+    if trial_id is None:
+        return
+    has_begun = connection.execute(
+        sqlalchemy.select(_parameters.c.param_id).where(_parameters.c.trial_id == trial_id)
+    ).first()
+    connection.execute(
+        sqlalchemy.update(_trials)
+        .where(_trials.c.trial_id == trial_id)
+        .values(
+            state=TrialState.RUNNING if has_begun else TrialState.WAITING, datetime_complete=None
+        )
+    )
+    connection.execute(_REMOVE_ATTRIBUTE, {"of": trial_id, "name": RUN})
+
+
 def put_attribute(connection: Connection, trial_id: int, key: str, value: object) -> None:
     """Write a user attribute of the trial in place of what stood there."""
     connection.execute(_REMOVE_ATTRIBUTE, {"of": trial_id, "name": key})
