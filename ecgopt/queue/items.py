@@ -12,9 +12,11 @@ from typing import Any, Final
 from sqlalchemy import (
     ColumnElement,
     Connection,
+    Select,
     Update,
     and_,
     case,
+    exists,
     func,
     insert,
     or_,
@@ -94,22 +96,32 @@ def claim(database: Database, comparison: str, owner: str, *, lease_seconds: flo
     """
     # What this owner seems to hold already was claimed in an attempt whose answer was lost.
     own = and_(work_item.c.state == "held", work_item.c.owner == owner)
-    free = or_(_free(database, owner, 2 * lease_seconds), own)
-    first = (
-        select(work_item)
-        .where(
-            work_item.c.comparison == comparison,
-            IS_OPEN,
-            free,
-            _needs_are_met(),
-            ~is_paused(comparison),
+    free = or_(_free(database), own)
+    failed_here = work_item.c.failed_owner == owner
+    others = or_(work_item.c.failed_owner.is_(None), ~failed_here)
+
+    def first(condition: ColumnElement[bool]) -> Select[Any]:
+        return (
+            select(work_item)
+            .where(
+                work_item.c.comparison == comparison,
+                IS_OPEN,
+                free,
+                condition,
+                _needs_are_met(),
+                ~is_paused(comparison),
+            )
+            .order_by(work_item.c.priority, work_item.c.id)
+            .limit(1)
+            .with_for_update(skip_locked=True)
         )
-        .order_by(work_item.c.priority, work_item.c.id)
-        .limit(1)
-        .with_for_update(skip_locked=True)
-    )
+
+    # What failed with this worker comes last, and is for another worker while one lives.
+    last_choice = first(and_(failed_here, ~_another_lives(database, comparison, owner)))
     with database.transaction() as connection:
-        candidate = connection.execute(first).first()
+        candidate = connection.execute(first(others)).first()
+        if candidate is None:
+            candidate = connection.execute(last_choice).first()
         if candidate is None:
             return None
         was_lost = candidate.state == "held" and candidate.owner != owner
@@ -417,33 +429,24 @@ def _finished_by(database: Database, held: Claim) -> bool:
         return connection.execute(query).first() is not None
 
 
-def _free(database: Database, owner: str, seen_seconds: float) -> ColumnElement[bool]:
-    """Return SQL for whether `owner` may take an item now.
-
-    An item that failed waits for its time, and for another worker while one lives.
-    """
-    another_lives = (
-        select(worker.c.owner)
-        .where(
-            worker.c.comparison == work_item.c.comparison,
-            worker.c.owner != owner,
-            worker.c.state == "running",
-            worker.c.seen_at > database.now - seen_seconds,
-        )
-        .limit(1)
-        .scalar_subquery()
-    )
+def _free(database: Database) -> ColumnElement[bool]:
+    """Return SQL for whether a worker may take an item now; one that failed waits for its time."""
     return or_(
         and_(
             work_item.c.state == "free",
             or_(work_item.c.retry_at.is_(None), work_item.c.retry_at <= database.now),
-            or_(
-                work_item.c.failed_owner.is_(None),
-                work_item.c.failed_owner != owner,
-                another_lives.is_(None),
-            ),
         ),
         and_(work_item.c.state == "held", work_item.c.lease_until < database.now),
+    )
+
+
+def _another_lives(database: Database, comparison: str, owner: str) -> ColumnElement[bool]:
+    """Return SQL for whether another worker of the comparison gave a sign of life lately."""
+    return exists().where(
+        worker.c.comparison == comparison,
+        worker.c.owner != owner,
+        worker.c.state == "running",
+        worker.c.seen_at > database.now - _SEEN_SECONDS,
     )
 
 
