@@ -1,8 +1,12 @@
 """The folder that holds everything a comparison keeps outside the database."""
 
 import os
+import uuid
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+
+from ecgopt.files import write_whole
 
 WORKSPACE_VARIABLE = "ECGOPT_WORKSPACE"
 
@@ -11,11 +15,26 @@ WORKSPACE_VARIABLE = "ECGOPT_WORKSPACE"
 class Workspace:
     """The folder of the embedded database, prepared data, checkpoints and artifacts.
 
-    This class names every path below `root`; nobody else joins them. Workers on several hosts
-    need the same folder (a shared file system) or must not share trials.
+    This class names every path below `root`; no other code joins them. Workers on several hosts
+    need the same folder (a shared file system).
     """
 
     root: Path
+
+    def identity(self) -> str:
+        """Return the folder's random id, which is made when it is first asked for.
+
+        A folder that is shared shows the same id on every host; another folder shows another.
+        """
+        path = self.root / "workspace.id"
+        if not path.exists():
+            new = write_whole(
+                self.root / f".workspace-{uuid.uuid4().hex}", uuid.uuid4().hex.encode()
+            )
+            with suppress(FileExistsError):  # another process was first, and its id holds
+                os.link(new, path)
+            new.unlink()
+        return path.read_text().strip()
 
     @property
     def sqlite_file(self) -> Path:

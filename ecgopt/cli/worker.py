@@ -19,6 +19,7 @@ def worker(
     resources: Annotated[Resources, FLAT] = _DEFAULT_RESOURCES,
     launcher: Annotated[LocalLauncher, FLAT] = _DEFAULT_LAUNCHER,
     stop_code: int = 0,
+    join_workspace: bool = False,
     place: PlaceOptions = DEFAULT_PLACE,
 ) -> None:
     """Run a study's workers on this host, one process per GPU or core.
@@ -33,6 +34,8 @@ def worker(
         study: Study file.
         stop_code: Exit code after SIGTERM; use non-zero in a Kubernetes Job so that it is
             restarted.
+        join_workspace: Accept a workspace that is a true copy of the study's own; its weights and
+            prepared data must be equal.
         resources: What each worker gets.
         launcher: How workers run on this machine.
         place: Where the database and the files are.
@@ -51,7 +54,9 @@ def worker(
     log_to_stderr()
     workspace = chosen_workspace(place.workspace)
     slots = launcher.choose_slots(resources)
-    opened = open_study(study, workspace, place.storage, n_processes=len(slots))
+    opened = open_study(
+        study, workspace, place.storage, n_processes=len(slots), join_workspace=join_workspace
+    )
     stop = threading.Event()
     stop_on_signals(stop, immediately=launcher.kill_processes)
     launcher.submit(Launch.of(study, opened.spec, workspace, place.storage), resources)

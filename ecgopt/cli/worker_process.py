@@ -9,6 +9,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from ecgopt.errors import MachineError, UserError
@@ -76,6 +77,7 @@ def work(
 
     from ecgopt.comparison.open_study import open_study
     from ecgopt.dashboard.upkeep import Upkeep
+    from ecgopt.jobs.pretrain import pretrained_sha256
     from ecgopt.jobs.registry import handlers
     from ecgopt.jobs.runs import ArmRuns, choose_device
     from ecgopt.jobs.worker import Worker, WorkerSettings, new_owner
@@ -84,7 +86,8 @@ def work(
     torch.set_num_threads(1)
     chosen = choose_device() if device is None else torch.device(device)
     opened = open_study(study, Workspace(workspace), storage, patience_seconds=_OPEN_RETRY_SECONDS)
-    arms = ArmRuns(opened.spec, opened.workspace, opened.data, chosen)
+    sha256 = partial(pretrained_sha256, opened.database, opened.spec.name)
+    arms = ArmRuns(opened.spec, opened.workspace, opened.data, chosen, sha256)
     upkeep = Upkeep(opened.database, opened.workspace, opened.spec.name)
     return Worker(
         database=opened.database,

@@ -44,7 +44,7 @@ def open_begun(study: Path, storage: str | None, workspace: Path | None) -> Begu
     return Begun(extended(spec, extensions_of(database, spec.name)), database, place)
 
 
-def open_study(
+def open_study(  # noqa: PLR0913 - the whole of an opening
     study: Path,
     place: Workspace,
     storage: str | None,
@@ -52,6 +52,7 @@ def open_study(
     n_processes: int = 1,
     on_progress: Callable[[str, int, int], None] | None = None,
     patience_seconds: float = 0.0,
+    join_workspace: bool = False,
 ) -> OpenComparison:
     """Open a study for work: its data prepared, its Optuna studies and work items in place.
 
@@ -71,4 +72,11 @@ def open_study(
             f"the workspace {place.root} must be writable, but: {error.strerror}: choose another "
             "with --workspace"
         ) from error
-    return open_comparison(spec, database, place, n_processes=n_processes, on_progress=on_progress)
+    return open_comparison(
+        spec,
+        database,
+        place,
+        n_processes=n_processes,
+        on_progress=on_progress,
+        join_workspace=join_workspace,
+    )

@@ -6,20 +6,22 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from ecgopt.comparison.provenance import provenance
 from ecgopt.database.comparisons import (
+    add_workspace,
     as_begun,
     extended,
     extensions_of,
     store_comparison,
     stored_comparison,
+    workspaces_of,
 )
 from ecgopt.database.engine import Database, Transaction
 from ecgopt.database.optuna.studies import create_studies
 from ecgopt.database.tables import create_tables
 from ecgopt.errors import StudyMismatch
 from ecgopt.jobs.datasets import PreparedData, Progress, prepare_data
-from ecgopt.jobs.pretrain import check_own_weights
+from ecgopt.jobs.pretrain import check_own_weights, check_pretrained
+from ecgopt.jobs.provenance import provenance
 from ecgopt.jobs.registry import work_items
 from ecgopt.jobs.trial import TrialJob
 from ecgopt.queue.items import add_missing
@@ -46,15 +48,27 @@ def open_comparison(
     *,
     n_processes: int = 1,
     on_progress: Progress | None = None,
+    join_workspace: bool = False,
 ) -> OpenComparison:
     """Prepare the data and create the missing studies and work items; safe to repeat and to race.
 
+    Args:
+        spec: The comparison, as the study file says.
+        database: Where it is, or will be.
+        workspace: Folder of its files.
+        n_processes: That prepare data.
+        on_progress: Called while data are prepared.
+        join_workspace: Whether a true copy of the comparison's workspace may be used.
+
     Raises:
-        StudyMismatch: the study file changed since the comparison began.
+        StudyMismatch: the study file changed since the comparison began, or its workers use
+            another workspace.
         DataError: the data cannot be used as asked.
     """
     create_tables(database)
     stored = stored_comparison(database, spec.name)
+    if stored is not None:
+        check_workspace(database, spec.name, workspace, join=join_workspace)
     extensions = extensions_of(database, spec.name)
     if stored is not None:
         _check_unchanged(as_begun(spec, extensions), stored.content)
@@ -72,6 +86,7 @@ def open_comparison(
             provenance=provenance(),
         )
         _check_unchanged(spec, stored.content)
+        check_workspace(database, spec.name, workspace)
     if stored.prepared != folders:
         raise StudyMismatch(
             f"study {spec.name!r} began on the prepared data {stored.prepared}, but the data "
@@ -79,6 +94,42 @@ def open_comparison(
         )
     add_work(database, spec)
     return OpenComparison(spec=spec, database=database, workspace=workspace, data=data)
+
+
+def check_workspace(
+    database: Database, name: str, workspace: Workspace, *, join: bool = False
+) -> None:
+    """Check that the comparison's workers use this workspace; the first one is noted.
+
+    Args:
+        database: Of the comparison.
+        name: Its name.
+        workspace: Of this process.
+        join: Whether to note a true copy: one whose pre-trained weights are those of the records.
+
+    Raises:
+        StudyMismatch: the workers use another workspace.
+        CheckpointError: the weights of the copy differ.
+    """
+    identity, path = workspace.identity(), str(workspace.root.resolve())
+    with database.transaction() as connection:
+        lock_comparison(connection, name)
+        known = workspaces_of(connection, name)
+        if not known:
+            add_workspace(database, connection, name, identity=identity, path=path)
+    if not known or identity in known:
+        return
+    if not join:
+        raise StudyMismatch(
+            f"the workers of study {name!r} use the workspace {', '.join(known.values())}, but "
+            f"{path} is another: give all workers the same shared folder with --workspace, or "
+            "--join-workspace for a true copy of it"
+        )
+    check_pretrained(database, name, workspace)
+    with database.transaction() as connection:
+        lock_comparison(connection, name)
+        if identity not in workspaces_of(connection, name):
+            add_workspace(database, connection, name, identity=identity, path=path)
 
 
 def add_work(database: Database, spec: StudySpec) -> None:

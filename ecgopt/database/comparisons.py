@@ -2,6 +2,7 @@
 
 import datetime
 import json
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +11,8 @@ from sqlalchemy import Connection, insert, select
 from sqlalchemy.exc import IntegrityError
 
 from ecgopt.database.engine import Database
-from ecgopt.database.tables import comparison, extension
+from ecgopt.database.tables import comparison, extension, workspace
+from ecgopt.errors import StudyMismatch
 from ecgopt.study_file.spec import StudySpec
 
 
@@ -31,7 +33,9 @@ class StoredComparison:
 def stored_comparison(database: Database, name: str) -> StoredComparison | None:
     """Return the comparison of this name, or None where it has not begun."""
     with database.transaction() as connection:
-        row = connection.execute(select(comparison).where(comparison.c.name == name)).first()
+        rows = connection.execute(select(comparison).where(comparison.c.name == name)).all()
+    # MySQL takes "Tiny" for "tiny".
+    row = next((row for row in rows if row.name == name), None)
     if row is None:
         return None
     return StoredComparison(
@@ -58,7 +62,16 @@ def store_comparison(
         content: Scientific content of the study file.
         prepared: Names of the prepared folders by data name.
         provenance: Versions, commit and host.
+
+    Raises:
+        StudyMismatch: another comparison has a name that some databases take for the same.
     """
+    for other in comparison_names(database):
+        if other != name and _folded(other) == _folded(name):
+            raise StudyMismatch(
+                f"names of studies must differ by more than upper and lower case, but {name!r} and "
+                f"{other!r} do not: choose another name"
+            )
     values = {
         "name": name,
         "content": json.dumps(content),
@@ -74,6 +87,39 @@ def store_comparison(
     stored = stored_comparison(database, name)
     assert stored is not None
     return stored
+
+
+def _folded(name: str) -> str:
+    return unicodedata.normalize("NFKC", name).casefold()
+
+
+def workspaces_of(connection: Connection, name: str) -> dict[str, str]:
+    """Return the workspaces that the comparison's workers may use: identity to path."""
+    query = (
+        select(workspace.c.identity, workspace.c.path)
+        .where(workspace.c.comparison == name)
+        .order_by(workspace.c.id)
+    )
+    return {row.identity: row.path for row in connection.execute(query)}
+
+
+def add_workspace(
+    database: Database, connection: Connection, name: str, *, identity: str, path: str
+) -> None:
+    """Let the comparison's workers use a workspace, inside the caller's transaction.
+
+    Args:
+        database: Whose clock is used.
+        connection: With the transaction, which holds the comparison's lock.
+        name: Of the comparison.
+        identity: Of the workspace.
+        path: Where it is, for people.
+    """
+    connection.execute(
+        insert(workspace).values(
+            comparison=name, identity=identity, path=path, joined_at=database.now
+        )
+    )
 
 
 def comparison_names(database: Database) -> list[str]:

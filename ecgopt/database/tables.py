@@ -167,6 +167,17 @@ extension = Table(
 )
 
 
+workspace = Table(
+    "ecgopt_workspace",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("comparison", String(80), nullable=False),
+    Column("identity", String(32), nullable=False, doc="of a folder that its workers may use"),
+    Column("path", _LongText, nullable=False, doc="where the folder was seen, for people"),
+    Column("joined_at", _Seconds, nullable=False),
+    UniqueConstraint("comparison", "identity"),
+)
+
 retry = Table(
     "ecgopt_retry",
     metadata,

@@ -35,6 +35,9 @@ _STATES = {
 }
 
 
+_DETAILS = ("detail", "precision", "device", "worker", "software")
+
+
 @dataclass(frozen=True, slots=True)
 class LeasedTrial:
     """A trial whose every write is in one transaction with the renewal of the lease.
@@ -118,7 +121,5 @@ def _evidence(frozen: FrozenTrial) -> TrialEvidence:
         seconds=run.get("seconds", 0.0),
         n_samples=run.get("n_samples", 0),
         recipe=frozen.user_attrs.get(RECIPE, "tuned"),
-        details={
-            name: run[name] for name in ("detail", "precision", "device", "worker") if name in run
-        },
+        details={name: run[name] for name in _DETAILS if name in run},
     )

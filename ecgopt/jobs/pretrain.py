@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from ecgopt.causes import Cause
+from ecgopt.database.engine import Database
 from ecgopt.errors import CheckpointError
 from ecgopt.evidence.records import PretrainEvidence
 from ecgopt.jobs.job import (
@@ -27,6 +28,7 @@ from ecgopt.study_file.reading import expand_folder
 from ecgopt.study_file.spec import StudySpec
 from ecgopt.study_file.tables import ModelTable
 from ecgopt.training.recipe import Value
+from ecgopt.workspace import Workspace
 
 if TYPE_CHECKING:
     from ecgopt.jobs.runs import ArmRuns
@@ -69,6 +71,32 @@ class PretrainResult(RunAccount):
     validation_macro_auroc: float | None = None
 
 
+def pretrain_group(name: str) -> str:
+    """Return the group of a pre-training, which all trials that start from it wait for."""
+    return f"pretrain/{name}"
+
+
+def pretrained_sha256(database: Database, comparison: str, name: str) -> str:
+    """Return the SHA-256 of a checkpoint when it was made; empty where its item is not done."""
+    ended = ended_items(database, comparison, group=pretrain_group(name))
+    found = [read(PretrainResult, item.result) for item in ended if item.cause is Cause.DONE]
+    return found[0].sha256 if found else ""
+
+
+def check_pretrained(database: Database, comparison: str, workspace: Workspace) -> None:
+    """Check that a workspace holds the weights of every pre-training that is done.
+
+    Raises:
+        CheckpointError: a file is missing or differs.
+    """
+    from ecgopt.models.checkpoint import load_checkpoint
+
+    for item in ended_items(database, comparison, kinds=[PretrainJob.kind]):
+        if item.cause is Cause.DONE:
+            result = read(PretrainResult, item.result)
+            load_checkpoint(workspace.pretrained(comparison, result.key), sha256=result.sha256)
+
+
 def search_group(name: str) -> str:
     """Return the group of the trials of a pre-training's search."""
     return f"pretrain_trials/{name}"
@@ -107,7 +135,7 @@ class PretrainJob(Job):
         """Yield one item for each upstream and model, after the trials of its search."""
         for payload in pretrainings(keys):
             needs = search_group(payload.name) if n_search_trials(spec, payload.upstream) else None
-            group = f"pretrain/{payload.name}"
+            group = pretrain_group(payload.name)
             yield cls.item(payload.name, payload, group=group, needs=needs)
 
     def run(self, lease: Lease, stop: Stop) -> ItemEnd:

@@ -30,6 +30,8 @@ class ArmRuns:
     workspace: Workspace
     data: PreparedData
     device: torch.device
+    pretrained_sha256: Callable[[str], str] = lambda _: ""
+    """Returns the SHA-256 that a pre-trained checkpoint had when it was made; empty: not known."""
     _splits: dict[StudyKey, tuple[Folds, dict[str, object]]] = field(default_factory=dict)
     _upstreams: dict[str, Checkpoint] = field(default_factory=dict)
 
@@ -41,14 +43,16 @@ class ArmRuns:
         return self._splits[shared]
 
     def upstream(self, name: str) -> Checkpoint:
-        """Return the pre-trained checkpoint called `name`.
+        """Return the pre-trained checkpoint called `name`, checked against its SHA-256.
 
         Raises:
-            CheckpointError: it is missing or damaged.
+            CheckpointError: it is missing, damaged, or not the one that was trained.
         """
         if name not in self._upstreams:
             path = self.workspace.pretrained(self.spec.name, name)
-            self._upstreams[name] = load_checkpoint(path)
+            self._upstreams[name] = load_checkpoint(
+                path, sha256=self.pretrained_sha256(name) or None
+            )
         return self._upstreams[name]
 
     def epochs(

@@ -17,6 +17,8 @@ from ecgopt.jobs.job import (
     read,
     to_json,
 )
+from ecgopt.jobs.pretrain import pretrain_group
+from ecgopt.jobs.provenance import software
 from ecgopt.jobs.pruning import TrialRules, ladder, last_epoch, last_report, run_trial
 from ecgopt.queue.items import NewItem
 from ecgopt.queue.lease import Lease
@@ -42,6 +44,8 @@ class TrialAccount(RunAccount):
     share_transferred: float = 0.0
     """Share of the weights that came from the upstream."""
     precision: str = ""
+    software: str = ""
+    """Versions that decide its numbers."""
 
 
 def trial_group(key: StudyKey) -> str:
@@ -51,7 +55,7 @@ def trial_group(key: StudyKey) -> str:
 
 def start_group(key: StudyKey) -> str | None:
     """Return the group of the pre-training that a study's runs start from, if there is one."""
-    return f"pretrain/{key.pretraining}" if key.pretraining else None
+    return pretrain_group(key.pretraining) if key.pretraining else None
 
 
 def trial_seed(spec: StudySpec, key: StudyKey, slot: int) -> int:
@@ -147,6 +151,7 @@ class TrialJob(Job):
             precision=run.precision,
             device=str(self.arms.device),
             worker=claim.owner,
+            software=software(),
         )
         if end.cause is Cause.DONE:
             trial.close(TrialState.COMPLETE, end.value, to_json(account))

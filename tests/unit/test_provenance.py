@@ -1,6 +1,6 @@
 """What a study is said to have begun with."""
 
-from ecgopt.comparison.provenance import provenance
+from ecgopt.jobs.provenance import provenance
 
 
 def test_a_machine_without_git_can_begin_a_study(monkeypatch, tmp_path):

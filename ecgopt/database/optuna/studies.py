@@ -146,7 +146,11 @@ def _coordinates(spec: StudySpec, key: StudyKey) -> dict[str, str | int | None]:
 def study_ids(connection: Connection, comparison: str) -> dict[int, str]:
     """Return the names of the comparison's studies, trade-off studies included, by id."""
     query = select(_STUDIES.c.study_id, _STUDIES.c.study_name).where(_named(comparison))
-    return {row.study_id: row.study_name for row in connection.execute(query)}
+    return {
+        row.study_id: row.study_name
+        for row in connection.execute(query)
+        if _is_of(comparison, row.study_name)
+    }
 
 
 def study_name_of(
@@ -169,14 +173,15 @@ def study_name_of(
 def trial_counts(connection: Connection, comparison: str) -> dict[int, dict[str, int]]:
     """Return the number of trials in each state, by the id of the comparison's study."""
     query = (
-        select(_TRIALS.c.study_id, _TRIALS.c.state, func.count().label("n"))
+        select(_TRIALS.c.study_id, _STUDIES.c.study_name, _TRIALS.c.state, func.count().label("n"))
         .join(_STUDIES, _STUDIES.c.study_id == _TRIALS.c.study_id)
         .where(_named(comparison))
-        .group_by(_TRIALS.c.study_id, _TRIALS.c.state)
+        .group_by(_TRIALS.c.study_id, _STUDIES.c.study_name, _TRIALS.c.state)
     )
     counts: dict[int, dict[str, int]] = {}
     for row in connection.execute(query):
-        counts.setdefault(row.study_id, {})[row.state.name] = row.n
+        if _is_of(comparison, row.study_name):
+            counts.setdefault(row.study_id, {})[row.state.name] = row.n
     return counts
 
 
@@ -198,7 +203,8 @@ def trial_counts_by_name(
     )
     counts: dict[str, dict[str, tuple[int, float | None]]] = {}
     for row in connection.execute(query):
-        counts.setdefault(row.study_name, {})[row.state.name] = (row.n, row.best)
+        if _is_of(comparison, row.study_name):
+            counts.setdefault(row.study_name, {})[row.state.name] = (row.n, row.best)
     return counts
 
 
@@ -229,5 +235,13 @@ def _belongs(table: Table, study_id: int) -> ColumnElement[bool] | None:
 
 
 def _named(comparison: str) -> ColumnElement[bool]:
+    """Return SQL that finds the comparison's studies; others may be among them.
+
+    LIKE takes "Tiny/" for "tiny/" in SQLite and MySQL, so callers check with `_is_of`.
+    """
     name: ColumnElement[str] = _STUDIES.c.study_name
     return name.startswith(f"{comparison}/", autoescape=True)
+
+
+def _is_of(comparison: str, study_name: str) -> bool:
+    return study_name.startswith(f"{comparison}/")

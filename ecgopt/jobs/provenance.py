@@ -1,14 +1,13 @@
-"""What a study was begun with: versions, commit and machine."""
+"""Versions, commit and machine: what a study was begun with, and what each trial ran on."""
 
 import os
 import platform
 import subprocess
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 
 import optuna
-
-import ecgopt
 
 COMMIT_VARIABLE = "ECGOPT_COMMIT"
 """The commit that a container image was built from, which has no git to ask."""
@@ -17,7 +16,7 @@ COMMIT_VARIABLE = "ECGOPT_COMMIT"
 def provenance() -> dict[str, str]:
     """Return the versions that decide a study's numbers, and where it was begun."""
     return {
-        "ecgopt": ecgopt.__version__,
+        "ecgopt": metadata.version("ecgopt"),
         "commit": os.environ.get(COMMIT_VARIABLE) or _checked_out_commit() or "unknown",
         "optuna": optuna.__version__,
         "torch": metadata.version("torch"),
@@ -27,11 +26,19 @@ def provenance() -> dict[str, str]:
     }
 
 
+@cache
+def software() -> str:
+    """Return the versions that decide a trial's numbers, in one line."""
+    found = provenance()
+    names = ("ecgopt", "commit", "torch", "optuna")
+    return ", ".join(f"{name} {found[name]}" for name in names)
+
+
 def _checked_out_commit() -> str:
     try:
         asked = subprocess.run(
             ["git", "rev-parse", "HEAD"],
-            cwd=Path(ecgopt.__file__).parent,
+            cwd=Path(__file__).parent,
             capture_output=True,
             text=True,
             check=False,
