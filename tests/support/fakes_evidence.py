@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ecgopt.causes import Cause
 from ecgopt.evidence.audit_choice import choose_for_audit
 from ecgopt.evidence.predictions import Predictions, read_predictions, write_predictions
 from ecgopt.evidence.records import (
@@ -174,11 +175,11 @@ def invent_trials(world: World, study: str, regime: str) -> tuple[TrialEvidence,
             for step in range(1, 11)
         }
         reports[10] = float(value)
-        state, cause, kept = "complete", "done", 10
+        state, cause, kept = "complete", Cause.DONE, 10
         if number > 3 and value < 0.75:
-            state, cause, kept = "pruned", "pruned", int(random.integers(4, 8))
+            state, cause, kept = "pruned", Cause.PRUNED, int(random.integers(4, 8))
         if parameters["learning_rate"] > 0.07:
-            state, cause, kept = "pruned", "diverged", 1
+            state, cause, kept = "pruned", Cause.DIVERGED, 1
         n_epochs = max(1, round(parameters["epochs"] * kept / 10))
         trials.append(
             TrialEvidence(
@@ -205,7 +206,7 @@ def invent_beside(trials: list[TrialEvidence], best: float) -> list[TrialEvidenc
         return replace(
             trial,
             state="complete",
-            cause="done",
+            cause=Cause.DONE,
             value=value,
             n_epochs=epochs,
             seconds=2.5 * epochs,

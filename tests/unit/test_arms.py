@@ -4,10 +4,13 @@ from fakes_evidence import World, invent
 from ecgopt.analysis.arms import Arm, count_trials, sort_into_arms
 from ecgopt.analysis.cost import ArmCost, Cost, arm_cost, break_even
 from ecgopt.analysis.equal_spend import equal_spend
+from ecgopt.causes import Cause
 from ecgopt.evidence.records import CellKey, StudyEvidence, TrialEvidence
 
 
-def trial(number=0, state="complete", cause="done", value=0.8, epochs=5, recipe="tuned", **more):
+def trial(
+    number=0, state="complete", cause=Cause.DONE, value=0.8, epochs=5, recipe="tuned", **more
+):
     return TrialEvidence(
         number=number,
         state=state,

@@ -5,6 +5,7 @@ from io import StringIO
 
 from rich.console import Console
 
+from ecgopt.causes import Cause
 from ecgopt.cli.views import Hands, rendered
 from ecgopt.comparison.progress import Progress, StageProgress, StudyProgress
 from ecgopt.queue.heartbeats import WorkerSeen
@@ -56,6 +57,7 @@ HANDS = Hands(
             epoch=4,
             seen_seconds_ago=2.0,
             state="stopping",
+            reason="",
         )
     ],
     queue=QueueSeen(
@@ -70,7 +72,9 @@ HANDS = Hands(
             )
         ],
         failures=[failure(number) for number in range(7)],
-        set_aside=[SetAside(item=ITEM, cause="out_of_memory", detail="3 workers\nwere too big")],
+        set_aside=[
+            SetAside(item=ITEM, cause=Cause.OUT_OF_MEMORY, detail="3 workers\nwere too big")
+        ],
     ),
 )
 

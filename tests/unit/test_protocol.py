@@ -15,6 +15,7 @@ from ecgopt.analysis.pareto import TradePoint, front
 from ecgopt.analysis.pruning_audit import audit_pruning
 from ecgopt.analysis.response import learning_rate_response
 from ecgopt.analysis.waterfall import waterfall
+from ecgopt.causes import Cause
 from ecgopt.evidence.audit_choice import choose_for_audit
 from ecgopt.evidence.records import SanityCheck, TrialEvidence
 from ecgopt.training.metrics import trivial_scores
@@ -114,7 +115,7 @@ def audited(study, value):
     audit = TrialEvidence(
         number=99,
         state="complete",
-        cause="done",
+        cause=Cause.DONE,
         value=value,
         parameters=pruned.parameters,
         recipe="audit",
