@@ -56,7 +56,7 @@ def dashboard(
     from ecgopt.cli.output import print_lines
     from ecgopt.dashboard.refresh import Refresher
     from ecgopt.dashboard.server import dashboard_app, serve
-    from ecgopt.database.engine import open_database, open_for_reading, quiet_optuna
+    from ecgopt.database.engine import open_database, open_existing, quiet_optuna
     from ecgopt.database.tables import create_tables
     from ecgopt.database.url import existing_url
     from ecgopt.workspace import chosen_workspace
@@ -73,7 +73,8 @@ def dashboard(
             refresher = Refresher(database, workspace)
             refresher.refresh_all()
             refresher.keep_refreshing()
-        app = dashboard_app(database if write else open_for_reading(url), workspace, door)
+        shown = database if write else open_existing(url, reads_only=True)
+        app = dashboard_app(shown, workspace, door)
         print_lines(f"dashboard: {_link(address, door)}")
         print_lines(
             "writable: notes, and studies that ecgopt does not manage" if write else "read-only"

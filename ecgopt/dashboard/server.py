@@ -37,7 +37,7 @@ def dashboard_app(database: Database, workspace: Workspace, door: Door) -> Appli
     """Return optuna-dashboard over `database`, behind `door`.
 
     It reads through the same patched storage as workers do, so that a reader never meets, or
-    causes, a locked database; read-only, give it one of `open_for_reading`.
+    causes, a locked database; read-only, give it one of `open_existing`.
     """
     workspace.artifacts.mkdir(parents=True, exist_ok=True)
     store = FileSystemArtifactStore(workspace.artifacts)

@@ -13,11 +13,10 @@ from typing import TYPE_CHECKING
 
 import psycopg
 
+from ecgopt.database.engine import STATEMENT_SECONDS
+
 if TYPE_CHECKING:
     from psycopg.abc import RV, PQGen
-
-STATEMENT_SECONDS = 20.0
-"""Longest wait for one answer. Above it a statement is given up and its transaction undone."""
 
 _LEAST_SECONDS = 0.05
 

@@ -11,7 +11,7 @@ from trials_alone import begin_trials, finish_trials
 from worker_crowd import Crowd
 
 from ecgopt.dashboard.refresh import Refresher
-from ecgopt.database.engine import open_database, open_for_reading
+from ecgopt.database.engine import open_database, open_existing
 from ecgopt.database.tables import trade_point, work_item
 from ecgopt.errors import StorageError
 from ecgopt.workspace import Workspace
@@ -111,7 +111,7 @@ def test_training_workers_and_a_polled_dashboard_share_one_sqlite_file(trained):
 
 def test_a_reader_takes_no_lock_and_cannot_write(tmp_path, sqlite_url):
     begin_trials(tmp_path, sqlite_url)
-    reader, writer = open_for_reading(sqlite_url), open_database(sqlite_url)
+    reader, writer = open_existing(sqlite_url, reads_only=True), open_database(sqlite_url)
     with writer.transaction() as held:
         held.execute(delete(trade_point))
         assert len(reader.optuna.get_all_studies()) == 2
