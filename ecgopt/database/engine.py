@@ -175,7 +175,7 @@ def open_existing(url: str, *, reads_only: bool = False) -> Database:
         from ecgopt.database.optuna.storage import check_version, open_optuna
 
         check_version()
-        storage = open_optuna(parsed, options)
+        storage = open_optuna(parsed, options, create=False)
         if reads_only:
             storage.engine.update_execution_options(**{_READS_ONLY: True})
         return storage

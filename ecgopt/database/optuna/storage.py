@@ -55,20 +55,22 @@ def check_version() -> None:
         )
 
 
-def open_optuna(url: URL, options: dict[str, Any]) -> "SlotStorage":
-    """Return Optuna's storage, its tables created when missing.
+def open_optuna(url: URL, options: dict[str, Any], *, create: bool = True) -> "SlotStorage":
+    """Return Optuna's storage.
 
     Args:
         url: The database.
         options: Of SQLAlchemy's engine.
+        create: Whether to create missing tables, which under SQLite waits for other writers.
 
     Raises:
         StorageError: the database refuses.
         RuntimeError: Optuna refuses the database.
     """
-    engine = sqlalchemy.create_engine(url, **options)
-    add_listeners(engine)
-    create_optuna_tables(engine)
+    if create:
+        engine = sqlalchemy.create_engine(url, **options)
+        add_listeners(engine)
+        create_optuna_tables(engine)
     try:
         backend = _SafeStorage(
             url.render_as_string(hide_password=False),
