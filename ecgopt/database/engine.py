@@ -26,6 +26,7 @@ from ecgopt.database.retry import (
     translate_errors,
     words_of,
 )
+from ecgopt.database.timeouts import STATEMENT_SECONDS
 from ecgopt.database.url import (
     Family,
     family,
@@ -43,8 +44,6 @@ if TYPE_CHECKING:
 
 _Opened = TypeVar("_Opened")
 
-STATEMENT_SECONDS = 20.0
-"""Longest wait for one answer. Above it a statement is given up and its transaction undone."""
 LOOKS_ONLY = "ecgopt_looks_only"
 """Execution option of a connection whose next transaction takes no write lock under SQLite."""
 _READS_ONLY = "ecgopt_reads_only"
@@ -249,7 +248,7 @@ def add_listeners(engine: Engine) -> None:
 
 
 def _wait_no_longer_than_allowed(engine: Engine) -> None:
-    from ecgopt.database.timeouts import PatientConnection
+    from ecgopt.database.postgresql import PatientConnection
 
     @event.listens_for(engine, "do_connect")
     def _connect(
