@@ -71,7 +71,7 @@ def work(
     import torch
 
     from ecgopt.comparison.open_study import open_study
-    from ecgopt.dashboard.upkeep import Upkeep
+    from ecgopt.dashboard.maintenance import PageMaintenance
     from ecgopt.jobs.diagnostics import diagnostic_handlers
     from ecgopt.jobs.final import FinalJob
     from ecgopt.jobs.pretrain import PretrainJob, PretrainTrialJob
@@ -84,7 +84,7 @@ def work(
     chosen = choose_device() if device is None else torch.device(device)
     opened = open_study(study, Workspace(workspace), storage, patience_seconds=_OPEN_RETRY_SECONDS)
     arms = ArmRuns(opened.spec, opened.workspace, opened.data, chosen)
-    upkeep = Upkeep(opened.database, opened.workspace, opened.spec.name)
+    maintenance = PageMaintenance(opened.database, opened.workspace, opened.spec.name)
     return Worker(
         database=opened.database,
         handlers={
@@ -103,8 +103,8 @@ def work(
         ),
         owner=owner or new_owner(),
         stop_event=stop,
-        after_item=upkeep.after_item,
-        at_end=upkeep.at_end,
+        after_item=maintenance.after_item,
+        at_end=maintenance.at_end,
     ).work()
 
 
