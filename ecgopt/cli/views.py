@@ -67,7 +67,7 @@ def _time_left(progress: Progress) -> str:
 
 
 def next_step(progress: Progress, study: Path) -> str:
-    """Return whether the study is finished or any worker runs, and the command that continues it."""
+    """Return whether any worker runs, and the command that continues the study."""
     if progress.is_finished:
         return f"finished; next: ecgopt report {study}"
     if progress.is_paused:
