@@ -1,4 +1,4 @@
-"""Rows as aligned plain text, which `grep`, `sort` and a narrow terminal leave as they are."""
+"""Rows as aligned plain text, for terminals, `grep` and `sort`."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,7 @@ _GAP = "  "
 
 
 def aligned_lines(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> list[str]:
-    """Return a heading line and one line per row; columns of numbers stand to the right."""
+    """Return a heading line and one line per row; columns of numbers are aligned to the right."""
     texts = [[_text(value) for value in row] for row in rows]
     lines = [list(columns), *texts]
     widths = [max(len(line[index]) for line in lines) for index in range(len(columns))]

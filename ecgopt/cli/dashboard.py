@@ -8,7 +8,7 @@ from ecgopt.cli.options import DEFAULT_PLACE, FLAT, PlaceOptions
 if TYPE_CHECKING:
     from socket import socket
 
-    from ecgopt.dashboard.access import Door
+    from ecgopt.dashboard.access import AccessPolicy
 
 TOKEN_VARIABLE = "ECGOPT_DASHBOARD_TOKEN"
 _LEAST_TOKEN = 16
@@ -54,9 +54,9 @@ def dashboard(
     """
     place.check_database()
     from ecgopt.cli.output import print_lines
-    from ecgopt.dashboard.refresh import Refresher
+    from ecgopt.dashboard.publish import Publisher
     from ecgopt.dashboard.server import dashboard_app, serve
-    from ecgopt.database.engine import open_database, open_for_reading, quiet_optuna
+    from ecgopt.database.engine import open_database, open_existing, quiet_optuna
     from ecgopt.database.tables import create_tables
     from ecgopt.database.url import existing_url
     from ecgopt.workspace import chosen_workspace
@@ -68,13 +68,14 @@ def dashboard(
         quiet_optuna()
         database = open_database(url)
         create_tables(database)
-        door = _door(address, listening.getsockname()[1], may_write=write)
+        policy = _policy(address, listening.getsockname()[1], may_write=write)
         if refresh:
-            refresher = Refresher(database, workspace)
-            refresher.refresh_all()
-            refresher.keep_refreshing()
-        app = dashboard_app(database if write else open_for_reading(url), workspace, door)
-        print_lines(f"dashboard: {_link(address, door)}")
+            publisher = Publisher(database, workspace)
+            publisher.publish_all()
+            publisher.keep_publishing()
+        shown = database if write else open_existing(url, reads_only=True)
+        app = dashboard_app(shown, workspace, policy)
+        print_lines(f"dashboard: {_link(address, policy)}")
         print_lines(
             "writable: notes, and studies that ecgopt does not manage" if write else "read-only"
         )
@@ -103,11 +104,11 @@ def _listen(address: Address) -> "socket":
         ) from error
 
 
-def _door(address: Address, port: int, *, may_write: bool) -> "Door":
+def _policy(address: Address, port: int, *, may_write: bool) -> "AccessPolicy":
     import os
     import secrets
 
-    from ecgopt.dashboard.access import Door, loopback_origins, public_origin
+    from ecgopt.dashboard.access import AccessPolicy, loopback_origins, public_origin
     from ecgopt.errors import UserError
 
     token = os.environ.get(TOKEN_VARIABLE) or secrets.token_urlsafe(_TOKEN_BYTES)
@@ -119,12 +120,12 @@ def _door(address: Address, port: int, *, may_write: bool) -> "Door":
         origins = loopback_origins(port)
     else:
         origins = frozenset({public_origin(address.behind_proxy)})
-    return Door(token=token, origins=origins, may_write=may_write)
+    return AccessPolicy(token=token, origins=origins, may_write=may_write)
 
 
-def _link(address: Address, door: "Door") -> str:
+def _link(address: Address, policy: "AccessPolicy") -> str:
     from urllib.parse import quote
 
-    origins = sorted(door.origins)
+    origins = sorted(policy.origins)
     origin = next((o for o in origins if f"//{address.host}:" in o), origins[0])
-    return f"{origin}/?token={quote(door.token, safe='')}"
+    return f"{origin}/?token={quote(policy.token, safe='')}"

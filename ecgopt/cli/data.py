@@ -120,7 +120,7 @@ def fetch(  # noqa: PLR0913 one parameter per option
             that are tried where the first fails.
         accept: Path of a file that may be missing or differ from its checksum; may be repeated.
         archive: Fetch the publisher's one zip file, where there is one.
-        connections: Files fetched at once.
+        connections: Number of files that are fetched in parallel.
     """
     import sys
 

@@ -1,4 +1,4 @@
-"""What `ecgopt data` prints: tables, progress, and plain lines where nobody watches."""
+"""What `ecgopt data` prints: tables, progress, and plain lines where there is no terminal."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -167,7 +167,7 @@ def print_doubts(console: "Console", found: "DataCheck") -> None:
 
 @contextmanager
 def progress_bar(title: str) -> Iterator[Callable[[int, int], None] | None]:
-    """Give a progress callback; None where nobody watches."""
+    """Give a progress callback; None where there is no terminal."""
     console = open_console()
     if not console.is_terminal:
         yield None
@@ -182,7 +182,7 @@ def progress_bar(title: str) -> Iterator[Callable[[int, int], None] | None]:
 
 @contextmanager
 def fetch_bar(name: str) -> "Iterator[Callable[[FetchProgress], None] | None]":
-    """Give a callback for `fetch`; None where nobody watches."""
+    """Give a callback for `fetch`; None where there is no terminal."""
     console = open_console()
     if not console.is_terminal:
         yield None

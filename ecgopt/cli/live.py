@@ -8,7 +8,7 @@ from rich.live import Live
 from rich.text import Text
 
 from ecgopt.cli.output import open_console, print_lines
-from ecgopt.cli.views import Hands, plain_line, rendered
+from ecgopt.cli.views import Activity, plain_line, rendered
 from ecgopt.comparison.progress import Progress
 
 _PLAIN_LINE_SECONDS = 10.0
@@ -48,10 +48,10 @@ class LiveProgress:
         elif done == total:
             print_lines(line)
 
-    def show(self, progress: Progress, hands: Hands | None = None) -> None:
+    def show(self, progress: Progress, activity: Activity | None = None) -> None:
         """Show the comparison's progress; repeated plain lines are at least 10 s apart."""
         if self._live is not None:
-            self._live.update(rendered(progress, hands))
+            self._live.update(rendered(progress, activity))
             return
         now = time.monotonic()
         line = plain_line(progress)

@@ -34,10 +34,12 @@ def report(
         pdf: Write the figures as PDF too.
         place: Where the database and the files are.
     """
+    results = _opened(source, place)
+
     from ecgopt.report.terminal import verdict_table
     from ecgopt.report.write import write_report
 
-    with _opened(source, place).concluded() as (conclusions, _):
+    with results.concluded() as (conclusions, _):
         if format != "html":
             from ecgopt.report.paper_table import paper_table
 
@@ -58,9 +60,11 @@ def answer(source: ExistingFile, *, place: PlaceOptions = DEFAULT_PLACE) -> None
         source: Study file, or bundle.
         place: Where the database and the files are.
     """
+    results = _opened(source, place)
+
     from ecgopt.report.terminal import answer_lines
 
-    with _opened(source, place).concluded() as (conclusions, _):
+    with results.concluded() as (conclusions, _):
         print_lines(*answer_lines(conclusions))
 
 
@@ -194,10 +198,12 @@ def plan(
 
 def _opened(source: ExistingFile, place: Place) -> "Results":
     """Return the results of a study file or bundle."""
+    if source.suffix == ".toml":
+        place.check_database()
+
     import ecgopt
     from ecgopt.evidence.bundle import is_bundle
 
     if is_bundle(source):
         return ecgopt.open_bundle(source)
-    place.check_database()
     return ecgopt.open(source, place.storage, place.workspace)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from ecgopt.cli.options import DEFAULT_PLACE, ExistingFile, PlaceOptions
 
 if TYPE_CHECKING:
-    from ecgopt.cli.views import Hands
+    from ecgopt.cli.views import Activity
     from ecgopt.comparison.open_study import Begun
     from ecgopt.comparison.progress import Progress
 
@@ -40,7 +40,7 @@ def status(
     begun = place.open_begun(study)
 
     from ecgopt.cli.output import print_lines, print_table
-    from ecgopt.cli.views import rendered
+    from ecgopt.cli.views import next_step, rendered
     from ecgopt.comparison.progress import read_progress
 
     if watch:
@@ -49,11 +49,12 @@ def status(
             _watch(begun)
         return
     progress = read_progress(begun.database, begun.spec)
-    hands = _hands(begun)
+    activity = _activity(begun)
     if json:
-        print_lines(_as_json(progress, hands))
+        print_lines(_as_json(progress, activity))
     else:
-        print_table(rendered(progress, hands))
+        print_table(rendered(progress, activity))
+        print_lines(next_step(progress, study))
 
 
 def _watch(begun: "Begun") -> None:
@@ -65,29 +66,29 @@ def _watch(begun: "Begun") -> None:
     with LiveProgress(keep=True) as live:
         while True:
             progress = read_progress(begun.database, begun.spec)
-            live.show(progress, _hands(begun))
+            live.show(progress, _activity(begun))
             if progress.is_finished:
                 return
             time.sleep(_WATCH_SECONDS)
 
 
-def _hands(begun: "Begun") -> "Hands":
-    from ecgopt.cli.views import Hands
+def _activity(begun: "Begun") -> "Activity":
+    from ecgopt.cli.views import Activity
     from ecgopt.queue.heartbeats import workers_seen
     from ecgopt.queue.inspect import inspect_queue
 
     name = begun.spec.name
-    return Hands(workers_seen(begun.database, name), inspect_queue(begun.database, name))
+    return Activity(workers_seen(begun.database, name), inspect_queue(begun.database, name))
 
 
-def _as_json(progress: "Progress", hands: "Hands") -> str:
+def _as_json(progress: "Progress", activity: "Activity") -> str:
     import json
     from dataclasses import asdict
 
     content = {
         **asdict(progress),
         "finished": progress.is_finished,
-        "workers": [asdict(worker) for worker in hands.workers],
-        **asdict(hands.queue),
+        "workers": [asdict(worker) for worker in activity.workers],
+        **asdict(activity.queue),
     }
     return json.dumps(content, indent=1)

@@ -1,9 +1,9 @@
-"""A comparison's progress as a person reads it: one line, or tables for a terminal."""
+"""A study's progress as one line, or as tables for a terminal."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from os.path import commonpath
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -18,8 +18,8 @@ _MAX_FAILURES = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Hands:
-    """The workers at work, and in whose hands the items are."""
+class Activity:
+    """The running workers and their leases."""
 
     workers: Sequence[WorkerSeen]
     queue: QueueSeen
@@ -58,8 +58,19 @@ def _time_left(progress: Progress) -> str:
     return f"about {seconds / 60:.0f} min left" if seconds >= 90 else f"about {seconds:.0f} s left"
 
 
-def rendered(progress: Progress, hands: Hands | None = None) -> RenderableType:
-    """Return a table of studies and a summary; with `hands` also who holds and has lost what."""
+def next_step(progress: Progress, study: Path) -> str:
+    """Return whether any worker runs, and the command that continues the study."""
+    if progress.is_finished:
+        return f"finished; next: ecgopt report {study}"
+    if progress.is_paused:
+        return f"paused; to start trials again: ecgopt study resume {study}"
+    if count := progress.n_workers:
+        return f"{count} worker{'s are' if count > 1 else ' is'} running"
+    return f"no worker is running; to continue: ecgopt run {study}"
+
+
+def rendered(progress: Progress, activity: Activity | None = None) -> RenderableType:
+    """Return a table of studies and a summary; with `activity` also workers and failures."""
     shown = progress.studies[:_MAX_ROWS]
     shared = _shared_folder([study.study for study in shown])
     table = _table(f"study in {shared}/" if shared else "study", "complete", "pruned", "failed",
@@ -69,11 +80,11 @@ def rendered(progress: Progress, hands: Hands | None = None) -> RenderableType:
     hidden = len(progress.studies) - len(shown)
     note = [Text(f"... and {hidden} more studies")] if hidden > 0 else []
     summary = Text(plain_line(progress), overflow="fold")
-    return Group(table, *note, summary, *_in_hands(hands, shared))
+    return Group(table, *note, summary, *_activity_tables(activity, shared))
 
 
 def _shared_folder(names: Sequence[str]) -> str:
-    """Return the leading parts of the names that all share; they are said once."""
+    """Return the leading parts that all names share."""
     return commonpath([PurePosixPath(name).parent for name in names]) if names else ""
 
 
@@ -84,7 +95,7 @@ def _row(study: StudyProgress, shared: str) -> tuple[str, ...]:
 
 
 def _table(*names: str, n_texts: int = 1) -> Table:
-    """Return an empty table whose first columns hold texts and whose others hold numbers."""
+    """Return an empty table whose first columns are texts and whose others are numbers."""
     table = Table(box=None, pad_edge=False)
     for number, name in enumerate(names):
         is_text = number < n_texts
@@ -92,29 +103,29 @@ def _table(*names: str, n_texts: int = 1) -> Table:
     return table
 
 
-def _in_hands(hands: Hands | None, shared: str) -> Iterator[RenderableType]:
-    if hands is None:
+def _activity_tables(activity: Activity | None, shared: str) -> Iterator[RenderableType]:
+    if activity is None:
         return
-    queue = hands.queue
+    queue = activity.queue
     for rows, view in (
-        (hands.workers, _workers),
+        (activity.workers, _workers),
         (queue.leases, _leases),
         (queue.failures, _failures),
         (queue.set_aside, _set_aside),
     ):
         if rows:
             yield Text()
-            yield view(hands, lambda item: _shortened(item, shared))
+            yield view(activity, lambda item: _shortened(item, shared))
 
 
 def _shortened(item: str, shared: str) -> str:
-    """Return the item's name without what the head of the table of studies has said."""
+    """Return the item's name without the parts in the heading of the table of studies."""
     return item.replace(f"/{shared}/", "/…/") if shared else item
 
 
-def _workers(hands: Hands, short: Callable[[str], str]) -> Table:
+def _workers(activity: Activity, short: Callable[[str], str]) -> Table:
     table = _table("worker", "device", "doing", "epoch", "seen", n_texts=3)
-    for worker in hands.workers:
+    for worker in activity.workers:
         table.add_row(
             worker.owner if worker.state == "running" else f"{worker.owner} ({worker.state})",
             worker.device,
@@ -125,9 +136,9 @@ def _workers(hands: Hands, short: Callable[[str], str]) -> Table:
     return table
 
 
-def _leases(hands: Hands, short: Callable[[str], str]) -> Table:
+def _leases(activity: Activity, short: Callable[[str], str]) -> Table:
     table = _table("lease on", "held by", "for", "ends in", "failures", n_texts=2)
-    for lease in hands.queue.leases:
+    for lease in activity.queue.leases:
         table.add_row(
             short(lease.item),
             lease.owner,
@@ -138,9 +149,9 @@ def _leases(hands: Hands, short: Callable[[str], str]) -> Table:
     return table
 
 
-def _failures(hands: Hands, short: Callable[[str], str]) -> Table:
-    table = _table("lost with", "cause", "seen", n_texts=2)
-    failures = hands.queue.failures
+def _failures(activity: Activity, short: Callable[[str], str]) -> Table:
+    table = _table("failure of", "cause", "seen", n_texts=2)
+    failures = activity.queue.failures
     for failure in failures[:_MAX_FAILURES]:
         table.add_row(
             short(failure.item), _last_line(failure.cause), f"{failure.seconds_ago:.0f} s ago"
@@ -150,14 +161,14 @@ def _failures(hands: Hands, short: Callable[[str], str]) -> Table:
     return table
 
 
-def _set_aside(hands: Hands, short: Callable[[str], str]) -> Table:
+def _set_aside(activity: Activity, short: Callable[[str], str]) -> Table:
     table = _table("set aside", "cause", "why", n_texts=3)
-    for item in hands.queue.set_aside:
+    for item in activity.queue.set_aside:
         table.add_row(short(item.item), item.cause, _last_line(item.detail))
     return table
 
 
 def _last_line(text: str) -> str:
-    """Return where a traceback says what was wrong."""
+    """Return the last line of a traceback, which names the error."""
     lines = text.strip().splitlines()
     return lines[-1] if lines else ""

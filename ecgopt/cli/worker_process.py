@@ -76,7 +76,7 @@ def work(
     import torch
 
     from ecgopt.comparison.open_study import open_study
-    from ecgopt.dashboard.upkeep import Upkeep
+    from ecgopt.dashboard.maintenance import PageMaintenance
     from ecgopt.jobs.pretrain import pretrained_sha256
     from ecgopt.jobs.registry import handlers
     from ecgopt.jobs.runs import ArmRuns, choose_device
@@ -88,7 +88,7 @@ def work(
     opened = open_study(study, Workspace(workspace), storage, patience_seconds=_OPEN_RETRY_SECONDS)
     sha256 = partial(pretrained_sha256, opened.database, opened.spec.name)
     arms = ArmRuns(opened.spec, opened.workspace, opened.data, chosen, sha256)
-    upkeep = Upkeep(opened.database, opened.workspace, opened.spec.name)
+    maintenance = PageMaintenance(opened.database, opened.workspace, opened.spec.name)
     return Worker(
         database=opened.database,
         jobs=handlers(opened.database, arms),
@@ -102,8 +102,8 @@ def work(
         ),
         owner=owner or new_owner(),
         stop_event=stop,
-        after_item=upkeep.after_item,
-        at_end=upkeep.at_end,
+        after_item=maintenance.after_item,
+        at_end=maintenance.at_end,
     ).work()
 
 

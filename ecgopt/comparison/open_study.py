@@ -3,16 +3,19 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from ecgopt.comparison.opening import OpenComparison, open_comparison
 from ecgopt.database.comparisons import extended, extensions_of, stored_comparison
-from ecgopt.database.engine import Database, open_database, quiet_optuna
-from ecgopt.database.tables import create_tables
+from ecgopt.database.engine import Database, open_database, open_existing, quiet_optuna
+from ecgopt.database.tables import check_tables, has_tables
 from ecgopt.database.url import existing_url, storage_url
 from ecgopt.errors import StorageError, UserError
 from ecgopt.study_file.reading import load_spec
 from ecgopt.study_file.spec import StudySpec
 from ecgopt.workspace import Workspace, chosen_workspace
+
+if TYPE_CHECKING:
+    from ecgopt.comparison.opening import OpenComparison
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +37,12 @@ def open_begun(study: Path, storage: str | None, workspace: Path | None) -> Begu
     """
     spec = load_spec(study)
     place = chosen_workspace(workspace)
-    quiet_optuna()
-    database = open_database(existing_url(storage, place.sqlite_file))
-    create_tables(database)
-    if stored_comparison(database, spec.name) is None:
+    database = open_existing(existing_url(storage, place.sqlite_file))
+    has_begun = has_tables(database)
+    if has_begun:
+        check_tables(database)
+        has_begun = stored_comparison(database, spec.name) is not None
+    if not has_begun:
         raise UserError(
             f"study {spec.name!r} has not begun in {database.describe()}: run `ecgopt run {study}`"
         )
@@ -53,7 +58,7 @@ def open_study(  # noqa: PLR0913 - the whole of an opening
     on_progress: Callable[[str, int, int], None] | None = None,
     patience_seconds: float = 0.0,
     join_workspace: bool = False,
-) -> OpenComparison:
+) -> "OpenComparison":
     """Open a study for work: its data prepared, its Optuna studies and work items in place.
 
     With patience, a server that restarts or has no connection left is asked again.
@@ -61,6 +66,8 @@ def open_study(  # noqa: PLR0913 - the whole of an opening
     Raises:
         UserError: the study file, the data, the workspace or the database cannot be used.
     """
+    from ecgopt.comparison.opening import open_comparison
+
     spec = load_spec(study)
     quiet_optuna()
     try:

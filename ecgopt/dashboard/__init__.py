@@ -1,1 +1,1 @@
-"""Optuna's dashboard with a lock on its door, and what we put into it."""
+"""Optuna's dashboard behind an access policy, with notes, plots and files that ecgopt adds."""

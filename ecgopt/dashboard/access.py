@@ -1,4 +1,4 @@
-"""Who may ask the dashboard for what: pure rules over one request."""
+"""The access rules of the dashboard: pure functions of one request."""
 
 import hashlib
 import hmac
@@ -17,12 +17,12 @@ _LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Door:
-    """What the server was started with."""
+class AccessPolicy:
+    """The token and the origins that the server was started with."""
 
     token: str = field(repr=False)
     origins: frozenset[str]
-    """Where its own pages come from, as browsers write it: `http://127.0.0.1:8080`."""
+    """The origins of its own pages, as browsers write them: `http://127.0.0.1:8080`."""
     may_write: bool = False
 
     @property
@@ -49,7 +49,7 @@ class Door:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """What the rules look at."""
+    """The parts of a request that the rules depend on."""
 
     method: str
     path: str
@@ -61,16 +61,16 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Refusal:
-    """Why a request goes no further."""
+class Denied:
+    """A refused request, and the reason."""
 
     status: Literal[401, 403, 405, 409]
     reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
-    """The right token in the address: set the cookie and go where the address says without it."""
+class Login:
+    """A request with the right token: set the cookie and redirect to the address without it."""
 
     location: str
 
@@ -100,60 +100,60 @@ def is_loopback(host: str) -> bool:
     return host in ("127.0.0.1", "localhost", "::1")
 
 
-def judge(door: Door, request: Request) -> Refusal | Entry | None:
-    """Return why `request` is refused, where its token lets it in, or None: it may pass.
+def authorize(policy: AccessPolicy, request: Request) -> Denied | Login | None:
+    """Return why `request` is denied, or its login, or None if it may pass.
 
     The Host is checked first: a name that an attacker points at this machine gets no page at all.
     """
-    if request.host not in door.hosts:
-        return Refusal(
+    if request.host not in policy.hosts:
+        return Denied(
             status=403, reason="Host must be the address that the dashboard was started for"
         )
     if (token := _token_of(request)) is not None and request.method in READING:
-        return _entry(door, request, token)
-    if not _is_known(door, request):
-        return Refusal(status=401, reason="open the link that `ecgopt dashboard` printed")
-    if request.origin is not None and request.origin not in door.origins:
-        return Refusal(status=403, reason="Origin must be the dashboard's own")
-    return _judge_method(door, request)
+        return _login(policy, request, token)
+    if not _is_known(policy, request):
+        return Denied(status=401, reason="open the link that `ecgopt dashboard` printed")
+    if request.origin is not None and request.origin not in policy.origins:
+        return Denied(status=403, reason="Origin must be the dashboard's own")
+    return _check_method(policy, request)
 
 
-def _judge_method(door: Door, request: Request) -> Refusal | None:
+def _check_method(policy: AccessPolicy, request: Request) -> Denied | None:
     if request.method in READING:
         return None
-    if request.method not in WRITING or not door.may_write:
-        return Refusal(
+    if request.method not in WRITING or not policy.may_write:
+        return Denied(
             status=405, reason="read-only: start the dashboard with --write to change anything"
         )
     if request.origin is None and not request.authorization:
         # Browsers send an Origin with every request that writes; a script has its Bearer token.
-        return Refusal(status=403, reason="a request that writes needs an Origin or a Bearer token")
+        return Denied(status=403, reason="a request that writes needs an Origin or a Bearer token")
     return None
 
 
-def _entry(door: Door, request: Request, token: str) -> Refusal | Entry:
-    if not _equal(token, door.token):
-        return Refusal(status=401, reason="open the link that `ecgopt dashboard` printed")
+def _login(policy: AccessPolicy, request: Request, token: str) -> Denied | Login:
+    if not _equal(token, policy.token):
+        return Denied(status=401, reason="open the link that `ecgopt dashboard` printed")
     rest = [(name, value) for name, value in parse_qsl(request.query) if name != "token"]
     # One leading slash only: "//host/" would lead to another host.
     path = "/" + request.path.lstrip("/\\")
-    return Entry(location=f"{path}?{urlencode(rest)}" if rest else path)
+    return Login(location=f"{path}?{urlencode(rest)}" if rest else path)
 
 
 def _token_of(request: Request) -> str | None:
     return next((value for name, value in parse_qsl(request.query) if name == "token"), None)
 
 
-def _is_known(door: Door, request: Request) -> bool:
+def _is_known(policy: AccessPolicy, request: Request) -> bool:
     scheme, _, credentials = request.authorization.partition(" ")
     if scheme.lower() == "bearer":
-        return _equal(credentials.strip(), door.token)
-    return _equal(_cookie_of(door, request), door.session)
+        return _equal(credentials.strip(), policy.token)
+    return _equal(_cookie_of(policy, request), policy.session)
 
 
-def _cookie_of(door: Door, request: Request) -> str:
+def _cookie_of(policy: AccessPolicy, request: Request) -> str:
     try:
-        found = SimpleCookie(request.cookies).get(door.cookie)
+        found = SimpleCookie(request.cookies).get(policy.cookie)
     except CookieError:
         return ""
     return found.value if found is not None else ""
@@ -163,10 +163,10 @@ def _equal(given: str, expected: str) -> bool:
     return hmac.compare_digest(given.encode(), expected.encode())
 
 
-def set_cookie(door: Door) -> str:
-    """Return the header that lets the browser in, until it is closed."""
-    secure = "; Secure" if door.is_secure else ""
-    return f"{door.cookie}={door.session}; Path=/; HttpOnly; SameSite=Strict{secure}"
+def set_cookie(policy: AccessPolicy) -> str:
+    """Return the header of the session cookie, which ends when the browser is closed."""
+    secure = "; Secure" if policy.is_secure else ""
+    return f"{policy.cookie}={policy.session}; Path=/; HttpOnly; SameSite=Strict{secure}"
 
 
 _PAGE_POLICY = "; ".join(
@@ -190,7 +190,7 @@ _REPLACED = frozenset({"content-security-policy", "access-control-allow-origin"}
 
 
 def guarded_headers(path: str, headers: list[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Return the headers of an answer with ours in place: nothing runs but the dashboard's own."""
+    """Return the headers of an answer, with a policy that only runs the dashboard's own code."""
     is_artifact = path.startswith("/artifacts/")
     replaced = _REPLACED | ({"content-disposition"} if is_artifact else set())
     kept = [(name, value) for name, value in headers if name.lower() not in replaced]

@@ -1,4 +1,4 @@
-"""Files beside a study: curves, the winner's scores per label, and its ROC curves.
+"""Files of a study: curves, the winner's scores per label, and its ROC curves.
 
 They are kept as Optuna's `FileSystemArtifactStore` keeps them: one file each, named by its id.
 """
@@ -46,7 +46,7 @@ def kept_files(folder: Path, studies: Iterable[str]) -> list[Path]:
 
 
 def keep(folder: Path, study: str, file: StudyFile) -> str:
-    """Write the file into the store so that a reader never meets half of it; return its id."""
+    """Write the whole file into the store, or nothing, and return its id."""
     name = artifact_id(study, file.filename)
     write_whole(folder / name, file.content)
     return name

@@ -1,4 +1,4 @@
-"""The note of a study: what it is, how far it is, and where its rivals are."""
+"""The note of a study: its facts, its progress, and links to its rivals."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,7 @@ from ecgopt.study_file.spec import StudySpec
 from ecgopt.training.metrics import METRICS
 
 OWN_NOTES = "## Your notes"
-"""What people write below this heading is kept; all above it is written anew."""
+"""Text that people write below this heading is kept; all above it is replaced."""
 
 
 def study_note(
@@ -49,7 +49,7 @@ def rival_links(
     Args:
         study_id: Of the study whose note it is.
         rivals: The other arms of the same cell and replicate, by their ids.
-        trade_offs: The upstream of each trade-off study that holds its trials, by their ids.
+        trade_offs: The upstream of each trade-off study with its trials, by their ids.
     """
     lines = [
         f"- rival: {_study_link(_arm(key), rival)}, "

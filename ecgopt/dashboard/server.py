@@ -13,8 +13,8 @@ import waitress
 from optuna.artifacts import FileSystemArtifactStore
 
 from ecgopt.dashboard import access
-from ecgopt.dashboard.access import Door, Entry, Refusal, Request
-from ecgopt.dashboard.writing import judge_write
+from ecgopt.dashboard.access import AccessPolicy, Denied, Login, Request
+from ecgopt.dashboard.write_guard import check_write
 from ecgopt.database.engine import Database
 from ecgopt.workspace import Workspace
 
@@ -33,11 +33,11 @@ _LARGEST_BODY = 1_000_000
 _THREADS = 8
 
 
-def dashboard_app(database: Database, workspace: Workspace, door: Door) -> Application:
-    """Return optuna-dashboard over `database`, behind `door`.
+def dashboard_app(database: Database, workspace: Workspace, policy: AccessPolicy) -> Application:
+    """Return optuna-dashboard over `database`, behind `policy`.
 
     It reads through the same patched storage as workers do, so that a reader never meets, or
-    causes, a locked database; read-only, give it one of `open_for_reading`.
+    causes, a locked database; read-only, give it one of `open_existing`.
     """
     workspace.artifacts.mkdir(parents=True, exist_ok=True)
     store = FileSystemArtifactStore(workspace.artifacts)
@@ -45,13 +45,13 @@ def dashboard_app(database: Database, workspace: Workspace, door: Door) -> Appli
 
     def app(environment: Environment, start: StartResponse) -> Iterable[bytes]:
         request = _request(environment)
-        answer = access.judge(door, request)
+        answer = access.authorize(policy, request)
         if answer is None and request.method in access.WRITING:
-            answer = judge_write(database, request.method, request.path, lambda: _body(environment))
-        if isinstance(answer, Refusal):
-            return _refuse(start, answer)
-        if isinstance(answer, Entry):
-            return _enter(start, door, answer)
+            answer = check_write(database, request.method, request.path, lambda: _body(environment))
+        if isinstance(answer, Denied):
+            return _deny(start, answer)
+        if isinstance(answer, Login):
+            return _log_in(start, policy, answer)
 
         def start_guarded(
             status: str,
@@ -105,27 +105,27 @@ def _body(environment: Environment) -> bytes:
     return content
 
 
-def _refuse(start: StartResponse, refusal: Refusal) -> list[bytes]:
-    title = html.escape(_STATUS[refusal.status])
-    text = f"<!doctype html><title>{title}</title><p>{html.escape(refusal.reason)}.</p>\n"
+def _deny(start: StartResponse, denied: Denied) -> list[bytes]:
+    title = html.escape(_STATUS[denied.status])
+    text = f"<!doctype html><title>{title}</title><p>{html.escape(denied.reason)}.</p>\n"
     content = text.encode()
     headers = [
         ("Content-Type", "text/html; charset=utf-8"),
         ("Content-Length", str(len(content))),
     ]
-    if refusal.status == 401:
+    if denied.status == 401:
         headers.append(("WWW-Authenticate", "Bearer"))
-    if refusal.status == 405:
+    if denied.status == 405:
         headers.append(("Allow", ", ".join(sorted(access.READING))))
-    start(_STATUS[refusal.status], access.guarded_headers("/refused", headers))
+    start(_STATUS[denied.status], access.guarded_headers("/refused", headers))
     return [content]
 
 
-def _enter(start: StartResponse, door: Door, entry: Entry) -> list[bytes]:
+def _log_in(start: StartResponse, policy: AccessPolicy, login: Login) -> list[bytes]:
     headers = [
-        ("Location", quote(entry.location, safe="/?&=%+-._~,")),
+        ("Location", quote(login.location, safe="/?&=%+-._~,")),
         ("Content-Length", "0"),
-        ("Set-Cookie", access.set_cookie(door)),
+        ("Set-Cookie", access.set_cookie(policy)),
     ]
     start("303 See Other", access.guarded_headers("/entered", headers))
     return []

@@ -7,23 +7,18 @@ import logging
 import re
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
-import optuna
-import psycopg
 import sqlalchemy
-from optuna.exceptions import StorageInternalError
-from optuna.storages import RDBStorage
 from sqlalchemy import Connection, Engine, event
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import SQLAlchemyError
 
-from ecgopt.database.optuna.storage import LOOKS_ONLY, SlotStorage, check_version
-from ecgopt.database.optuna.tables import create_optuna_tables
 from ecgopt.database.retry import (
     PatientPool,
     duration_of,
@@ -31,7 +26,7 @@ from ecgopt.database.retry import (
     translate_errors,
     words_of,
 )
-from ecgopt.database.timeouts import STATEMENT_SECONDS, PatientConnection
+from ecgopt.database.timeouts import STATEMENT_SECONDS
 from ecgopt.database.url import (
     Family,
     family,
@@ -41,6 +36,17 @@ from ecgopt.database.url import (
 )
 from ecgopt.errors import DatabaseUnavailable, StorageError
 
+if TYPE_CHECKING:
+    # Optuna, Alembic and psycopg take a second to import: only where they are used.
+    import psycopg
+
+    from ecgopt.database.optuna.storage import SlotStorage
+
+_Opened = TypeVar("_Opened")
+
+LOOKS_ONLY = "ecgopt_looks_only"
+"""Execution option of a connection whose next transaction takes no write lock under SQLite."""
+_READS_ONLY = "ecgopt_reads_only"
 _SQLITE_BUSY_MILLISECONDS = 60_000
 _SQLITE_RETRY_SECONDS = 0.02
 _ENGINE_OPTIONS: dict[Family, dict[str, Any]] = {
@@ -91,7 +97,12 @@ class Database:
     """One open database: the engine for our own tables and Optuna's storage over the same one."""
 
     engine: Engine
-    optuna: SlotStorage
+    _open_optuna: Callable[[], "SlotStorage"] = field(repr=False)
+
+    @property
+    def optuna(self) -> "SlotStorage":
+        """Optuna's storage over the same database."""
+        return self._open_optuna()
 
     @property
     def dialect(self) -> Family:
@@ -130,9 +141,52 @@ def open_database(url: str, *, patience_seconds: float = 0.0) -> Database:
             installed, the way to it is not encrypted, the server refuses the connection, or the
             tests have not run with this Optuna. The text never holds a password.
     """
+    # Only here: a command that reads needs neither Optuna's storage nor its tables made.
+    from ecgopt.database.optuna.storage import check_version, open_optuna
+
     check_version()
     parsed = parsed_url(url)
     options = _engine_options(parsed)
+    storage = _opened(parsed, lambda: open_optuna(parsed, options), patience_seconds)
+    return Database(storage.engine, lambda: storage)
+
+
+def open_existing(url: str, *, reads_only: bool = False) -> Database:
+    """Return the opened database, without making any table; Optuna is loaded when it is used.
+
+    Args:
+        url: Database URL; see `existing_url`.
+        reads_only: Whether a write is an error. Under SQLite the transactions then take no write
+            lock: however often this process reads, no worker waits for it, and it waits for none.
+
+    Raises:
+        StorageError: as `open_database`.
+    """
+    parsed = parsed_url(url)
+    options = _engine_options(parsed)
+
+    def connected() -> Engine:
+        engine = sqlalchemy.create_engine(parsed, **options)
+        add_listeners(engine)
+        if reads_only:
+            engine.update_execution_options(**{_READS_ONLY: True})
+        engine.connect().close()
+        return engine
+
+    @cache
+    def optuna() -> "SlotStorage":
+        from ecgopt.database.optuna.storage import check_version, open_optuna
+
+        check_version()
+        storage = open_optuna(parsed, options, create=False)
+        if reads_only:
+            storage.engine.update_execution_options(**{_READS_ONLY: True})
+        return storage
+
+    return Database(_opened(parsed, connected, 0.0), optuna)
+
+
+def _opened(parsed: URL, opening: Callable[[], _Opened], patience_seconds: float) -> _Opened:
     give_up_at = time.monotonic() + patience_seconds
 
     def wait() -> bool:
@@ -140,36 +194,19 @@ def open_database(url: str, *, patience_seconds: float = 0.0) -> Database:
         return time.monotonic() < give_up_at
 
     try:
-        backend = retrying(lambda: _open(parsed, options), wait=wait)
+        return retrying(opening, wait=wait)
     except ImportError:
         raise StorageError(
             f"the driver of {shown(parsed)} is not installed: pip install 'ecgopt[mysql]' for "
             "MySQL and MariaDB; PostgreSQL's (psycopg) comes with ecgopt as "
             "postgresql+psycopg://"
         ) from None
-    except (StorageError, SQLAlchemyError, StorageInternalError, OSError, RuntimeError) as error:
+    except (StorageError, SQLAlchemyError, OSError, RuntimeError) as error:
         # The text of the original error may quote the URL, so it is never chained.
         cause = error.__cause__ or error
         text = words_of(getattr(cause, "orig", None) or cause, parsed)
         raise StorageError(f"cannot open {shown(parsed)}: {text}; {_remedy(text)}") from None
-    return Database(engine=backend.engine, optuna=SlotStorage(backend))
 
-
-def open_for_reading(url: str) -> Database:
-    """Return the opened database for a process that writes nothing more.
-
-    Under SQLite its transactions do not take the write lock: however often it reads, no worker
-    waits for it, and it waits for none. A write through it is an error.
-
-    Raises:
-        StorageError: as `open_database`.
-    """
-    database = open_database(url)
-    database.engine.update_execution_options(**{_READS_ONLY: True})
-    return database
-
-
-_READS_ONLY = "ecgopt_reads_only"
 
 _OPEN_AGAIN_SECONDS = 0.5
 
@@ -193,45 +230,17 @@ def _engine_options(url: URL) -> dict[str, Any]:
     options["connect_args"] = {**options["connect_args"], **transport_options(url)}
     if not _is_in_memory(url):
         options["poolclass"] = PatientPool
+        if family(url) == "sqlite":
+            Path(url.database or "").parent.mkdir(parents=True, exist_ok=True)
     return options
-
-
-def _open(url: URL, options: dict[str, Any]) -> RDBStorage:
-    if family(url) == "sqlite" and not _is_in_memory(url):
-        Path(url.database or "").parent.mkdir(parents=True, exist_ok=True)
-    engine = sqlalchemy.create_engine(url, **options)
-    _add_listeners(engine)
-    create_optuna_tables(engine)
-    return _SafeStorage(
-        url.render_as_string(hide_password=False), engine_kwargs=options, skip_table_creation=True
-    )
 
 
 def _is_in_memory(url: URL) -> bool:
     return family(url) == "sqlite" and url.database in (None, "", ":memory:")
 
 
-class _SafeStorage(RDBStorage):
-    """Optuna's storage over connections that keep our rules, with a `repr` without the password."""
-
-    def __init__(self, url: str, **options: Any) -> None:  # noqa: ANN401 - Optuna's own arguments
-        super().__init__(url, **options)
-        self._listen()
-
-    def __setstate__(self, state: dict[Any, Any]) -> None:
-        super().__setstate__(state)
-        self._listen()
-
-    def __repr__(self) -> str:
-        return f"<RDBStorage {shown(self.engine.url)}>"
-
-    def _listen(self) -> None:
-        _add_listeners(self.engine)
-        # RDBStorage connected inside __init__, before the listeners: drop those connections.
-        self.engine.dispose()
-
-
-def _add_listeners(engine: Engine) -> None:
+def add_listeners(engine: Engine) -> None:
+    """Let the engine's connections keep the rules of its back end, and translate its errors."""
     translate_errors(engine)
     match engine.dialect.name:
         case "sqlite":
@@ -243,13 +252,15 @@ def _add_listeners(engine: Engine) -> None:
 
 
 def _wait_no_longer_than_allowed(engine: Engine) -> None:
+    from ecgopt.database.postgresql import PatientConnection
+
     @event.listens_for(engine, "do_connect")
     def _connect(
         _dialect: object,
         _record: object,
         arguments: list[Any],
         options: dict[str, Any],
-    ) -> psycopg.Connection[Any]:
+    ) -> "psycopg.Connection[Any]":
         return PatientConnection.connect(*arguments, **options)
 
 
@@ -303,5 +314,7 @@ def _write_ahead(cursor: Any) -> None:  # noqa: ANN401 - DBAPI cursor
 
 def quiet_optuna() -> None:
     """Keep the logs of Optuna, and of Alembic that sets up its tables, to warnings."""
+    import optuna
+
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     logging.getLogger("alembic").setLevel(logging.WARNING)

@@ -11,7 +11,6 @@ import sqlite3
 from collections.abc import Callable
 from typing import Literal, TypeVar
 
-import psycopg
 from sqlalchemy import Engine, QueuePool, event
 from sqlalchemy.engine import URL, ExceptionContext
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -88,7 +87,7 @@ def duration_of(error: BaseException | None) -> Duration | None:
     match error:
         case sqlite3.Error():
             return _sqlite_duration(error)
-        case psycopg.Error():
+        case Exception() if type(error).__module__.startswith("psycopg"):
             return _postgres_duration(error)
         case PoolTimeout():
             return "transient"
@@ -109,8 +108,10 @@ def _sqlite_duration(error: sqlite3.Error) -> Duration | None:
     return None
 
 
-def _postgres_duration(error: psycopg.Error) -> Duration | None:
-    state = error.sqlstate
+def _postgres_duration(error: Exception) -> Duration | None:
+    import psycopg  # which is loaded, as it raised the error
+
+    state = error.sqlstate if isinstance(error, psycopg.Error) else None
     if state is None:
         if not isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
             return None

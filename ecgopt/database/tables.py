@@ -216,8 +216,17 @@ def create_tables(database: Database) -> None:
         StorageError: a table that is there lacks a column.
     """
     add_tables(database)
+    check_tables(database)
+
+
+def check_tables(database: Database) -> None:
+    """Check that our tables are those of this version; no table is created.
+
+    Raises:
+        StorageError: a table or a column is missing.
+    """
     with database.transaction() as connection:
-        lacking = missing_columns(connection)
+        lacking = missing_columns(connection, tables_too=True)
     if lacking:
         raise StorageError(
             f"the tables must be those of this version, but {database.describe()} lacks "
@@ -230,17 +239,28 @@ def add_tables(database: Database) -> None:
     create_missing_tables(database.engine, metadata)
 
 
-def missing_columns(connection: Connection) -> list[str]:
-    """Return the columns that our tables lack where they are there, each as `table.column`."""
+def has_tables(database: Database) -> bool:
+    """Tell whether any comparison can have begun in this database."""
+    with database.transaction() as connection:
+        return inspect(connection).has_table(comparison.name)
+
+
+def missing_columns(connection: Connection, *, tables_too: bool = False) -> list[str]:
+    """Return the columns that our tables lack, each as `table.column`.
+
+    Args:
+        connection: To the database.
+        tables_too: Whether all columns of a table that is missing count as well.
+    """
     names = [table.name for table in metadata.sorted_tables]
     found = inspect(connection).get_multi_columns(filter_names=names)
     present = {name: {column["name"] for column in columns} for (_, name), columns in found.items()}
     return [
         f"{table.name}.{column.name}"
         for table in metadata.sorted_tables
-        if table.name in present
+        if tables_too or table.name in present
         for column in table.columns
-        if column.name not in present[table.name]
+        if column.name not in present.get(table.name, ())
     ]
 
 

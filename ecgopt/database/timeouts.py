@@ -9,12 +9,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING
-
-import psycopg
-
-if TYPE_CHECKING:
-    from psycopg.abc import RV, PQGen
 
 STATEMENT_SECONDS = 20.0
 """Longest wait for one answer. Above it a statement is given up and its transaction undone."""
@@ -38,25 +32,13 @@ def answers_until(deadline: float) -> Iterator[None]:
         _deadline.reset(token)
 
 
-class PatientConnection(psycopg.Connection[tuple[object, ...]]):
-    """A PostgreSQL connection that closes itself when an answer takes too long.
+def allowed_seconds(asked: float | None) -> float:
+    """Return how long this thread may wait for the database's next answer.
 
-    The server undoes the open transaction when it wakes up and finds the connection closed.
+    Args:
+        asked: Seconds that the caller allows; None means STATEMENT_SECONDS.
     """
-
-    def wait(self, gen: "PQGen[RV]", interval: float = 0.1, timeout: float | None = None) -> "RV":
-        """Run the generator to its end, as psycopg does, but not beyond the deadline.
-
-        Raises:
-            psycopg.OperationalError: the answer did not come in time; the connection is closed.
-        """
-        allowed = STATEMENT_SECONDS if timeout is None else timeout
-        if (deadline := _deadline.get()) is not None:
-            allowed = max(_LEAST_SECONDS, min(allowed, deadline - time.monotonic()))
-        try:
-            return super().wait(gen, interval=interval, timeout=allowed)
-        except psycopg.errors._WaitTimeout:
-            self.pgconn.finish()
-            raise psycopg.OperationalError(
-                f"no answer from the database within {allowed:.1f} s"
-            ) from None
+    allowed = STATEMENT_SECONDS if asked is None else asked
+    if (deadline := _deadline.get()) is not None:
+        allowed = max(_LEAST_SECONDS, min(allowed, deadline - time.monotonic()))
+    return allowed

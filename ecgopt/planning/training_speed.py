@@ -1,22 +1,23 @@
-"""How long one training sample takes on this machine, measured on a few batches."""
+"""The seconds of one training sample on this machine, measured on a few batches."""
 
 import json
 import os
 import platform
 from dataclasses import replace
+from importlib import metadata
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
-import torch
-
-from ecgopt.data.splits import EcgDataset, TuningData
 from ecgopt.files import write_whole
-from ecgopt.models.registry import build_model
-from ecgopt.seeds import generator_for
 from ecgopt.study_file.spec import StudySpec
 from ecgopt.study_file.tables import ModelTable
-from ecgopt.training.fit import TrainingRun
 from ecgopt.training.recipe import Recipe
+
+if TYPE_CHECKING:
+    # Torch takes seconds to import: only where something is measured.
+    import torch
+
+    from ecgopt.data.splits import EcgDataset
 
 N_BATCHES, N_EPOCHS = 3, 3
 BRIEF_BATCH = 32
@@ -27,7 +28,7 @@ N_LEADS, N_SAMPLES = 12, 1000
 def measure_seconds_per_sample(
     model: ModelTable,
     recipe: Recipe,
-    device: torch.device,
+    device: "str | torch.device",
     *,
     n_batches: int = N_BATCHES,
     n_epochs: int = N_EPOCHS,
@@ -37,6 +38,12 @@ def measure_seconds_per_sample(
     The first epoch warms up; the fastest of the others counts. On a CPU one thread is used, as
     workers do. Signals are noise: the time does not depend on what they show.
     """
+    import torch
+
+    from ecgopt.data.splits import TuningData
+    from ecgopt.models.registry import build_model
+    from ecgopt.training.fit import TrainingRun
+
     n_train = n_batches * recipe.batch_size
     data = TuningData(train=_noise("train", n_train), validation=_noise("val", n_train // 3))
     fixed = replace(recipe, n_epochs=n_epochs)
@@ -46,31 +53,41 @@ def measure_seconds_per_sample(
     n_threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        run = TrainingRun(network, data, fixed, seed=0, device=device)
+        run = TrainingRun(network, data, fixed, seed=0, device=torch.device(device))
         _, *timed = run.epochs()
     finally:
         torch.set_num_threads(n_threads)
     return min(result.seconds for result in timed) / n_train
 
 
-def known_seconds_per_sample(spec: StudySpec, device: torch.device, file: Path) -> dict[str, float]:
+def known_seconds_per_sample(spec: StudySpec, device: str, file: Path) -> dict[str, float]:
     """Return the seconds per sample of each model of `spec` on this machine, by its label.
 
     What was measured here before, with the same software and settings, is read from `file`;
-    the rest is measured now, on batches of at most 32, and added to it.
+    the rest is measured now, on batches of at most 32, and added to it. A torch without CUDA
+    measures on the CPU.
     """
-    machine = f"{platform.node()} {device} torch {torch.__version__}"
+    machine = f"{platform.node()} {device} torch {metadata.version('torch')}"
     known: dict[str, float] = json.loads(file.read_text()) if file.is_file() else {}
-    recipe = spec.recipe.recipe()
+    n_known, recipe = len(known), spec.recipe.recipe()
     brief = replace(recipe, batch_size=min(recipe.batch_size, BRIEF_BATCH))
     found = {}
     for model in spec.models:
         key = f"{machine} {model.label} {recipe.precision}"
         if key not in known:
+            if device == "cuda" and not _has_cuda():
+                return known_seconds_per_sample(spec, "cpu", file)
             known[key] = measure_seconds_per_sample(model, brief, device, n_batches=1, n_epochs=2)
         found[model.label] = known[key]
-    write_whole(file, json.dumps(known, indent=1).encode())
+    if len(known) > n_known:
+        write_whole(file, json.dumps(known, indent=1).encode())
     return found
+
+
+def _has_cuda() -> bool:
+    import torch
+
+    return torch.cuda.is_available()
 
 
 def speed_file() -> Path:
@@ -79,7 +96,12 @@ def speed_file() -> Path:
     return cache / "ecgopt" / "training_speed.json"
 
 
-def _noise(name: str, n_records: int) -> EcgDataset:
+def _noise(name: str, n_records: int) -> "EcgDataset":
+    import numpy as np
+
+    from ecgopt.data.splits import EcgDataset
+    from ecgopt.seeds import generator_for
+
     generator = generator_for("training speed", name)
     labels = (generator.random((n_records, N_LABELS)) < 0.3).astype(np.float32)
     labels[0], labels[1] = 1.0, 0.0

@@ -29,7 +29,8 @@ from ecgopt.workspace import Workspace
 
 pytestmark = pytest.mark.chaos
 
-TESTS = str(Path(scripted_worker.__file__).parent)
+TESTS = Path(scripted_worker.__file__).parent
+ROOT = Path(__file__).parents[2]
 STUDY = "tiny/down/resnet1d18-w2/n60/r0/scratch"
 
 
@@ -40,7 +41,7 @@ def supervised(tmp_path, sqlite_url, monkeypatch):
     It returns the launcher, which is stopped at the end of the test, and the database.
     """
     stack = ExitStack()
-    monkeypatch.setenv("PYTHONPATH", TESTS)
+    monkeypatch.setenv("PYTHONPATH", f"{TESTS}:{ROOT}")
 
     def begin(*, n_workers=2, command=None, gpus=0, **replacements):
         study = scripted_study(tmp_path, **replacements)

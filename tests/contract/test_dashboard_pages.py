@@ -4,7 +4,7 @@ import optuna
 import pytest
 from trials_alone import begin_trials, finish_trials
 
-from ecgopt.dashboard.refresh import Refresher
+from ecgopt.dashboard.publish import Publisher
 from ecgopt.queue.deletion import remove_comparison
 from ecgopt.workspace import Workspace
 
@@ -29,7 +29,7 @@ def test_pages_are_written_once_and_removed_with_their_study(url, tmp_path):
             if trial.state.name == "COMPLETE"
         ]
         assert sorted(values_of(copies)) == sorted(values_of(complete))
-        assert Refresher(database, Workspace(tmp_path)).refresh(spec.name) == 0
+        assert Publisher(database, Workspace(tmp_path)).publish(spec.name) == 0
         names = optuna.load_study(
             study_name=trade_off.study_name, storage=database.optuna
         ).metric_names

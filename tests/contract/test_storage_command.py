@@ -11,6 +11,7 @@ def secret_of(url):
 
 
 def test_check_measures_and_leaves_nothing_behind(url):
+    assert ecgopt("storage", "init", ECGOPT_STORAGE=url).returncode == 0
     done = ecgopt("storage", "check", ECGOPT_STORAGE=url)
     assert done.returncode == 0, done.stderr
     for name in ("report latency", "clock", "lock waits", "Optuna's schema", "ecgopt's schema"):

@@ -1,6 +1,7 @@
 """Workers as jobs of a real Slurm of one node, started here."""
 
 import json
+import re
 
 import pytest
 from plain_optuna import assert_exact_budget
@@ -33,7 +34,7 @@ def test_requeued_jobs_lose_nothing_and_the_study_ends_exact(
         "--time-limit-minutes", 30, **environment,
     )  # fmt: skip
     assert launched.returncode == 0, launched.stderr
-    job = launched.stdout.split()[1].rstrip(":")
+    job = re.search(r"^job (\d+):", launched.stdout, re.MULTILINE)[1]
     both = [f"{job}_0", f"{job}_1"]
 
     with watched(postgresql_url) as study_seen:

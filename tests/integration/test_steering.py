@@ -91,7 +91,7 @@ def test_deleting_asks_for_the_name_and_leaves_other_studies(begun, tmp_path, mo
     kept = begin(other, tmp_path / "ws")
     before = left(kept)
     monkeypatch.setattr("sys.stdin", io.StringIO("tyni\ntiny\n"))
-    with pytest.raises(UserError, match="must be typed, but got 'tyni'"):
+    with pytest.raises(UserError, match="must be typed, but 'tyni' was"):
         steer(steering.delete, study, opened)
     steer(steering.delete, study, opened)
     names = {found.study_name for found in opened.database.optuna.get_all_studies()}

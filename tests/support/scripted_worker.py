@@ -19,7 +19,7 @@ from tiny_study import tiny_study
 from ecgopt.causes import Cause
 from ecgopt.cli.worker_process import stop_on_signals
 from ecgopt.comparison.opening import add_work
-from ecgopt.dashboard.upkeep import Upkeep
+from ecgopt.dashboard.maintenance import PageMaintenance
 from ecgopt.database.engine import open_database, quiet_optuna
 from ecgopt.jobs.job import ItemEnd
 from ecgopt.jobs.registry import JOBS
@@ -152,10 +152,12 @@ class NothingToDo:
         pass
 
 
-def work_scripted(study, url, workspace, *, stop, epoch_seconds=0.02, max_failures=3, upkeep=False):
+def work_scripted(
+    study, url, workspace, *, stop, epoch_seconds=0.02, max_failures=3, maintenance=False
+):
     """Work as one worker until nothing is left; return how many items were closed.
 
-    With `upkeep`, keep the dashboard's pages up to date on the way.
+    With `maintenance`, update the dashboard's pages between items.
     """
     quiet_optuna()
     spec, database = load_spec(Path(study)), open_database(url, patience_seconds=60.0)
@@ -173,8 +175,8 @@ def work_scripted(study, url, workspace, *, stop, epoch_seconds=0.02, max_failur
         owner=os.environ.get("ECGOPT_OWNER") or new_owner(),
         stop_event=stop,
     )
-    if upkeep:
-        pages = Upkeep(database, Workspace(Path(workspace)), spec.name)
+    if maintenance:
+        pages = PageMaintenance(database, Workspace(Path(workspace)), spec.name)
         worker.after_item, worker.at_end = pages.after_item, pages.at_end
     try:
         return worker.work()

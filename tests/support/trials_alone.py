@@ -21,4 +21,4 @@ def begin_trials(folder, url, n_trials=N_TRIALS):
 
 def finish_trials(study, folder, url):
     """Work on all of the study's trials, and write its pages on the way."""
-    work_scripted(study, url, folder, stop=threading.Event(), epoch_seconds=0, upkeep=True)
+    work_scripted(study, url, folder, stop=threading.Event(), epoch_seconds=0, maintenance=True)

@@ -1,13 +1,13 @@
-"""The rules of the dashboard's door, one request at a time."""
+"""The rules of the dashboard's policy, one request at a time."""
 
 import pytest
 
 from ecgopt.dashboard.access import (
-    Door,
-    Entry,
+    AccessPolicy,
+    Login,
     Request,
+    authorize,
     guarded_headers,
-    judge,
     loopback_origins,
     public_origin,
     set_cookie,
@@ -15,15 +15,15 @@ from ecgopt.dashboard.access import (
 from ecgopt.errors import UserError
 
 TOKEN = "t" * 43
-DOOR = Door(token=TOKEN, origins=loopback_origins(8080))
-WRITABLE = Door(token=TOKEN, origins=loopback_origins(8080), may_write=True)
-PROXIED = Door(token=TOKEN, origins=frozenset({"https://ecg.example.org"}))
-COOKIE = f"{DOOR.cookie}={DOOR.session}"
+POLICY = AccessPolicy(token=TOKEN, origins=loopback_origins(8080))
+WRITABLE = AccessPolicy(token=TOKEN, origins=loopback_origins(8080), may_write=True)
+PROXIED = AccessPolicy(token=TOKEN, origins=frozenset({"https://ecg.example.org"}))
+COOKIE = f"{POLICY.cookie}={POLICY.session}"
 
 
-def asked(door=DOOR, **fields):
+def asked(policy=POLICY, **fields):
     usual = {"method": "GET", "path": "/api/studies", "host": "127.0.0.1:8080", "cookies": COOKIE}
-    return judge(door, Request(**{**usual, **fields}))
+    return authorize(policy, Request(**{**usual, **fields}))
 
 
 def status(found):
@@ -35,13 +35,13 @@ def status(found):
     [
         ({}, None),
         ({"cookies": ""}, 401),
-        ({"cookies": f"{DOOR.cookie}="}, 401),
-        ({"cookies": DOOR.cookie}, 401),
-        ({"cookies": f"{DOOR.cookie}={TOKEN}"}, 401),
-        ({"cookies": f"ecgopt_9090={DOOR.session}"}, 401),
+        ({"cookies": f"{POLICY.cookie}="}, 401),
+        ({"cookies": POLICY.cookie}, 401),
+        ({"cookies": f"{POLICY.cookie}={TOKEN}"}, 401),
+        ({"cookies": f"ecgopt_9090={POLICY.session}"}, 401),
         ({"cookies": "a=\x00;" + COOKIE[:-1]}, 401),
         ({"cookies": "", "authorization": f"Bearer {TOKEN}"}, None),
-        ({"cookies": "", "authorization": f"Bearer {DOOR.session}"}, 401),
+        ({"cookies": "", "authorization": f"Bearer {POLICY.session}"}, 401),
         ({"cookies": "", "authorization": f"Basic {TOKEN}"}, 401),
         ({"cookies": COOKIE, "authorization": "Bearer wrong"}, 401),
         ({"host": "evil.example:8080"}, 403),
@@ -86,27 +86,27 @@ def test_a_door_that_lets_write(fields, expected):
     ],
 )
 def test_the_token_leads_to_the_same_page_without_it(path, query, location):
-    assert asked(path=path, query=query, cookies="") == Entry(location=location)
+    assert asked(path=path, query=query, cookies="") == Login(location=location)
 
 
 def test_neither_cookie_nor_repr_tells_the_token():
-    assert TOKEN not in set_cookie(DOOR)
-    assert TOKEN not in repr(DOOR)
+    assert TOKEN not in set_cookie(POLICY)
+    assert TOKEN not in repr(POLICY)
 
 
 def test_the_cookie_is_secure_behind_tls_and_strict_everywhere():
-    for door in (DOOR, PROXIED):
-        assert "HttpOnly" in set_cookie(door)
-        assert "SameSite=Strict" in set_cookie(door)
+    for policy in (POLICY, PROXIED):
+        assert "HttpOnly" in set_cookie(policy)
+        assert "SameSite=Strict" in set_cookie(policy)
     assert "; Secure" in set_cookie(PROXIED)
     assert set_cookie(PROXIED).startswith("__Host-")
-    assert "Secure" not in set_cookie(DOOR)
+    assert "Secure" not in set_cookie(POLICY)
 
 
 def test_a_proxied_door_knows_its_public_name_only():
     request = {"method": "GET", "path": "/", "authorization": f"Bearer {TOKEN}"}
-    assert judge(PROXIED, Request(**request, host="ecg.example.org")) is None
-    assert status(judge(PROXIED, Request(**request, host="127.0.0.1:8080"))) == 403
+    assert authorize(PROXIED, Request(**request, host="ecg.example.org")) is None
+    assert status(authorize(PROXIED, Request(**request, host="127.0.0.1:8080"))) == 403
 
 
 @pytest.mark.parametrize("url", ["http://a.org", "a.org", "https://a.org/ecg", "https://", "x:y"])

@@ -2,11 +2,13 @@
 
 from dataclasses import replace
 from io import StringIO
+from pathlib import Path
 
+import pytest
 from rich.console import Console
 
 from ecgopt.causes import Cause
-from ecgopt.cli.views import Hands, rendered
+from ecgopt.cli.views import Activity, next_step, rendered
 from ecgopt.comparison.progress import Progress, StageProgress, StudyProgress
 from ecgopt.queue.heartbeats import WorkerSeen
 from ecgopt.queue.inspect import FailureSeen, LeaseSeen, QueueSeen, SetAside
@@ -46,7 +48,7 @@ def failure(number):
     return FailureSeen(item=ITEM, owner="vm:1", cause=cause, seconds_ago=5.0 + number)
 
 
-HANDS = Hands(
+ACTIVITY = Activity(
     workers=[
         WorkerSeen(
             owner="vm:1",
@@ -79,10 +81,10 @@ HANDS = Hands(
 )
 
 
-def printed(hands=None):
+def printed(activity=None):
     """Return the lines at a terminal of 80 columns."""
     console = Console(width=80, file=StringIO(), highlight=False)
-    console.print(rendered(PROGRESS, hands))
+    console.print(rendered(PROGRESS, activity))
     return console.file.getvalue().splitlines()
 
 
@@ -91,30 +93,30 @@ def starting(lines, start):
 
 
 def test_names_of_studies_and_items_are_not_broken_at_80_columns():
-    lines = printed(HANDS)
+    lines = printed(ACTIVITY)
     assert starting(lines, f"{FOLDER}/ ")
     assert starting(lines, "scratch ")
     assert starting(lines, "trial/…/scratch/0003 ")
 
 
 def test_a_worker_that_was_asked_to_stop_is_shown_as_stopping():
-    assert starting(printed(HANDS), "vm:1 (stopping)")
+    assert starting(printed(ACTIVITY), "vm:1 (stopping)")
 
 
 def test_a_lease_that_nobody_renewed_is_shown_as_ended():
-    lease = next(line for line in printed(HANDS) if " 12 s " in line)
+    lease = next(line for line in printed(ACTIVITY) if " 12 s " in line)
     assert lease.split()[-2:] == ["ended", "7"]
 
 
 def test_the_newest_failures_are_shown_with_the_error_itself_and_the_others_counted():
-    lines = printed(HANDS)
+    lines = printed(ACTIVITY)
     shown = [line for line in lines if "RuntimeError" in line]
     assert [line.split("number ")[1].split()[0] for line in shown] == list("01234")
     assert starting(lines, "... and 2 earlier")
 
 
 def test_an_item_set_aside_is_shown_with_its_cause():
-    aside = next(line for line in printed(HANDS) if "out_of_memory" in line)
+    aside = next(line for line in printed(ACTIVITY) if "out_of_memory" in line)
     assert "were too big" in aside
 
 
@@ -128,3 +130,17 @@ def test_the_time_left_is_shared_by_all_workers_also_while_one_is_between_two_it
 
 def test_no_time_left_is_promised_while_nobody_works():
     assert replace(PROGRESS, n_workers=0).seconds_left is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({}, "2 workers are running"),
+        ({"n_workers": 1}, "1 worker is running"),
+        ({"n_workers": 0}, "no worker is running; to continue: ecgopt run study.toml"),
+        ({"is_paused": True}, "paused; to start trials again: ecgopt study resume study.toml"),
+        ({"stages": ()}, "finished; next: ecgopt report study.toml"),
+    ],
+)
+def test_the_next_step_names_the_command_that_continues(changes, said):
+    assert next_step(replace(PROGRESS, **changes), Path("study.toml")) == said

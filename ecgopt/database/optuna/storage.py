@@ -5,18 +5,24 @@ those, and of a study's trials most are waiting; so they are left unread here un
 """
 
 from collections.abc import Container
+from typing import Any
 
 import optuna
 import sqlalchemy
 from optuna._typing import JSONSerializable
+from optuna.exceptions import StorageInternalError
 from optuna.samplers._tpe.sampler import _RELATIVE_PARAMS_KEY
 from optuna.storages import RDBStorage
 from optuna.storages._cached_storage import _CachedStorage
 from optuna.storages._rdb import models as optuna_tables
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import Engine, bindparam
+from sqlalchemy.engine import URL
 
+from ecgopt.database.engine import LOOKS_ONLY, add_listeners
+from ecgopt.database.optuna.tables import create_optuna_tables
 from ecgopt.database.optuna.trial_history import read_trials
+from ecgopt.database.url import shown
 from ecgopt.errors import StorageError
 
 TESTED_MINOR_VERSIONS = ("5.0",)
@@ -30,9 +36,6 @@ _IDS_IN_STATES = sqlalchemy.select(_trials.c.trial_id).where(
     _trials.c.study_id == bindparam("study"),
     _trials.c.state.in_(bindparam("states", expanding=True)),
 )
-LOOKS_ONLY = "ecgopt_looks_only"
-"""Execution option of a connection whose next transaction takes no write lock under SQLite."""
-
 BEGUN = (TrialState.RUNNING, TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 """Every state but WAITING."""
 
@@ -52,8 +55,60 @@ def check_version() -> None:
         )
 
 
+def open_optuna(url: URL, options: dict[str, Any], *, create: bool = True) -> "SlotStorage":
+    """Return Optuna's storage.
+
+    Args:
+        url: The database.
+        options: Of SQLAlchemy's engine.
+        create: Whether to create missing tables, which under SQLite waits for other writers.
+
+    Raises:
+        StorageError: the database refuses.
+        RuntimeError: Optuna refuses the database.
+    """
+    if create:
+        engine = sqlalchemy.create_engine(url, **options)
+        add_listeners(engine)
+        create_optuna_tables(engine)
+    try:
+        backend = _SafeStorage(
+            url.render_as_string(hide_password=False),
+            engine_kwargs=options,
+            skip_table_creation=True,
+        )
+    except StorageInternalError as error:
+        raise RuntimeError(str(error)) from error.__cause__ or error
+    return SlotStorage(backend)
+
+
+class _SafeStorage(RDBStorage):
+    """Optuna's storage over connections that keep our rules, with a `repr` without the password."""
+
+    def __init__(self, url: str, **options: Any) -> None:  # noqa: ANN401 - Optuna's own arguments
+        super().__init__(url, **options)
+        self._listen()
+
+    def __setstate__(self, state: dict[Any, Any]) -> None:
+        super().__setstate__(state)
+        self._listen()
+
+    def __repr__(self) -> str:
+        return f"<RDBStorage {shown(self.engine.url)}>"
+
+    def _listen(self) -> None:
+        add_listeners(self.engine)
+        # RDBStorage connected inside __init__, before the listeners: drop those connections.
+        self.engine.dispose()
+
+
 class SlotStorage(_CachedStorage):
     """A cache that fetches each finished trial once, and waiting ones only on request."""
+
+    @property
+    def engine(self) -> Engine:
+        """The engine of Optuna's own storage."""
+        return self._backend.engine
 
     def __init__(self, backend: RDBStorage) -> None:
         super().__init__(backend)

@@ -12,8 +12,8 @@ from optuna.storages._rdb import models as optuna_tables
 from sqlalchemy import delete
 
 from ecgopt.dashboard.artifacts import artifact_id
-from ecgopt.dashboard.refresh import Refresher
-from ecgopt.dashboard.scene import STAMP
+from ecgopt.dashboard.page_state import STAMP
+from ecgopt.dashboard.publish import Publisher
 from ecgopt.workspace import Workspace
 
 SYSTEM = optuna_tables.StudySystemAttributeModel.__table__
@@ -36,7 +36,7 @@ def test_a_trade_off_page_that_a_dead_writer_left_empty_is_written(finished, ser
     with database.transaction() as connection:
         connection.execute(delete(SYSTEM).where(SYSTEM.c.study_id == trade_off))
     database.optuna.set_study_system_attr(source, STAMP, "of an earlier moment")
-    Refresher(database, Workspace(folder)).refresh("tiny")
+    Publisher(database, Workspace(folder)).publish("tiny")
     page = served.json(f"/api/studies/{trade_off}")
     assert "no sampler ever asks it" in page["note"]["body"]
     assert [plot["id"] for plot in page["plotly_graph_objects"]] == ["score-against-time"]

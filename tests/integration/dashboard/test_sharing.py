@@ -10,8 +10,8 @@ from tiny_study import begin, tiny_study
 from trials_alone import begin_trials, finish_trials
 from worker_crowd import Crowd
 
-from ecgopt.dashboard.refresh import Refresher
-from ecgopt.database.engine import open_database, open_for_reading
+from ecgopt.dashboard.publish import Publisher
+from ecgopt.database.engine import open_database, open_existing
 from ecgopt.database.tables import trade_point, work_item
 from ecgopt.errors import StorageError
 from ecgopt.workspace import Workspace
@@ -34,7 +34,7 @@ def test_racing_refreshers_copy_every_trial_once(tmp_path, sqlite_url):
         mark_stale(own, spec.name)
         barrier.wait()
         try:
-            Refresher(own, Workspace(tmp_path)).refresh(spec.name)
+            Publisher(own, Workspace(tmp_path)).publish(spec.name)
         except Exception as error:
             failures.append(error)
             raise
@@ -80,13 +80,13 @@ def trained(tmp_path):
     opened = begin(study, tmp_path / "ws")
     url = f"sqlite:///{opened.workspace.sqlite_file}"
     crowd = Crowd(study, url, tmp_path, opened.database, main=training_worker.main)
-    refresher, answers = Refresher(opened.database, opened.workspace), []
+    publisher, answers = Publisher(opened.database, opened.workspace), []
     with serve_dashboard(opened.workspace.root, "--refresh") as dashboard, crowd:
         crowd.add(N_WORKERS)
         while any(worker.is_alive() for worker in crowd.members):
             pages = [f"/api/studies/{study_id}" for study_id in dashboard.studies().values()]
             answers += [dashboard.ask("GET", page)[0] for page in pages]
-            refresher.refresh_all()
+            publisher.publish_all()
         crowd.finish()
         logs = crowd.logs()
     return opened.database, answers, logs + dashboard.log.read_text()
@@ -111,7 +111,7 @@ def test_training_workers_and_a_polled_dashboard_share_one_sqlite_file(trained):
 
 def test_a_reader_takes_no_lock_and_cannot_write(tmp_path, sqlite_url):
     begin_trials(tmp_path, sqlite_url)
-    reader, writer = open_for_reading(sqlite_url), open_database(sqlite_url)
+    reader, writer = open_existing(sqlite_url, reads_only=True), open_database(sqlite_url)
     with writer.transaction() as held:
         held.execute(delete(trade_point))
         assert len(reader.optuna.get_all_studies()) == 2

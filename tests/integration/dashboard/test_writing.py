@@ -5,7 +5,7 @@ import pytest
 from sqlalchemy import update
 
 from ecgopt.causes import Cause
-from ecgopt.dashboard.refresh import Refresher
+from ecgopt.dashboard.publish import Publisher
 from ecgopt.database.tables import work_item
 from ecgopt.queue import items
 from ecgopt.workspace import Workspace
@@ -25,7 +25,7 @@ def test_a_note_can_be_written_and_is_kept(writable, finished):
     stored = writable.json(page)["note"]
     edited = {"version": stored["version"] + 1, "body": stored["body"] + "look at trial 3"}
     assert write(writable, "PUT", f"{page}/note", edited)[0] == 204
-    Refresher(database, Workspace(folder)).refresh("tiny")
+    Publisher(database, Workspace(folder)).publish("tiny")
     body = writable.json(page)["note"]["body"]
     assert body.endswith("look at trial 3")
     assert body.count("budget used") == 1
@@ -76,4 +76,4 @@ def test_a_held_lease_is_named_as_the_reason(writable):
     for method, action in (("POST", "/rename"), ("DELETE", "")):
         status, body = write(writable, method, path + action, {"study_name": "x"})
         assert status == 409
-        assert b"holds a lease" in body
+        assert b"are leased" in body

@@ -1,11 +1,11 @@
-"""What workers do for the dashboard between their items: little, and at most once a minute."""
+"""Page updates that workers make between their items, at most once a minute."""
 
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from ecgopt.dashboard.scene import SECONDS_BETWEEN, read_scene
+from ecgopt.dashboard.page_state import SECONDS_BETWEEN, read_page_state
 from ecgopt.database.engine import Database
 from ecgopt.database.tables import take_turn
 from ecgopt.workspace import Workspace
@@ -14,21 +14,21 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Upkeep:
-    """Refreshes the pages of one comparison, and never stops a worker by failing to."""
+class PageMaintenance:
+    """Updates the pages of one comparison; a failure is logged and never stops a worker."""
 
     database: Database
     workspace: Workspace
     comparison: str
 
     def after_item(self) -> None:
-        """Refresh the pages if no worker did within the last minute."""
+        """Update the pages if no worker did within the last minute."""
         with self._optional():
             if take_turn(self.database, self.comparison, seconds=SECONDS_BETWEEN):
                 self._refresh_stale()
 
     def at_end(self) -> None:
-        """Refresh the pages that do not show the last items yet."""
+        """Update the pages that do not show the last items yet."""
         with self._optional():
             self._refresh_stale()
 
@@ -38,13 +38,13 @@ class Upkeep:
             yield
         except Exception:
             # A page that cannot be drawn is no reason to train less.
-            logger.exception("dashboard pages of %s: not refreshed", self.comparison)
+            logger.exception("dashboard pages of %s: not updated", self.comparison)
 
     def _refresh_stale(self) -> None:
-        scene = read_scene(self.database, self.comparison)
-        if scene is None or not scene.stale:
+        pages = read_page_state(self.database, self.comparison)
+        if pages is None or not pages.stale:
             return
         # Loaded here: plotly and matplotlib take a second that most workers need not spend.
-        from ecgopt.dashboard.refresh import Refresher
+        from ecgopt.dashboard.publish import Publisher
 
-        Refresher(self.database, self.workspace).refresh(self.comparison)
+        Publisher(self.database, self.workspace).publish(self.comparison)

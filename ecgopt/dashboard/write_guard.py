@@ -1,4 +1,4 @@
-"""What `--write` allows: notes anywhere, the rest only where no exact budget can break."""
+"""The requests that `--write` allows: notes, and changes that cannot break an exact budget."""
 
 import json
 import re
@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from ecgopt.dashboard.access import Refusal
+from ecgopt.dashboard.access import Denied
 from ecgopt.database.comparisons import comparison_names
 from ecgopt.database.engine import Database
 from ecgopt.database.optuna.studies import study_name_of
@@ -38,10 +38,10 @@ class _Write:
     trial: int | None
 
 
-def judge_write(
+def check_write(
     database: Database, method: str, path: str, body: Callable[[], bytes]
-) -> Refusal | None:
-    """Return why a request that writes is refused, or None: it may pass.
+) -> Denied | None:
+    """Return why a request that writes is denied, or None if it may pass.
 
     Args:
         database: That the dashboard shows.
@@ -51,18 +51,18 @@ def judge_write(
     """
     write = _parse(method, path)
     if write is None:
-        return Refusal(status=405, reason="the dashboard of ecgopt does not offer this")
+        return Denied(status=405, reason="the dashboard of ecgopt does not offer this")
     if write.kind == "note":
         return None
     names = set(comparison_names(database))
     if write.kind in ("rename", "create"):
         wanted = _study_name(body()).split("/", 1)[0]
         if wanted in names:
-            return Refusal(status=409, reason=f"names that begin with {wanted}/ are taken")
-    return _judge_own(database, names, write)
+            return Denied(status=409, reason=f"names that begin with {wanted}/ are taken")
+    return _check_own(database, names, write)
 
 
-def _judge_own(database: Database, names: set[str], write: _Write) -> Refusal | None:
+def _check_own(database: Database, names: set[str], write: _Write) -> Denied | None:
     with database.transaction() as connection:
         name = study_name_of(connection, study_id=write.study, trial_id=write.trial)
         if name is None:
@@ -73,8 +73,8 @@ def _judge_own(database: Database, names: set[str], write: _Write) -> Refusal | 
         # An item's key is its kind, its study's path and what is special to it.
         keys = keys_held(database, connection, comparison)
     if held := sum(f"/{path}/" in f"/{key}/" for key in keys):
-        return Refusal(status=409, reason=f"{held} worker holds a lease of this study: stop it")
-    return Refusal(
+        return Denied(status=409, reason=f"{held} items of this study are leased: stop its workers")
+    return Denied(
         status=409,
         reason=(
             f"this study belongs to {comparison}, whose budget is exact and whose workers find it "

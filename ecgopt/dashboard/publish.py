@@ -1,7 +1,7 @@
-"""Bringing notes, plots, files and trade-off studies of comparisons up to date.
+"""Updates notes, plots, files and trade-off studies of comparisons.
 
-Anyone may do it at any time and as often as they like: a study whose trials did not change is left
-alone, what is written twice is the same, and a trial enters a trade-off study once.
+Any process may do it at any time and repeatedly: a study without new trials is skipped, writing
+twice gives the same pages, and a trial enters a trade-off study once.
 """
 
 import logging
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from ecgopt.analysis.pareto import TradePoint
 from ecgopt.comparison.evidence import finals_of
 from ecgopt.dashboard import artifacts, notes, plots
-from ecgopt.dashboard.scene import SECONDS_BETWEEN, STAMP, Scene, read_scene
+from ecgopt.dashboard.page_state import SECONDS_BETWEEN, STAMP, PageState, read_page_state
 from ecgopt.database.comparisons import comparison_names
 from ecgopt.database.engine import Database
 from ecgopt.database.optuna.studies import COORDINATES
@@ -43,76 +43,76 @@ class _TradeOff:
     """Ids of the studies that its trials come from."""
 
 
-class Refresher:
-    """Keeps the pages of a database's comparisons up to date."""
+class Publisher:
+    """Updates the pages of a database's comparisons."""
 
     def __init__(self, database: Database, workspace: Workspace) -> None:
-        """Refresh from `database`, with files and predictions in `workspace`."""
+        """Publish from `database`, with files and predictions in `workspace`."""
         self._database = database
         self._workspace = workspace
 
-    def refresh_all(self) -> int:
-        """Refresh every comparison; return how many pages were written."""
-        return sum(self.refresh(name) for name in comparison_names(self._database))
+    def publish_all(self) -> int:
+        """Update every comparison; return the number of pages written."""
+        return sum(self.publish(name) for name in comparison_names(self._database))
 
-    def keep_refreshing(self) -> None:
-        """Refresh every comparison once a minute in a thread, as long as the process lives."""
-        threading.Thread(target=self._refresh_for_ever, name="refresh", daemon=True).start()
+    def keep_publishing(self) -> None:
+        """Update every comparison once a minute in a thread, as long as the process runs."""
+        threading.Thread(target=self._publish_regularly, name="refresh", daemon=True).start()
 
-    def refresh(self, name: str) -> int:
-        """Refresh the comparison now; return how many pages were written."""
-        scene = read_scene(self._database, name)
-        if scene is None or not scene.stale:
+    def publish(self, name: str) -> int:
+        """Update the comparison; return the number of pages written."""
+        pages = read_page_state(self._database, name)
+        if pages is None or not pages.stale:
             return 0
-        trade_offs = self._fill_trade_offs(scene)
-        finals = finals_of(self._database, scene.spec)
-        for study_id in scene.stale:
-            self._write_study(scene, study_id, trade_offs, finals)
-        return len(scene.stale)
+        trade_offs = self._fill_trade_offs(pages)
+        finals = finals_of(self._database, pages.spec)
+        for study_id in pages.stale:
+            self._write_study(pages, study_id, trade_offs, finals)
+        return len(pages.stale)
 
-    def _refresh_for_ever(self) -> None:
+    def _publish_regularly(self) -> None:
         pause = threading.Event()
         while not pause.wait(SECONDS_BETWEEN):
             try:
-                self.refresh_all()
+                self.publish_all()
             except DatabaseUnavailable as error:
-                logger.warning("refresh: %s; trying again", error)
+                logger.warning("pages: %s; trying again", error)
             except StorageError as error:
-                logger.error("the pages are refreshed no more: %s", error)
+                logger.error("the pages are no longer updated: %s", error)
                 return
 
-    def _fill_trade_offs(self, scene: Scene) -> list[_TradeOff]:
+    def _fill_trade_offs(self, pages: PageState) -> list[_TradeOff]:
         """Fill the trade-off studies and return them."""
-        spec, ids = scene.spec, {key: study_id for study_id, key in scene.keys.items()}
+        spec, ids = pages.spec, {key: study_id for study_id, key in pages.keys.items()}
         filled = []
         for cell in expand_cells(spec):
             for replicate in range(spec.budget.replicates):
                 keys = [k for k in studies_of_cell(spec, cell, replicate) if k in ids]
                 sources = {ids[key]: key for key in keys}
-                if not any("COMPLETE" in scene.stamps[i] for i in sources):
+                if not any("COMPLETE" in pages.stamps[i] for i in sources):
                     continue  # an empty Pareto page would only be in the way
                 name = trade_off_name(spec.name, cell, replicate)
                 trade_off = open_trade_off(self._database, name)
                 filled.append(_TradeOff(trade_off, cell.upstream, frozenset(sources)))
                 with self._database.transaction() as connection:
                     fill_trade_off(connection, spec.name, trade_off, sources)
-                # Also where nothing was new: whoever copied the last trials may have died here.
-                if not sources.keys().isdisjoint(scene.stale):
-                    self._write_trade_off(scene, trade_off, sources)
+                # Even if nothing is new: a process that copied the last trials may have died here.
+                if not sources.keys().isdisjoint(pages.stale):
+                    self._write_trade_off(pages, trade_off, sources)
         return filled
 
     def _write_trade_off(
-        self, scene: Scene, trade_off: int, sources: Mapping[int, StudyKey]
+        self, pages: PageState, trade_off: int, sources: Mapping[int, StudyKey]
     ) -> None:
         points = [
             TradePoint(
                 seconds=trial.seconds, value=trial.value, regime=key.regime, number=trial.number
             )
             for key in sources.values()
-            for trial in trials_of(self._database, scene.spec, key)
+            for trial in trials_of(self._database, pages.spec, key)
             if trial.state == "complete" and trial.value is not None
         ]
-        figure = plots.trade_off(points, scene.spec.regimes)
+        figure = plots.trade_off(points, pages.spec.regimes)
         note = notes.trade_off_note(sources)
         with self._database.transaction() as connection:
             page = StudyAttributes(connection, trade_off)
@@ -123,15 +123,15 @@ class Refresher:
 
     def _write_study(
         self,
-        scene: Scene,
+        pages: PageState,
         study_id: int,
         trade_offs: Iterable[_TradeOff],
         finals: Sequence[FinalEvidence],
     ) -> None:
         # All is read and drawn before the transaction: under SQLite it holds the only write lock.
-        spec, key = scene.spec, scene.keys[study_id]
+        spec, key = pages.spec, pages.keys[study_id]
         name, trials = study_name(spec.name, key), trials_of(self._database, spec, key)
-        rivals = scene.rivals(study_id)
+        rivals = pages.rivals(study_id)
         own_finals = [final for final in finals if final.study == key.path]
         winners = [final for final in own_finals if final.role == "tuned"]
         files = artifacts.study_files(key.path, trials, winners, self._predictions(winners))
@@ -161,7 +161,7 @@ class Refresher:
             for file in files:
                 page.set_artifact(ids[file.filename], file.filename, file.mimetype)
             page.set_metric_names([METRICS[0]])
-            page.set_study_system_attr(study_id, STAMP, scene.stamps[study_id])
+            page.set_study_system_attr(study_id, STAMP, pages.stamps[study_id])
             page.write()
 
     def _predictions(self, finals: Sequence[FinalEvidence]) -> Predictions | None:

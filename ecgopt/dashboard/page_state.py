@@ -1,4 +1,4 @@
-"""How far a comparison is as its dashboard pages must show it, and whether they do.
+"""The state of a comparison that its dashboard pages must show, and whether they show it.
 
 Cheap to read: a worker asks before it loads anything that draws.
 """
@@ -25,14 +25,14 @@ SECONDS_BETWEEN: Final = 60.0
 """Between two refreshes while workers are at work."""
 
 _LAYOUT: Final = 2
-"""Raise it when pages must be written anew although no trial has changed."""
+"""Increase it when pages must be rewritten although no trial has changed."""
 STAMP: Final = "ecgopt:page"
 """System attribute of a study: the stamp that its page was written with."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Scene:
-    """One comparison at one moment, as far as its pages show it."""
+class PageState:
+    """The parts of a comparison's state that its pages show."""
 
     spec: StudySpec
     keys: Mapping[int, StudyKey]
@@ -44,7 +44,7 @@ class Scene:
 
     @property
     def stale(self) -> list[int]:
-        """The studies whose pages no longer show what there is."""
+        """The studies whose pages are out of date."""
         return [i for i in self.keys if self.shown.get(i) != self.stamps[i]]
 
     def rivals(self, study_id: int) -> dict[int, StudyKey]:
@@ -53,7 +53,7 @@ class Scene:
         return {i: key for i, key in self.keys.items() if _are_rivals(own, key)}
 
 
-def read_scene(database: Database, name: str) -> Scene | None:
+def read_page_state(database: Database, name: str) -> PageState | None:
     """Return the comparison as it is now; None where it does not exist or cannot be read."""
     stored = stored_comparison(database, name)
     if stored is None:
@@ -61,10 +61,10 @@ def read_scene(database: Database, name: str) -> Scene | None:
     try:
         spec = StudySpec.of_content(stored.content)
     except ValidationError:
-        logger.warning("%s was begun by another version of ecgopt: its pages stay", name)
+        logger.warning("%s was begun by another version of ecgopt: its pages are not updated", name)
         return None
     except UserError as error:
-        logger.warning("%s cannot be read here, so its pages stay: %s", name, error)
+        logger.warning("%s cannot be read here, so its pages are not updated: %s", name, error)
         return None
     spec = extended(spec, extensions_of(database, name))
     by_name = {study_name(name, key): key for key in expand_studies(spec)}
@@ -80,7 +80,7 @@ def read_scene(database: Database, name: str) -> Scene | None:
         study_id: [f"{state}={n}" for state, n in counts.get(study_id, {}).items()]
         for study_id in keys
     }
-    return Scene(
+    return PageState(
         spec=spec,
         keys=keys,
         stamps=_stamps(spec, keys, facts, groups),
