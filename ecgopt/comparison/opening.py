@@ -5,7 +5,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import ValidationError
 from sqlalchemy import Connection, insert, select
 from sqlalchemy.exc import IntegrityError
 
@@ -15,7 +14,7 @@ from ecgopt.database.engine import Database
 from ecgopt.database.optuna.studies import create_studies
 from ecgopt.database.optuna.trial_rows import add_slots
 from ecgopt.database.tables import comparison, create_tables
-from ecgopt.errors import StudyMismatch
+from ecgopt.errors import StudyFileError, StudyMismatch
 from ecgopt.jobs.datasets import PreparedData, Progress, prepare_data
 from ecgopt.jobs.diagnostic_items import diagnostic_items, learning_rates, rate_group
 from ecgopt.queue.items import NewItem, add_missing, lock_comparison
@@ -204,7 +203,7 @@ def _as_read_today(stored: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the content with the defaults of keys that are younger than it."""
     try:
         current = StudySpec.of_content(stored).scientific_content()
-    except ValidationError:
+    except StudyFileError:
         return stored
     return {**current, "code": stored.get("code")}
 

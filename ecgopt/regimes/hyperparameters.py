@@ -138,20 +138,17 @@ class SearchSpace:
 def range_problem(name: str, span: Range | Choices) -> str:
     """Return what is wrong with searching the parameter `name` over `span`, or an empty text."""
     if name not in PARAMETERS:
-        return f"unknown parameter {name!r}: {did_you_mean(name, PARAMETERS)}"
+        return f"is not a parameter: {did_you_mean(name, PARAMETERS)}"
     parameter = PARAMETERS[name]
+    is_text = parameter.kind == "categorical"
     if isinstance(span, Choices):
-        if parameter.kind != "categorical":
-            return f"{name} is a number: give low and high instead of choices"
-        return next(filter(None, map(parameter.problem, span.values)), "")
-    if parameter.kind == "categorical":
-        return f"{name} is not a number: give choices out of {list(parameter.choices)}"
-    if span.low < parameter.low or span.high > parameter.high:
-        return (
-            f"`{parameter.low:g} <= {name} <= {parameter.high:g}` must hold, "
-            f"but got [{span.low:g}, {span.high:g}]"
-        )
-    return ""
+        problems = (parameter.problem(value) for value in span.values)
+        return next(filter(None, problems), "") if is_text else "is a number: give low and high"
+    if is_text:
+        return f"is not a number: give choices out of {', '.join(parameter.choices)}"
+    is_whole = parameter.kind == "int" and span.low == int(span.low) and span.high == int(span.high)
+    bounds = (int(end) if is_whole else end for end in (span.low, span.high))
+    return next(filter(None, map(parameter.problem, bounds)), "")
 
 
 def with_parameters(recipe: Recipe, values: Mapping[str, Value]) -> Recipe:

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from ecgopt.data.sources.catalog import SOURCES, dataset_info
-from ecgopt.errors import StudyFileError, UserError
+from ecgopt.errors import UserError
 from ecgopt.regimes.regimes import regime
 from ecgopt.study_file.spec import StudySpec
 from ecgopt.study_file.tables import CellsTable, DataTable, ModelTable
@@ -86,19 +86,8 @@ def study_name(comparison: str, key: StudyKey) -> str:
 
 
 def expand_cells(spec: StudySpec) -> Sequence[Cell]:
-    """Return the comparison's cells; an upstream is never paired with itself.
-
-    Raises:
-        StudyFileError: nothing is left to compare.
-    """
-    blocks = spec.cells or (CellsTable(),)
-    cells = list(dict.fromkeys(cell for block in blocks for cell in _cells_of(spec, block)))
-    if not cells:
-        raise StudyFileError(
-            f"study {spec.name!r}: upstreams {spec.upstreams} and downstreams {spec.downstreams} "
-            "leave no pair of two different data sets"
-        )
-    return cells
+    """Return the comparison's cells; an upstream is never paired with itself."""
+    return list(dict.fromkeys(cell for block in spec.blocks() for cell in _cells_of(spec, block)))
 
 
 def _cells_of(spec: StudySpec, block: CellsTable) -> Iterator[Cell]:

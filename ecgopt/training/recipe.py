@@ -48,12 +48,12 @@ class Hyperparameter:
         if self.kind == "categorical":
             is_known = value in self.choices
             names = ", ".join(self.choices)
-            return "" if is_known else f"{self.name} must be one of {names}, but got {value!r}"
+            return "" if is_known else f"{self.name} must be one of {names}, but is {value!r}"
         high = min(high, self.high)
         if self.kind == "int" and not isinstance(value, int):
-            return f"{self.name} must be a whole number, but got {value!r}"
+            return f"{self.name} must be a whole number, but is {value!r}"
         if not isinstance(value, int | float) or not self.low <= value <= high:
-            return f"`{self.low:g} <= {self.name} <= {high:g}` must hold, but got {value}"
+            return f"{self.name} must be from {self.low:g} to {high:g}, but is {value}"
         return ""
 
     def parsed(self, text: str) -> Value:
@@ -68,7 +68,7 @@ class Hyperparameter:
             return int(text) if self.kind == "int" else float(text)
         except ValueError as error:
             kind = "a whole number" if self.kind == "int" else "a number"
-            raise UserError(f"{self.name} must be {kind}, but got {text!r}") from error
+            raise UserError(f"{self.name} must be {kind}, but is {text!r}") from error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -53,7 +53,9 @@ def test_layer_decay_slows_stages_towards_the_input():
 
 def test_layer_decay_cannot_leave_its_decay_untuned(study_file):
     path = study_file(regimes='["scratch", "layer_decay"]', own="")
-    with pytest.raises(StudyFileError, match=r"\[space.layer_decay\] must give a range for"):
+    with pytest.raises(
+        StudyFileError, match=r"\[space.layer_decay.layer_decay\]: 'layer_decay' needs a range"
+    ):
         load_spec(path)
 
 
