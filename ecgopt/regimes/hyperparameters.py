@@ -17,7 +17,7 @@ from optuna.distributions import (
     IntDistribution,
 )
 
-from ecgopt.errors import StudyFileError, did_you_mean
+from ecgopt.errors import did_you_mean
 from ecgopt.training.recipe import DECLARATIONS, Hyperparameter, Recipe, Value
 
 PARAMETERS: Final[Mapping[str, Hyperparameter]] = {
@@ -82,20 +82,6 @@ class SearchSpace:
 
     ranges: Mapping[str, Range | Choices]
 
-    def __or__(self, other: "SearchSpace") -> "SearchSpace":
-        """Return the union; a parameter given twice is an error, so shared ranges stay equal.
-
-        Raises:
-            StudyFileError: both spaces define the same parameter.
-        """
-        twice = sorted(set(self.ranges) & set(other.ranges))
-        if twice:
-            raise StudyFileError(
-                f"parameter {twice[0]!r} must have one range for both regimes, but it is given as "
-                "shared and again as a regime's own: delete one of the two"
-            )
-        return SearchSpace({**self.ranges, **other.ranges})
-
     def __iter__(self) -> Iterator[str]:
         return iter(sorted(self.ranges))
 
@@ -125,14 +111,6 @@ class SearchSpace:
             name: self.ranges[name].distribution(is_integer=PARAMETERS[name].kind == "int")
             for name in self
         }
-
-    def outside(self, values: Mapping[str, Value]) -> list[str]:
-        """Return the names of `values` that lie outside their range or have none."""
-        return [
-            name
-            for name, value in values.items()
-            if name not in self.ranges or not self.ranges[name].contains(value)
-        ]
 
 
 def range_problem(name: str, span: Range | Choices) -> str:

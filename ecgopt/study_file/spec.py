@@ -108,7 +108,7 @@ class StudySpec(TomlTable):
         )
         unused = regime(regime_name).unused_parameters
         used = {name: span for name, span in shared.items() if name not in unused}
-        space = SearchSpace(used) | SearchSpace(own)
+        space = SearchSpace({**used, **own})
         if model is None:
             return space
         return space.capped("frozen_stages", freezable_stages(model.spec()))

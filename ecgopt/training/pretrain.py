@@ -150,19 +150,6 @@ class Pretraining:
         }
 
 
-def pretrain(run: TrainingRun) -> Pretrained:
-    """Train `run` to its end and return the model of the epoch best on upstream validation.
-
-    Raises:
-        TrialDiverged: training left the finite numbers.
-        UserError: no epoch could be scored.
-    """
-    pretraining = Pretraining(run)
-    for _ in pretraining.epochs():
-        pass
-    return pretraining.finish()
-
-
 def build_pretraining(
     objective: str,
     spec: ModelSpec,

@@ -11,9 +11,8 @@ from ecgopt.models.checkpoint import load_checkpoint, save_checkpoint
 from ecgopt.models.registry import ModelSpec, build_model
 from ecgopt.training.batches import batch_bounds, signal_source
 from ecgopt.training.evaluation import embeddings
-from ecgopt.training.fit import TrainingRun, predict
+from ecgopt.training.fit import TrainingRun, epoch_ranges, predict
 from ecgopt.training.optimizer import build_optimizer
-from ecgopt.training.phase import epoch_ranges
 from ecgopt.training.prefix_cache import PrefixCache
 from ecgopt.training.recipe import Recipe
 
