@@ -3,7 +3,7 @@
 The tree::
 
     EcgoptError
-    ├── UserError            the user must mend something: one line, exit code 2
+    ├── UserError            the user must fix something: one line, exit code 2
     │   ├── StudyFileError   a study file breaks a rule
     │   ├── StudyMismatch    a study file changed after its studies began
     │   ├── DataError        a record, a table or a folder of data breaks a rule
@@ -31,7 +31,7 @@ class EcgoptError(Exception):
 
 
 class UserError(EcgoptError):
-    """The user must mend something; the command line prints one line and exits with 2."""
+    """The user must fix something; the command line prints one line and exits with 2."""
 
 
 class StudyFileError(UserError):
@@ -47,7 +47,7 @@ class DataError(UserError):
 
 
 class RecordError(DataError):
-    """One record breaks a rule; the set can go on without it when the user says so."""
+    """One record breaks a rule; the set can be used without it if the user asks for that."""
 
     def __init__(self, record: str, reason: str, detail: str = "") -> None:
         super().__init__(f"record {record}: {reason}" + (f" ({detail})" if detail else ""))

@@ -1,4 +1,4 @@
-"""The base of every table in a user's TOML files, and the reading that explains all errors."""
+"""Reads a user's TOML files strictly and explains all errors in one go."""
 
 import json
 import re
@@ -110,12 +110,12 @@ def read_toml(path: Path, model: type[Model], failure: type[UserError]) -> Model
 
     Args:
         path: A file in UTF-8, with or without a byte order mark.
-        model: What the file may hold.
+        model: The keys that the file can have.
         failure: The error to raise.
 
     Raises:
         UserError: of the type `failure`: the file cannot be read or breaks a rule. The message
-            holds a line for each error, with file, key, value and remedy.
+            has a line for each error, with file, key, value and remedy.
     """
     found, faults = checked(_parsed(path, failure), model)
     if found is None:
@@ -211,7 +211,7 @@ _TOO_LONG: Final = "whole numbers must be below 2^63 (19 digits): give a smaller
 
 
 def _plain(value: object, key: Key, unusable: dict[Key, str]) -> object:
-    """Return `value` as JSON can hold it, with nulls for what cannot be used, and add that."""
+    """Return `value` as plain JSON; unusable parts become null and are added to `unusable`."""
     if len(key) > MAX_DEPTH:
         unusable[key[:1]] = _TOO_DEEP
         return None
@@ -278,7 +278,7 @@ def _whereabouts(
     """Return what to do with a key `name` that the table at `place` cannot have.
 
     Args:
-        model: What the file may hold.
+        model: The keys that the file can have.
         place: The table.
         name: The key.
         there: The keys that the table has.
@@ -293,7 +293,7 @@ def _whereabouts(
 
 
 def _tables(model: type[BaseModel], path: str) -> Iterator[tuple[str, Iterable[str]]]:
-    """Yield where each table of a file stands, and its keys."""
+    """Yield the place of each table of a file, in words, and its keys."""
     yield f"in {path}" if path else "before the first table", model.model_fields
     for name, field in model.model_fields.items():
         for kind in _options(field.annotation):

@@ -21,7 +21,7 @@ def label_set(name: str) -> LabelSet:
     if name.endswith(".toml"):
         return own_label_set(Path(name))
     if name not in LABEL_SETS:
-        # A data set's name alone, such as ptbxl, stands for any of its label sets.
+        # A data set's name alone, such as ptbxl, may mean any of its label sets.
         of_set = [known for known in LABEL_SETS if known.startswith(f"{name}_")]
         hint = f"did you mean {' or '.join(of_set)}?" if of_set else did_you_mean(name, LABEL_SETS)
         raise UserError(f"label set {name!r} is not known: {hint}")

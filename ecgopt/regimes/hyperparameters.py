@@ -43,11 +43,11 @@ class Range:
         return FloatDistribution(float(self.low), float(self.high), log=self.log)
 
     def contains(self, value: Value) -> bool:
-        """Tell whether `value` lies in the range, ends included."""
+        """Return whether `value` is in the range, ends included."""
         return not isinstance(value, str) and self.low <= value <= self.high
 
     def content(self) -> Sequence[object]:
-        """Return what tells the range from others, as plain JSON."""
+        """Return what identifies the range, as plain JSON."""
         return [self.low, self.high, self.log]
 
     def __str__(self) -> str:
@@ -65,11 +65,11 @@ class Choices:
         return CategoricalDistribution(self.values)
 
     def contains(self, value: Value) -> bool:
-        """Tell whether `value` is one of the choices."""
+        """Return whether `value` is one of the choices."""
         return value in self.values
 
     def content(self) -> Sequence[object]:
-        """Return what tells the choices from others, as plain JSON."""
+        """Return what identifies the choices, as plain JSON."""
         return self.values
 
     def __str__(self) -> str:
@@ -78,7 +78,7 @@ class Choices:
 
 @dataclass(frozen=True, slots=True)
 class SearchSpace:
-    """What one regime is tuned over; a name occurs once."""
+    """The ranges that one arm is tuned over, by parameter name."""
 
     ranges: Mapping[str, Range | Choices]
 
@@ -140,8 +140,8 @@ def with_parameters(recipe: Recipe, values: Mapping[str, Value]) -> Recipe:
 def published_recipe(*, n_epochs: int = PUBLISHED_EPOCHS) -> Recipe:
     """Return the recipe that Nguyen & Do trained both arms with, by default with its 100 epochs.
 
-    It is a recipe and not a regime: it is trial 0 of each study, starts from whatever weights its
-    arm starts from, and keeps to what its arm fixes. They trained in float64; float32 is used here,
+    It is a recipe and not a regime: it is trial 0 of each study, starts from the weights of its
+    arm, and keeps to what its arm fixes. They trained in float64; float32 is used here,
     since it has no other effect than speed.
 
     Source: arXiv 2402.02021 and its code.

@@ -1,4 +1,4 @@
-"""Cells, studies and their names: what a comparison expands to."""
+"""The cells and studies that a comparison expands to, their names and their sizes."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -28,9 +28,9 @@ class Cell:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StudyKey:
-    """One Optuna study: one regime of one replicate of a cell.
+    """One Optuna study: one arm of one replicate of a cell.
 
-    A regime without an upstream has `upstream=None`, and its study serves every cell that
+    An arm without an upstream has `upstream=None`, and its study serves every cell that
     differs in the upstream alone: training from scratch knows no upstream.
     """
 
@@ -52,11 +52,11 @@ class StudyKey:
 
     @property
     def trial_group(self) -> str:
-        """The group of its trials' work items, which final fits and diagnostics wait for."""
+        """The group of its trials' work items; final fits and diagnostics wait for it."""
         return f"trials/{self.path}"
 
     def payload(self) -> dict[str, Any]:
-        """Return the key as plain JSON, as work items hold it."""
+        """Return the key as plain JSON, as the payloads of work items have it."""
         return asdict(self) | {"model": self.model.model_dump()}
 
     @property
@@ -66,12 +66,12 @@ class StudyKey:
 
 
 def size_in_path(n_train: int) -> str:
-    """Return a training size as studies' names hold it."""
+    """Return a training size as in the names of studies."""
     return "all" if n_train == ALL_RECORDS else f"n{n_train}"
 
 
 def size_in_words(n_train: int) -> str:
-    """Return a training size as people read it, before the records of "all" are counted."""
+    """Return a training size in words; the records of "all" are not counted yet."""
     return "all records" if n_train == ALL_RECORDS else f"n = {n_train:,}"
 
 
@@ -106,7 +106,13 @@ def _cells_of(spec: StudySpec, block: CellsTable) -> Iterator[Cell]:
 
 
 def studies_of_cell(spec: StudySpec, cell: Cell, replicate: int) -> tuple[StudyKey, ...]:
-    """Return the studies, reference arm first, of one replicate of a cell."""
+    """Return the studies, reference arm first, of one replicate of a cell.
+
+    Args:
+        spec: The comparison.
+        cell: One of its cells.
+        replicate: Number of the replicate, from 0.
+    """
     return tuple(
         StudyKey(
             downstream=cell.downstream,
@@ -121,7 +127,7 @@ def studies_of_cell(spec: StudySpec, cell: Cell, replicate: int) -> tuple[StudyK
 
 
 def expand_studies(spec: StudySpec) -> Sequence[StudyKey]:
-    """Return every study of the comparison once, in the order in which work is shared out."""
+    """Return every study of the comparison once, in the order in which workers begin."""
     keys = (
         key
         for replicate in range(spec.budget.replicates)
@@ -138,9 +144,9 @@ def study_key(payload: Mapping[str, Any]) -> StudyKey:
 
 
 def expected_pool(spec: StudySpec, name: str) -> int:
-    """Return about how many records of `[data.NAME]` lie outside the sealed test.
+    """Return the approximate number of records of `[data.NAME]` outside the sealed test.
 
-    The published number of records counts; records that lack a label are not known beforehand.
+    It follows from the published number of records, which includes records without a label.
 
     Raises:
         UserError: nothing is published about the data.
@@ -151,7 +157,13 @@ def expected_pool(spec: StudySpec, name: str) -> int:
 
 
 def expected_size(spec: StudySpec, downstream: str, n_train: int) -> int:
-    """Return the number of labelled records of a cell, that of "all" as `expected_pool` has it."""
+    """Return the number of labelled records of a cell, that of "all" as `expected_pool` has it.
+
+    Args:
+        spec: The comparison.
+        downstream: Name of its table of `[data]`.
+        n_train: A training size, or `ALL_RECORDS`.
+    """
     return expected_pool(spec, downstream) if n_train == ALL_RECORDS else n_train
 
 

@@ -1,4 +1,4 @@
-"""Reading a study file: from a path to a validated `StudySpec`, or all errors in plain words."""
+"""Reads study files and the folders that they name."""
 
 import os
 from pathlib import Path

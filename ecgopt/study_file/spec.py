@@ -1,4 +1,4 @@
-"""The study file: one comparison, written in TOML and validated before anything runs."""
+"""The whole study file, which describes one comparison, and the rules that tie its tables."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, Final, Self
@@ -50,7 +50,7 @@ MOST_TRIALS: Final = 10_000_000
 
 
 class StudySpec(TomlTable):
-    """One comparison: all regimes get the same data, models, shared ranges and budget."""
+    """One comparison: all arms get the same data, networks, shared ranges and budget."""
 
     name: Name
     """Names the studies in the database and the folders of results."""
@@ -78,7 +78,7 @@ class StudySpec(TomlTable):
     data: dict[Name, DataTable]
     """`[data.NAME]`: a data set or a part of one; upstreams and downstreams name it."""
     upstream: dict[Name, UpstreamTable] = Field(default_factory=dict)
-    """`[upstream.NAME]`: an upstream with an objective or a checkpoint of its own."""
+    """`[upstream.NAME]`: an upstream with another objective, or one that is your own checkpoint."""
     models: Annotated[tuple[ModelTable, ...], Field(min_length=1, max_length=1_000)] = (
         ModelTable(),
     )
@@ -86,7 +86,7 @@ class StudySpec(TomlTable):
     cells: Annotated[tuple[CellsTable, ...], Field(max_length=1_000)] = ()
     """`[[cells]]`: blocks of the grid of the lists above; without any, the whole grid."""
     space: dict[str, dict[str, RangeTable]]
-    """`[space.shared]` for all regimes, `[space.<regime>]` for a regime's own parameters."""
+    """`[space.shared]` for all arms, `[space.<regime>]` for the parameters of one arm alone."""
     recipe: RecipeTable = RecipeTable()
     published: PublishedTable = PublishedTable()
     pretrain: PretrainTable = PretrainTable()
@@ -98,9 +98,9 @@ class StudySpec(TomlTable):
     workers: WorkersTable = WorkersTable()
 
     def search_space(self, regime_name: str, model: ModelTable | None = None) -> SearchSpace:
-        """Return the ranges of one regime: the shared ones it has a use for, and its own.
+        """Return the ranges of one arm: the shared ones that it uses, and its own.
 
-        Those of a given model freeze no more stages than it has.
+        With a model, the range of frozen stages ends at the number of its stages.
         """
         shared, own = (
             {name: table.range() for name, table in self.space.get(key, {}).items()}
@@ -114,7 +114,7 @@ class StudySpec(TomlTable):
         return space.capped("frozen_stages", freezable_stages(model.spec()))
 
     def space_fingerprint(self) -> str:
-        """Return a hash over all regimes' spaces."""
+        """Return a hash over the spaces of all arms."""
         return "-".join(self.search_space(name).fingerprint() for name in self.regimes)
 
     def published_values(self, regime_name: str) -> dict[str, Value]:
@@ -130,7 +130,7 @@ class StudySpec(TomlTable):
         return table.data
 
     def upstream_objective(self, name: str) -> PretrainObjective:
-        """Return what is pre-trained for on an upstream."""
+        """Return the objective of the pre-training on an upstream."""
         table = self.upstream.get(name)
         return (table.objective if table else None) or self.pretrain.objective
 
@@ -169,7 +169,7 @@ class StudySpec(TomlTable):
             raise StudyFileError("; ".join(explained(error, cls))) from error
 
     def _outside_code(self) -> dict[str, str]:
-        """Return which code the parts from outside the package are."""
+        """Return the identity of the code from outside the package."""
         sources = [self.data[name].source for name in self.data_names()]
         readers = [source for source in sources if not source.endswith(".toml")]
         return {

@@ -1,4 +1,4 @@
-"""The tables of a study file: what each may hold, and within which limits."""
+"""The tables of a study file: their keys, with types, limits and defaults."""
 
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, get_type_hints
@@ -34,7 +34,7 @@ Name = Annotated[str, Field(pattern=NAME_FORM, max_length=80)]
 PartName = Annotated[str, Field(pattern=PART_FORM, max_length=100)]
 """A built-in name, the name of an entry point, or `package.module:name`."""
 Reference = Annotated[str, Field(pattern=REFERENCE_FORM, max_length=300)]
-"""A name of the catalogue, the path of a TOML file that describes one's own data, or, of a data
+"""A name of the catalogue, the path of a TOML file that describes your own data, or, of a data
 source, `package.module:name`."""
 Text = Annotated[str, Field(min_length=1, max_length=1000)]
 Share = Annotated[float, Field(gt=0.0, lt=1.0)]
@@ -67,17 +67,17 @@ class SyntheticTable(TomlTable):
     noise: Annotated[float, Field(ge=0.0, le=20.0)] = 1.0
     """Strength of noise and baseline wander; 1 is the generator's usual strength."""
     severity: Annotated[float, Field(gt=0.0, le=5.0)] = 1.0
-    """How far an abnormality leaves the normal range; small is hard to diagnose."""
+    """Size of the abnormalities; small ones are hard to diagnose."""
 
 
 class DataTable(TomlTable):
     """One data set or one patient-disjoint part of it."""
 
     source: Reference
-    """A reader of the catalogue (`ecgopt data list`), `synthetic`, one's own `data.toml`, or a
+    """A reader of the catalogue (`ecgopt data list`), `synthetic`, your own `data.toml`, or a
     reader from outside the package, as `package.module:name` or the name of an entry point."""
     labels: Reference
-    """The label set that turns a record's statements into classes, or one's own `data.toml`."""
+    """The label set that turns a record's statements into classes, or your own `data.toml`."""
     unlabelled: Literal["keep", "drop_unstated", "drop"] = "keep"
     """Records that carry no class of the label set: kept as all-negative, left out where no
     statement at all is published (as the published study did with PTB), or all left out."""
@@ -126,11 +126,11 @@ class UpstreamTable(TomlTable):
     objective: PretrainObjective | None = None
     """Replaces that of `[pretrain]`, so that two upstreams may differ in the objective alone."""
     checkpoint: Text | None = None
-    """One's own weights instead of a pre-training: a `.safetensors` file, or one of `torch.save`
-    that holds nothing but tensors. Environment variables are filled in."""
+    """Your own weights instead of a pre-training: a `.safetensors` file, or one of `torch.save`
+    with nothing but tensors. Environment variables are filled in."""
     names: Literal["ecgopt", "torchvision"] | dict[str, Text] | None = None
     """How the checkpoint's tensor names map to ours: a known scheme, or a table from dotted
-    beginnings to ours, where `*` stands for one part."""
+    beginnings to ours, where `*` matches one part."""
 
     def broken_rules(self) -> Iterator[BrokenRule]:
         """Yield what is wrong with the values together."""
@@ -172,7 +172,7 @@ class ModelTable(TomlTable):
     width: Annotated[int, Field(ge=1, le=10_000)] | None = None
     """Channels of the first stage, branch or token, or hidden units; by default as published."""
     head: Literal["as_published", "flatten", "pooled"] = "as_published"
-    """What lies before the last layer: as published, all states in a row, or pooling over time."""
+    """Layers before the last: as published, all states in a row, or pooling over time."""
 
     def broken_rules(self) -> Iterator[BrokenRule]:
         """Yield what is wrong with the values together."""
@@ -197,9 +197,9 @@ class RangeTable(TomlTable):
     """The values one parameter is searched over: `{ low, high, log }`, or `{ choices }`."""
 
     low: float | None = None
-    """Least value of a number, included."""
+    """Lower end, included."""
     high: float | None = None
-    """Greatest value of a number, included."""
+    """Upper end, included."""
     log: bool = False
     """Search evenly over orders of magnitude instead of over values."""
     choices: Annotated[tuple[Text, ...], Field(min_length=2, max_length=100)] | None = None
@@ -250,7 +250,7 @@ else:
 
 
 class RecipeTable(_RecipeKeys):
-    """What is fixed and equal in all arms; tuned parameters replace their field."""
+    """Settings that are equal in all arms; a tuned parameter replaces its key."""
 
     def recipe(self) -> Recipe:
         """Return the recipe that the tuned parameters then change."""
@@ -268,13 +268,13 @@ class PretrainTuningTable(TomlTable):
     """A small random search for the pre-training's own recipe, judged on upstream validation.
 
     The first trial is the recipe of `[pretrain]` itself, and the best trial's checkpoint is the
-    upstream. All of them are on the bill of the pre-training.
+    upstream. All of them are charged to the pre-training.
     """
 
     trials: Annotated[int, Field(ge=2, le=1_000)]
     """Pre-trainings of each model on each upstream."""
     space: dict[str, RangeTable]
-    """Ranges of parameters that `[recipe]` may hold."""
+    """Ranges of keys of `[recipe]`."""
 
     def search_space(self) -> SearchSpace:
         """Return the ranges."""
@@ -301,7 +301,7 @@ class PretrainTable(RecipeTable):
     validation_share: Share = 0.15
     """Share of the upstream records, by patient, that chooses the epoch to keep."""
     tuning: PretrainTuningTable | None = None
-    """Tunes the recipe above before anything starts from it."""
+    """Tunes the recipe above before any arm starts from the result."""
 
 
 class PublishedTable(TomlTable):
@@ -314,7 +314,7 @@ class PublishedTable(TomlTable):
 
 
 class BudgetTable(TomlTable):
-    """What each arm may spend; equal for all by construction."""
+    """The budget of each arm; it is the same for all."""
 
     trials: Trials
     """Trials of each study, the published one, pruned and diverged ones included."""
@@ -327,16 +327,16 @@ class BudgetTable(TomlTable):
 
 
 class PruningTable(TomlTable):
-    """Median pruning on the ladder of schedule fractions, the same in every regime."""
+    """Median pruning at the rungs, which are tenths of each trial's schedule; equal in all arms."""
 
     enabled: bool = True
     """Whether weak trials are stopped early."""
     warmup_steps: Annotated[int, Field(ge=0, le=10)] = 3
-    """Tenths of the schedule during which nothing is pruned."""
+    """Rungs at which nothing is pruned."""
     startup_trials: Trials = 4
     """Trials that must have finished before any is pruned."""
     min_trials: Annotated[int, Field(ge=4, le=100_000)] = 4
-    """Trials that must have reached the step; fewer than 4 lets one survivor prune all."""
+    """Trials that must have reached the rung; with fewer than 4, one survivor could prune all."""
 
 
 SAMPLERS: Final = ("tpe", "random")
@@ -344,7 +344,7 @@ SAMPLERS: Final = ("tpe", "random")
 
 
 class SamplerTable(TomlTable):
-    """How configurations are proposed, the same in every regime."""
+    """The sampler, which proposes configurations; it is the same in all arms."""
 
     name: PartName = "tpe"
     """`tpe`, the tree-structured Parzen estimator, `random`, or a sampler from outside the package,
@@ -368,15 +368,15 @@ class VerdictTable(TomlTable):
 
 
 class DiagnosticsTable(TomlTable):
-    """What is run beside the comparison: outside the budget, and without a say in any winner.
+    """Checks of the comparison: outside the budget, and without influence on any winner.
 
-    It may be changed at any time; what is missing is then added.
+    The table may change at any time; runs that it adds are then made.
     """
 
     shuffled_labels: bool = True
-    """Train the winner of one study per regime on permuted labels; it must learn nothing."""
+    """Train the winner of one study per arm on permuted labels; it must learn nothing."""
     rerun: bool = True
-    """Train one complete trial per regime again; its score must be the same."""
+    """Train one complete trial per arm again; its score must be the same."""
     audit: Annotated[int, Field(ge=0, le=100_000)] = 0
     """Best pruned trials of each study that are trained to their end."""
     learning_rates: Annotated[int, Field(ge=0, le=1_000)] = 0
@@ -388,14 +388,14 @@ class DiagnosticsTable(TomlTable):
 
 
 class WorkersTable(TomlTable):
-    """How work is shared out; may change at any time, unlike everything above."""
+    """Limits for workers; they may change at any time, unlike everything above."""
 
     lease_seconds: Seconds = 60.0
-    """Silence after which a worker counts as lost and another takes over its item."""
+    """Time without a renewal after which a worker counts as lost and another takes its item."""
     stall_seconds: Seconds = 1800.0
     """Time without a finished epoch after which a worker counts as hung; longer than any epoch,
     which under cross-validation is one of all folds' networks."""
     checkpoint_seconds: Annotated[float, Field(ge=0.0, le=604_800.0)] = 10.0
-    """Least time between two checkpoints of a running trial."""
+    """Minimum time between two checkpoints of a running trial."""
     max_failures: Repeats = 3
     """Failures (workers lost, without progress) after which an item is set aside."""

@@ -1,4 +1,4 @@
-"""One training run as a generator of epochs; it knows nothing of trials, studies or databases.
+"""One training run as a generator of epochs; it does not know trials, studies or databases.
 
 A run has one phase or two: `Phase` trains one range of epochs with the same frozen stages, and
 `TrainingRun` goes through the phases, scores validation, and can stop and continue.
@@ -73,7 +73,7 @@ def epoch_ranges(recipe: Recipe, n_freezable_stages: int) -> list[EpochRange]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainContext:
-    """What all phases of a run share."""
+    """The model, data and settings that all phases of a run share."""
 
     model: StagedModel
     data: TuningData
@@ -90,7 +90,7 @@ class TrainContext:
 
 
 class Phase:
-    """Training within one range of epochs, with a fresh optimiser and a schedule of its own."""
+    """Training within one range of epochs, with a fresh optimiser and schedule."""
 
     def __init__(self, context: TrainContext, epochs: EpochRange) -> None:
         """Freeze and thaw the model's stages for these epochs.
@@ -108,7 +108,7 @@ class Phase:
         rate = context.data.train.sampling_rate_hz
         self._augmentation = Augmentation.of(context.recipe, rate)
 
-    # These are made at first use, so that the first epoch's seconds pay for kept features, and
+    # These are made at first use, so that the first epoch's seconds include kept features, and
     # after a run is restored, which may change the frozen weights.
     @cached_property
     def _prefix(self) -> StagedModel:
@@ -185,7 +185,7 @@ class Phase:
 
 
 class TrainingRun:
-    """A model under training: it can stop after any epoch and go on elsewhere.
+    """A model under training: it can stop after any epoch and continue elsewhere.
 
     All randomness of an epoch is derived from the seed and the epoch's number, so a run continued
     from `state()` ends with the same bits on a CPU as one that was never interrupted.
@@ -213,7 +213,7 @@ class TrainingRun:
             device: where to train.
             evaluate_after: epochs after which validation is scored, the last always among them;
                 None scores it after every epoch.
-            objective: what to train for; None predicts the labels, smoothed as the recipe says.
+            objective: what to train for; None predicts the labels, smoothed as in the recipe.
             prefix_cache: where features of frozen stages are kept if at most one stage besides
                 the head is trained; None computes them in every epoch. Results are equal.
 
@@ -247,7 +247,7 @@ class TrainingRun:
         return self._context.precision
 
     def epochs(self) -> Iterator[EpochResult]:
-        """Train on from the last epoch done and yield after each; closing the iterator stops.
+        """Continue after the last epoch done and yield after each; closing the iterator stops.
 
         Raises:
             TrialDiverged: the training loss or a prediction is no longer finite.
@@ -270,7 +270,7 @@ class TrainingRun:
     def state(self) -> tuple[dict[str, Tensor], dict[str, JsonValue]]:
         """Return tensors and metadata from which `restore` continues after the last epoch done.
 
-        The tensors are the live ones: write them out before training goes on.
+        The tensors are the live ones: write them out before training continues.
         """
         tensors = model_tensors(self.model) | optimizer_tensors(self.model, self._phase.optimizer)
         return tensors, {"epochs_done": self.epochs_done, **self._identity()}
@@ -305,7 +305,7 @@ class TrainingRun:
             restore_optimizer(self.model, self._phase.optimizer, tensors)
 
     def predict(self, dataset: EcgDataset) -> ScoreMatrix:
-        """Return the probability of each label for all records, as the weights stand now."""
+        """Return the probability of each label for all records, with the present weights."""
         return predict(self.model, dataset, device=self.device)
 
     def predict_validation(self) -> ScoreMatrix:
@@ -367,6 +367,12 @@ def predict(
     """Return the probability of each label for all records, computed in fp32, evaluation mode.
 
     The model's mode is left as it was.
+
+    Args:
+        model: The network.
+        dataset: The records.
+        device: Where to compute.
+        batch_size: Records in a batch.
     """
     logits, _ = outputs_and_targets(
         model, signal_source(dataset, device), MULTI_LABEL, batch_size=batch_size

@@ -109,7 +109,7 @@ def test_age_is_learned_from_the_signals_despite_missing_and_coded_ages(data):
 
 
 def test_age_pre_training_without_an_age_column_is_a_clear_error(data):
-    with pytest.raises(UserError, match="only column of the labels, but got 2"):
+    with pytest.raises(UserError, match="only column of labels, but there are 2"):
         build_pretraining("age", SPEC, data, RECIPE, seed=0, device=CPU)
 
 

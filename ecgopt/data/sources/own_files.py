@@ -50,13 +50,13 @@ class Statements(_Table):
     """Where a record's findings are: in one column of codes, or in one column per finding."""
 
     column: Column | None = None
-    """The one column that holds all codes of a record."""
+    """The one column with all codes of a record."""
     separator: Annotated[
         str, StringConstraints(strip_whitespace=False, min_length=1, max_length=10)
     ] = ";"
     """The text between two codes in it."""
     flags: Annotated[tuple[Column, ...], Field(max_length=1_000)] = ()
-    """Columns that hold 1, true or yes where the record has the finding of that name, and 0, false
+    """Columns with 1, true or yes where the record has the finding of that name, and 0, false
     or no where it has not; an empty cell is unknown and therefore refused."""
 
     def broken_rules(self) -> Iterator[BrokenRule]:
@@ -71,7 +71,7 @@ class Statements(_Table):
 
 
 class OwnFile(_Table):
-    """The description of a data set of one's own."""
+    """The description of a user's own data set."""
 
     name: Annotated[str, Field(pattern=OWN_NAME_FORM)]
     """Names the prepared set and its patients."""
@@ -84,7 +84,7 @@ class OwnFile(_Table):
     classes: dict[Code, Annotated[tuple[Code, ...], Field(min_length=1, max_length=10_000)]] = (
         Field(default_factory=dict, max_length=1_000)
     )
-    """Class name to the codes that stand for it; without it each flag is a class."""
+    """Class names, each with its codes; without this table each flag is a class."""
 
     def broken_rules(self) -> Iterator[BrokenRule]:
         """Yield what is wrong with the tables together."""
@@ -110,7 +110,7 @@ class OwnSource:
     version: int = 2
 
     def __repr__(self) -> str:
-        # Part of the preparation's key, which must not depend on where the folder lies.
+        # Part of the preparation's key, which must not depend on the place of the folder.
         return f"OwnSource({self.description!r})"
 
     def tables(self, folders: Sequence[Path]) -> Sequence[Path]:  # noqa: ARG002 as in `Source`
