@@ -159,7 +159,7 @@ def test_frozen_stages_stay_as_they_were(data):
 
 
 def test_freezing_more_stages_than_the_model_has_is_refused(data):
-    with pytest.raises(UserError, match="n_frozen_stages must be from 0 to 5 .* but is 6"):
+    with pytest.raises(UserError, match=r"n_frozen_stages must be from 0 to 5 .* but is 6"):
         run_of(data, replace(RECIPE, n_frozen_stages=6))
 
 
