@@ -22,6 +22,7 @@ BrokenRule = tuple[Key, str]
 NAME_FORM: Final = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
 PART_FORM: Final = r"^[A-Za-z0-9][A-Za-z0-9_.-]*(:[A-Za-z_][A-Za-z0-9_.]*)?$"
 REFERENCE_FORM: Final = r"^([A-Za-z0-9][A-Za-z0-9_.-]*(:[A-Za-z_][A-Za-z0-9_.]*)?|.+\.toml)$"
+FOLDER_FORM: Final = r"^([^$\x00]|\$\$|\$[A-Za-z_][A-Za-z0-9_]*|\$\{[A-Za-z_][A-Za-z0-9_]*\})+$"
 PREFIX_FORM: Final = r"^[A-Za-z]{1,8}$"
 OWN_NAME_FORM: Final = r"^[a-z][a-z0-9_]{0,31}$"
 
@@ -29,6 +30,7 @@ FORMS: Final[Mapping[str, str]] = {
     NAME_FORM: "letters, digits, '_', '.' and '-', beginning with a letter or digit",
     PART_FORM: "a name of letters, digits, '_', '.' and '-', or package.module:name",
     REFERENCE_FORM: "a name, package.module:name, or the path of a .toml file",
+    FOLDER_FORM: "a path, with variables as $NAME or ${NAME}, and $$ for a dollar sign",
     PREFIX_FORM: "one to eight letters",
     OWN_NAME_FORM: "at most 32 small letters, digits and '_', beginning with a letter",
 }
@@ -188,8 +190,7 @@ def explained(
 
 def _parsed(path: Path, failure: type[UserError]) -> dict[str, Any]:
     try:
-        # Line ends are TOML's own affair, but a text that Windows saved may mix them.
-        return tomllib.loads(path.read_text(encoding="utf-8-sig").replace("\r\n", "\n"))
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise failure(f"{path}: {error.strerror}: give the path of a TOML file") from error
     except UnicodeDecodeError as error:

@@ -20,6 +20,7 @@ from ecgopt.regimes.hyperparameters import (
     range_problem,
 )
 from ecgopt.toml_errors import (
+    FOLDER_FORM,
     NAME_FORM,
     PART_FORM,
     PREFIX_FORM,
@@ -37,6 +38,8 @@ Reference = Annotated[str, Field(pattern=REFERENCE_FORM, max_length=300)]
 """A name of the catalogue, the path of a TOML file that describes your own data, or, of a data
 source, `package.module:name`."""
 Text = Annotated[str, Field(min_length=1, max_length=1000)]
+Folder = Annotated[Text, Field(pattern=FOLDER_FORM)]
+"""A path with environment variables such as $ECGOPT_DATA."""
 Share = Annotated[float, Field(gt=0.0, lt=1.0)]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Seconds = Annotated[float, Field(ge=1.0, le=604_800.0)]
@@ -81,7 +84,7 @@ class DataTable(TomlTable):
     unlabelled: Literal["keep", "drop_unstated", "drop"] = "keep"
     """Records that carry no class of the label set: kept as all-negative, left out where no
     statement at all is published (as the published study did with PTB), or all left out."""
-    folders: Annotated[tuple[Text, ...], Field(max_length=100)] = ()
+    folders: Annotated[tuple[Folder, ...], Field(max_length=100)] = ()
     """Folders of raw records; environment variables such as $ECGOPT_DATA are filled in."""
     synthetic: SyntheticTable | None = None
     """What to generate, for `source = "synthetic"` only."""
@@ -125,7 +128,7 @@ class UpstreamTable(TomlTable):
     the records it was trained on, if they are here, so that shared patients are found."""
     objective: PretrainObjective | None = None
     """Replaces that of `[pretrain]`, so that two upstreams may differ in the objective alone."""
-    checkpoint: Text | None = None
+    checkpoint: Folder | None = None
     """Your own weights instead of a pre-training: a `.safetensors` file, or one of `torch.save`
     with nothing but tensors. Environment variables are filled in."""
     names: Literal["ecgopt", "torchvision"] | dict[str, Text] | None = None

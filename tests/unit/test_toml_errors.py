@@ -15,7 +15,7 @@ from pydantic_core._pydantic_core import list_all_errors
 
 from ecgopt.data.sources.own_files import OwnFile
 from ecgopt.errors import DataError, StudyFileError
-from ecgopt.study_file.reading import load_spec
+from ecgopt.study_file.reading import expand_folder, load_spec
 from ecgopt.study_file.spec import MOST_TRIALS, StudySpec
 from ecgopt.toml_errors import _LIMITS, _TYPES, FORMS, MAX_DEPTH, OTHER, checked, read_toml
 
@@ -292,6 +292,8 @@ BOUNDS = {"low": 0.1, "high": 0.2}
         ("sampler name", "tpee",
          "[sampler] name: sampler 'tpee' is not known: did you mean 'tpe'?"),
         ("data big labels", "ptbxl", "[data.big] labels: label set 'ptbxl' is not known"),
+        ("data big folders", ["$DATA/a", "$5/b"],
+         "[data.big] folders (entry 2): must be a path, with variables as $NAME"),
         ("data big patients", [0.5, 0.5], "[data.big] patients: the first must be less"),
         ("data big patients", [0.5], "[data.big] patients (entry 2): this entry is missing"),
         ("data big test_share", 0.5, "[data.big] test_share: give test_folds or test_share"),
@@ -382,6 +384,14 @@ def test_a_folder_or_a_missing_file_is_refused(tmp_path):
         load_spec(tmp_path)
     with pytest.raises(StudyFileError, match="No such file or directory: give the path"):
         load_spec(tmp_path / "absent.toml")
+
+
+def test_folders_have_their_variables_filled_in_and_an_unset_one_is_named(monkeypatch):
+    monkeypatch.setenv("HOSPITAL", "/srv/ecg")
+    monkeypatch.delenv("ECGOPT_DATA", raising=False)
+    assert expand_folder("${HOSPITAL}/a$$b") == Path("/srv/ecg/a$b")
+    with pytest.raises(StudyFileError, match=r"'\$ECGOPT_DATA/x': .* ECGOPT_DATA is not set"):
+        expand_folder("$ECGOPT_DATA/x")
 
 
 def test_the_shipped_study_files_are_valid():
