@@ -36,7 +36,7 @@ from ecgopt.models.registry import ModelSpec, build_model
 from ecgopt.study_file.cells import expand_studies
 from ecgopt.study_file.reading import load_spec
 from ecgopt.training.fit import TrainingRun
-from ecgopt.training.pretrain import pretrain
+from ecgopt.training.pretrain import Pretraining
 from ecgopt.training.recipe import Recipe
 from ecgopt.workspace import Workspace
 
@@ -66,7 +66,10 @@ def pretrained(data: TuningData, recipe: Recipe, seed: int) -> dict[Side, tuple[
     """Return each side's upstream validation score and network."""
     n_labels = len(data.train.classes)
     model = build_model(SPEC, n_labels=n_labels, seed=seed)
-    ours = pretrain(TrainingRun(model, data, recipe, seed=seed, device=CPU))
+    pretraining = Pretraining(TrainingRun(model, data, recipe, seed=seed, device=CPU))
+    for _ in pretraining.epochs():
+        pass
+    ours = pretraining.finish()
     score = ours.metadata["best_score"]
     assert isinstance(score, float)
     plain = PlainResNet(n_labels, WIDTH)

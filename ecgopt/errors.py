@@ -50,7 +50,7 @@ class DataError(UserError):
 
 
 class RecordError(DataError):
-    """One record breaks a rule; the set can go on without it when the user says so."""
+    """One record breaks a rule; the set can be used without it if the user asks for that."""
 
     def __init__(self, record: str, reason: str, detail: str = "") -> None:
         super().__init__(f"record {record}: {reason}" + (f" ({detail})" if detail else ""))

@@ -33,9 +33,14 @@ T = TypeVar("T")
 
 
 def find(kind: Kind, name: str, built_in: Mapping[str, T]) -> T:
-    """Return what `name` stands for: a built-in part, `package.module:name`, or an entry point.
+    """Return the part called `name`: a built-in one, `package.module:name`, or an entry point.
 
     The type of a part from outside is not known here: the caller checks it with `wrong_type`.
+
+    Args:
+        kind: The kind of part.
+        name: The name in the study file.
+        built_in: The parts of the package by name.
 
     Raises:
         UserError: there is none, or its module cannot be imported; the message names the nearest.
@@ -46,14 +51,26 @@ def find(kind: Kind, name: str, built_in: Mapping[str, T]) -> T:
 
 
 def wrong_type(kind: Kind, name: str, expected: str, found: object) -> UserError:
-    """Return the error that `name` stands for something else than `expected`."""
+    """Return the error that the part called `name` is not `expected`.
+
+    Args:
+        kind: The kind of part.
+        name: The name in the study file.
+        expected: The type that the part must have, in words.
+        found: The part.
+    """
     return UserError(f"the {kind} {name!r} must be {expected}, but is {found!r}")
 
 
 def outside_code(
     kind: Kind, names: Iterable[str], built_in: Mapping[str, object]
 ) -> dict[str, str]:
-    """Return which code each of `names` is that is not built in.
+    """Return the identity of the code of each of `names` that is not built in.
+
+    Args:
+        kind: The kind of parts.
+        names: The names in the study file.
+        built_in: The parts of the package by name.
 
     Raises:
         UserError: there is no such part, or its code cannot be identified.
@@ -68,7 +85,7 @@ def outside_code(
 
 
 def code_identity(found: object, *modules: str) -> str:
-    """Return which code an object from outside is; empty for an object of ecgopt itself.
+    """Return the identity of an object's code; empty for an object of ecgopt itself.
 
     That is the distribution and version of the module that defines it, or the SHA-256 of that
     module's file where it belongs to no distribution or to one that is installed as editable.
@@ -106,7 +123,7 @@ def _loaded(kind: Kind, reference: str) -> object:
     try:
         found: object = importlib.import_module(module_name)
     except Exception as error:
-        # Any error of somebody else's module is the user's to fix, with its own words.
+        # Any error of a foreign module is the user's to fix, and is shown with its own words.
         raise UserError(
             f"{kind} {reference!r}: the module {module_name!r} cannot be imported "
             f"({type(error).__name__}: {error}): install it, or add its folder to PYTHONPATH"

@@ -1,7 +1,7 @@
 """Array types without torch; axes are `record batch lead time width label patient replicate`."""
 
 import numpy as np
-from jaxtyping import Bool, Float, Float32, Int, Int16
+from jaxtyping import Bool, Float, Float32, Int, Int16, Shaped
 
 Microvolts = Int16[np.ndarray, "record lead time"]
 """Signals as stored: one unit is one microvolt."""
@@ -25,4 +25,5 @@ __all__ = [
     "Microvolts",
     "RowIndex",
     "ScoreMatrix",
+    "Shaped",
 ]

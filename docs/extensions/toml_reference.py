@@ -6,11 +6,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import BaseModel, TypeAdapter
+from pydantic import BaseModel
 from sphinx.pycode import ModuleAnalyzer
 
 from ecgopt.regimes.hyperparameters import PARAMETERS
-from ecgopt.study_file.tables import Name, Reference
+from ecgopt.toml_errors import FOLDER_FORM, FORMS, NAME_FORM, REFERENCE_FORM
 from ecgopt.training.recipe import Hyperparameter
 
 _PLACEHOLDERS = {"space": ("GROUP", "PARAMETER"), "pretrain.tuning.space": ("PARAMETER",)}
@@ -22,19 +22,13 @@ _KINDS = {
     "number": "number",
     "boolean": "`true` or `false`",
 }
-_NAMED = {
-    TypeAdapter(Name).json_schema()["pattern"]: "name",
-    TypeAdapter(Reference).json_schema()["pattern"]: "name, or path of a TOML file",
-}
-"""Text that keeps to a pattern of the study file; its page says once what a name is."""
+_NAMED = {NAME_FORM: "name", REFERENCE_FORM: "name, or path of a TOML file", FOLDER_FORM: "path"}
+"""Forms of text with a short name; the page of the study file explains names."""
 _LIMITS = {
     "minimum": "at least {}",
     "exclusiveMinimum": "above {}",
     "maximum": "at most {}",
     "exclusiveMaximum": "below {}",
-    "maxLength": "at most {} characters",
-    "minLength": "of at least {} characters",
-    "pattern": "of the form `{}`",
 }
 
 
@@ -174,6 +168,7 @@ def _kind(schema: Mapping[str, Any]) -> str:
     if inner.get("pattern") in _NAMED:
         return _NAMED[inner["pattern"]]
     limits = [text.format(inner[key]) for key, text in _LIMITS.items() if key in inner]
+    limits += [f"of the form: {FORMS[inner['pattern']]}"] if "pattern" in inner else []
     return " ".join([_KINDS[inner["type"]], ", ".join(limits)]).strip()
 
 

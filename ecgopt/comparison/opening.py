@@ -4,8 +4,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import ValidationError
-
 from ecgopt.database.comparisons import (
     add_workspace,
     as_begun,
@@ -18,7 +16,7 @@ from ecgopt.database.comparisons import (
 from ecgopt.database.engine import Database, Transaction
 from ecgopt.database.optuna.studies import create_studies
 from ecgopt.database.tables import create_tables
-from ecgopt.errors import StudyMismatch
+from ecgopt.errors import StudyFileError, StudyMismatch
 from ecgopt.jobs.datasets import PreparedData, Progress, prepare_data
 from ecgopt.jobs.pretrain import check_own_weights, check_pretrained
 from ecgopt.jobs.provenance import provenance
@@ -173,7 +171,7 @@ def _as_read_today(stored: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the content with the defaults of keys that are younger than it."""
     try:
         current = StudySpec.of_content(stored).scientific_content()
-    except ValidationError:
+    except StudyFileError:
         return stored
     return {**current, "code": stored.get("code")}
 

@@ -9,12 +9,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from pydantic import ValidationError
-
 from ecgopt.database.comparisons import extended, extensions_of, stored_comparison
 from ecgopt.database.engine import Database
 from ecgopt.database.optuna.studies import study_ids, system_attributes, trial_counts
-from ecgopt.errors import UserError
+from ecgopt.errors import StudyFileError
 from ecgopt.queue.inspect import finals_done
 from ecgopt.study_file.cells import StudyKey, expand_studies, study_name
 from ecgopt.study_file.spec import StudySpec
@@ -60,10 +58,7 @@ def read_page_state(database: Database, name: str) -> PageState | None:
         return None
     try:
         spec = StudySpec.of_content(stored.content)
-    except ValidationError:
-        logger.warning("%s was begun by another version of ecgopt: its pages are not updated", name)
-        return None
-    except UserError as error:
+    except StudyFileError as error:
         logger.warning("%s cannot be read here, so its pages are not updated: %s", name, error)
         return None
     spec = extended(spec, extensions_of(database, name))

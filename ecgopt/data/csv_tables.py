@@ -4,7 +4,7 @@ import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ecgopt.errors import DataError
+from ecgopt.errors import DataError, did_you_mean
 
 TABLES = Path(__file__).parent / "tables"
 """Folder of the package's own tables."""
@@ -65,9 +65,6 @@ def read_rows(path: Path, columns: Sequence[str]) -> Sequence[Row]:
 def _refuse_columns(path: Path, names: Sequence[str], columns: Sequence[str]) -> None:
     for column in columns:
         if column not in names:
-            raise DataError(
-                f"{path}: column {column!r} is missing; the table has "
-                f"{', '.join(names[:20]) or 'none'}"
-            )
+            raise DataError(f"{path}: column {column!r} is missing: {did_you_mean(column, names)}")
         if names.count(column) > 1:
             raise DataError(f"{path}: column {column!r} occurs {names.count(column)} times")

@@ -1,15 +1,16 @@
-"""Label sets: which statements of a data set make which classes."""
+"""Label sets: the mapping from the statements of a data set to classes."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from jaxtyping import Bool
+
+from ecgopt.shapes import Bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabelSet:
-    """Classes in a fixed order, and the statement codes that stand for each."""
+    """Classes in a fixed order, and the statement codes of each."""
 
     name: str
     classes: tuple[str, ...]
@@ -19,7 +20,7 @@ class LabelSet:
     def encode(self, statements: Sequence[Mapping[str, float]]) -> Bool[np.ndarray, "record label"]:
         """Return True where a record carries a class.
 
-        A statement counts whatever its likelihood, 0 included, as in the PTB-XL benchmark of
+        A statement counts at any likelihood, 0 included, as in the PTB-XL benchmark of
         Strodthoff et al.: there a likelihood of 0 means "not stated".
 
         Args:
@@ -35,5 +36,5 @@ class LabelSet:
         return labels
 
     def codes_of(self, name: str) -> frozenset[str]:
-        """Return the statement codes that stand for the class `name`."""
+        """Return the statement codes of the class `name`."""
         return frozenset(code for code, names in self.members.items() if name in names)

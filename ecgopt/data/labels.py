@@ -9,7 +9,7 @@ from ecgopt.data.label_classes import LabelSet
 from ecgopt.data.sources.own_files import own_label_set
 from ecgopt.errors import UserError, did_you_mean
 
-__all__ = ["LabelSet", "label_set", "label_set_names"]
+__all__ = ["LABEL_SETS", "LabelSet", "label_set"]
 
 
 def label_set(name: str) -> LabelSet:
@@ -20,22 +20,17 @@ def label_set(name: str) -> LabelSet:
     """
     if name.endswith(".toml"):
         return own_label_set(Path(name))
-    if name not in _BUILDERS:
-        # A data set's name alone, such as ptbxl, stands for any of its label sets.
-        of_set = [known for known in _BUILDERS if known.startswith(f"{name}_")]
-        hint = f"did you mean {' or '.join(of_set)}?" if of_set else did_you_mean(name, _BUILDERS)
+    if name not in LABEL_SETS:
+        # A data set's name alone, such as ptbxl, may mean any of its label sets.
+        of_set = [known for known in LABEL_SETS if known.startswith(f"{name}_")]
+        hint = f"did you mean {' or '.join(of_set)}?" if of_set else did_you_mean(name, LABEL_SETS)
         raise UserError(f"label set {name!r} is not known: {hint}")
     return _build(name)
 
 
-def label_set_names() -> tuple[str, ...]:
-    """Return the names of all label sets."""
-    return tuple(_BUILDERS)
-
-
 @cache
 def _build(name: str) -> LabelSet:
-    return _BUILDERS[name](name)
+    return LABEL_SETS[name](name)
 
 
 _Builder = Callable[[str], LabelSet]
@@ -73,7 +68,7 @@ _CODE_SIX = {
     "ST": "ST",
 }
 
-_BUILDERS: Mapping[str, _Builder] = {
+LABEL_SETS: Mapping[str, _Builder] = {
     "ptbxl_superclass": _from_table("ptbxl.csv", "superclass", ("NORM", "MI", "STTC", "CD", "HYP")),
     "ptbxl_subclass": _from_table("ptbxl.csv", "subclass"),
     "ptbxl_diagnostic": _from_table("ptbxl.csv", "diagnostic"),

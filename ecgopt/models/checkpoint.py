@@ -1,4 +1,4 @@
-"""Weights on disk: safetensors with JSON metadata, written whole or not at all, checked if read."""
+"""Checkpoints: safetensors with JSON metadata, checked when read, and the starts made from them."""
 
 import hashlib
 import json
@@ -43,6 +43,11 @@ def save_checkpoint(
     """Write a checkpoint under a temporary name, rename it to `path`, and return its SHA-256.
 
     A crash at any moment leaves either the old file or the new one.
+
+    Args:
+        path: The file.
+        tensors: Tensors by name.
+        metadata: Plain JSON, stored with the tensors.
     """
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     text = json.dumps(dict(metadata), allow_nan=True)
@@ -69,7 +74,7 @@ def load_checkpoint(path: Path, *, sha256: str | None = None) -> Checkpoint:
     if sha256 is not None and found != sha256:
         raise CheckpointError(
             f"checkpoint {path} must have SHA-256 {sha256}, but has {found}: it was replaced or "
-            "damaged; delete it so that it is made again"
+            "damaged; delete it, and it is made again"
         )
     try:
         with safe_open(path, framework="pt") as file:
@@ -80,12 +85,12 @@ def load_checkpoint(path: Path, *, sha256: str | None = None) -> Checkpoint:
         expected = header[_DIGEST_KEY]
     except (SafetensorError, KeyError, ValueError) as error:
         raise CheckpointError(
-            f"{path} is not a whole ecgopt checkpoint ({error}); delete it so that it is made again"
+            f"{path} is not a whole ecgopt checkpoint ({error}); delete it, and it is made again"
         ) from error
     if _content_digest(tensors, text) != expected:
         raise CheckpointError(
-            f"checkpoint {path} holds other values than were written: it is damaged; delete it so "
-            "that it is made again"
+            f"checkpoint {path} holds other values than were written: it is damaged; delete it, "
+            "and it is made again"
         )
     return Checkpoint(tensors=tensors, metadata=metadata, sha256=found)
 

@@ -30,7 +30,14 @@ def rectified(features: Tensor) -> Tensor:
 
 
 def convolution(n_in: int, n_out: int, kernel: int, stride: int = 1) -> nn.Conv2d:
-    """Return a convolution over time, without bias, that keeps the length at stride 1."""
+    """Return a convolution over time, without bias, that keeps the length at stride 1.
+
+    Args:
+        n_in: Input channels.
+        n_out: Output channels.
+        kernel: Samples that the kernel spans.
+        stride: Samples from one output to the next.
+    """
     return nn.Conv2d(
         n_in, n_out, (1, kernel), stride=(1, stride), padding=(0, (kernel - 1) // 2), bias=False
     )

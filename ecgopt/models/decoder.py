@@ -9,7 +9,7 @@ from ecgopt.seeds import seed_torch
 
 
 class SignalDecoder(LinearHead):
-    """One linear layer that turns each position of a feature map into the samples it stands for.
+    """One linear layer that turns each position of a feature map into the samples it covers.
 
     It is kept this weak on purpose: what can be reconstructed must be in the features.
     """
@@ -37,6 +37,12 @@ def attach_decoder(model: StagedModel, *, n_leads: int, n_samples: int, seed: in
     """Give `model` a signal decoder as its head, and return the name prefixes it leaves untrained.
 
     The decoder sees the feature map over time, so pooling and hidden layer are passed by.
+
+    Args:
+        model: The network, changed in place.
+        n_leads: Leads of the signals.
+        n_samples: Samples per lead.
+        seed: The source of the decoder's weights.
     """
     last = model.last_stage
     last.keeps_time = True

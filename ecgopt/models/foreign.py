@@ -1,4 +1,4 @@
-"""A user's own weights as the upstream: tensors by other names, from safetensors or torch files."""
+"""Reads a user's own weights as an upstream: other names, from safetensors or torch files."""
 
 import pickle
 from pathlib import Path
@@ -16,7 +16,7 @@ from ecgopt.models.stages import StagedModel
 from ecgopt.models.weight_names import HEAD, TABLES, NameTable, renamed
 
 _WRAPPERS: Final = ("module.", "_orig_mod.", MODEL_PREFIX)
-"""What DataParallel, torch.compile and we put before every name."""
+"""Prefixes that DataParallel, torch.compile and ecgopt give to every name."""
 
 
 def load_foreign(path: Path, model: StagedModel, names: NameTable) -> Checkpoint:
@@ -26,13 +26,13 @@ def load_foreign(path: Path, model: StagedModel, names: NameTable) -> Checkpoint
     shape or be missing, since a transfer does not use it; everything else must be there.
 
     Args:
-        path: a `.safetensors` file, or one of `torch.save` that holds nothing but tensors
+        path: a `.safetensors` file, or one of `torch.save` with nothing but tensors
             (a state dict, alone or under the key `state_dict` or `model`).
         model: the network that the weights are for; it is not changed.
         names: how their names map to ours; `{}` if they are equal.
 
     Raises:
-        CheckpointError: the file cannot be read, holds more than tensors, or does not fit.
+        CheckpointError: the file cannot be read, has other content than tensors, or does not fit.
     """
     try:
         sha256 = sha256_of(path)
@@ -65,7 +65,7 @@ def _read(path: Path) -> dict[str, Tensor]:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise CheckpointError(
-            f"weights {path} hold Python objects, which are not loaded since they could run any "
+            f"weights {path} contain Python objects, which are not loaded since they could run any "
             "code; save `model.state_dict()` with torch.save, or a .safetensors file"
         ) from error
     except (SafetensorError, RuntimeError, EOFError, ValueError, OSError) as error:
@@ -84,7 +84,7 @@ def _read(path: Path) -> dict[str, Tensor]:
 def _unwrapped(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     for wrapper in _WRAPPERS:
         inside = {n.removeprefix(wrapper): t for n, t in tensors.items() if n.startswith(wrapper)}
-        # Names without the prefix beside it are an optimiser's or a wrapper's own.
+        # Other names, without the prefix, belong to an optimiser or a wrapper.
         tensors = inside or tensors
     return tensors
 

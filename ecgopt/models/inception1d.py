@@ -1,7 +1,7 @@
 """The inception1d of the PTB-XL benchmark: parallel convolutions of three lengths.
 
 Source: Ismail Fawaz et al. 2020 (InceptionTime), arXiv:1909.04939; Strodthoff et al. 2021,
-doi:10.1109/JBHI.2020.3022989 (the architecture's facts; written anew).
+doi:10.1109/JBHI.2020.3022989 (the architecture's facts; this code is new).
 """
 
 import torch
@@ -77,7 +77,7 @@ def build_inception1d(
         n_leads: input leads.
         n_labels: logits.
         width: channels of each branch; 32 as in the benchmark.
-        has_hidden_layer: whether normalisation and a hidden layer lie between pooling and head.
+        has_hidden_layer: whether normalisation and a hidden layer come between pooling and head.
     """
     n_channels = N_BRANCHES * width
     n_features = 2 * n_channels

@@ -22,29 +22,29 @@ HeadKind = Literal["as_published", "flatten", "pooled"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelSpec:
-    """Which network, at which size, with which head."""
+    """The name of a network, its size and its head."""
 
     name: str = "resnet1d18"
     width: int | None = None
     """Channels of the first stage, of a branch or token, or hidden units; None: as published."""
     head: HeadKind = "as_published"
-    """What lies before the last linear layer: what the network was published with, all states in
-    a row (recurrent networks, whose published head it is), or pooling over time alone."""
+    """The layers before the last linear one: those that the network was published with, all
+    states in a row (recurrent networks, whose published head it is), or pooling over time alone."""
     dropout: float = 0.0
     """Share of the head's inputs dropped in training, in [0, 1)."""
 
     def __post_init__(self) -> None:
         if self.width is not None and self.width < 1:
-            raise UserError(f"model {self.name!r}: `width >= 1` must hold, but got {self.width}")
+            raise UserError(f"model {self.name!r}: width must be at least 1, but is {self.width}")
         if not 0 <= self.dropout < 1:
             raise UserError(
-                f"model {self.name!r}: `0 <= dropout < 1` must hold, but got {self.dropout}"
+                f"model {self.name!r}: dropout must be in [0, 1), but is {self.dropout}"
             )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InputShape:
-    """What a network is built for."""
+    """The shape of inputs and outputs of a network."""
 
     n_leads: int
     n_samples: int

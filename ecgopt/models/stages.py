@@ -1,4 +1,4 @@
-"""What all networks share: an ordered chain of named stages, of which leading ones can freeze."""
+"""The base of all networks: an ordered chain of named stages; leading ones can be frozen."""
 
 from collections.abc import Mapping
 
@@ -15,7 +15,7 @@ LogitBatch = Float[Tensor, "batch label"]
 
 
 class LinearHead(nn.Module):
-    """Dropout and one linear layer over whatever the stage before returns, flattened."""
+    """Dropout and one linear layer over the flattened output of the stage before."""
 
     def __init__(self, n_features: int, n_labels: int, dropout: float = 0.0) -> None:
         super().__init__()
@@ -55,7 +55,7 @@ class LastStage(nn.Module):
         return self.finish(self.pooled(features))
 
     def pooled(self, features: Tensor) -> Tensor:
-        """Return the part of the stage that is worth keeping: all but the cheap hidden layer."""
+        """Return the output before the hidden layer, which is cheap to compute every time."""
         feature_map: Tensor = self.body(features)
         return feature_map if self.keeps_time else self.pool(feature_map)
 
@@ -117,8 +117,8 @@ class StagedModel(nn.Module):
         """Return what the first `n_stages` stages make of `signals`, for `forward_from`.
 
         Of the last stage before the head the hidden layer is left to `forward_from`. It is a
-        matrix product, whose last bits depend on the size of the batch: run again on the batch at
-        hand, it gives the same bits whether the features were kept or computed anew.
+        matrix product, whose last bits depend on the size of the batch: run on the same batch,
+        it gives the same bits whether the features were kept or computed again.
         """
         features = signals
         for name in self.stage_names[: min(n_stages, self.n_freezable_stages - 1)]:
@@ -149,8 +149,8 @@ class StagedModel(nn.Module):
         """
         if not 0 <= n_frozen_stages <= self.n_freezable_stages:
             raise UserError(
-                f"`0 <= n_frozen_stages <= {self.n_freezable_stages}` must hold for a model with "
-                f"stages {', '.join(self.stage_names)}, but got n_frozen_stages={n_frozen_stages}"
+                f"n_frozen_stages must be from 0 to {self.n_freezable_stages} for a model with "
+                f"stages {', '.join(self.stage_names)}, but is {n_frozen_stages}"
             )
         self.n_frozen_stages = n_frozen_stages
         for position, name in enumerate(self.stage_names):

@@ -1,4 +1,4 @@
-"""Names of weights: ours, those of other packages, and how theirs map to ours. Needs no torch."""
+"""Names of weights in other packages, and their mapping to ours; torch is not imported."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -7,7 +7,7 @@ HEAD: Final = "head"
 """Name of the last stage, the only part of a network that depends on the labels."""
 
 NameTable = Mapping[str, str]
-"""Their names to ours, by dotted beginnings; `*` stands for one part, and the rest is kept."""
+"""Their names to ours, by dotted beginnings; `*` matches one part, and the rest is kept."""
 
 
 def _torchvision_table() -> dict[str, str]:

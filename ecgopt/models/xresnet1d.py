@@ -1,7 +1,7 @@
 """The xresnet1d of the PTB-XL benchmark: a deep stem, pooled shortcuts, one width throughout.
 
-Source: Strodthoff et al. 2021, doi:10.1109/JBHI.2020.3022989 (the architecture's facts; written
-anew); the tricks are those of He et al. 2019, arXiv:1812.01187.
+Source: Strodthoff et al. 2021, doi:10.1109/JBHI.2020.3022989 (the architecture's facts; this
+code is new); the tricks are those of He et al. 2019, arXiv:1812.01187.
 """
 
 from collections.abc import Sequence
@@ -85,7 +85,7 @@ def build_xresnet1d(
         n_leads: input leads.
         n_labels: logits.
         width: channels inside each block; 64 as in the benchmark.
-        has_hidden_layer: whether normalisation and a hidden layer lie between pooling and head.
+        has_hidden_layer: whether normalisation and a hidden layer come between pooling and head.
     """
     bodies: list[nn.Module] = []
     n_channels = width

@@ -1,1 +1,1 @@
-"""How a downstream model starts, and what may be tuned."""
+"""The starts of downstream models, and the hyperparameters that can be tuned."""

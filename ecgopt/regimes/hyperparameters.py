@@ -17,7 +17,7 @@ from optuna.distributions import (
     IntDistribution,
 )
 
-from ecgopt.errors import StudyFileError, did_you_mean
+from ecgopt.errors import did_you_mean
 from ecgopt.training.recipe import DECLARATIONS, Hyperparameter, Recipe, Value
 
 PARAMETERS: Final[Mapping[str, Hyperparameter]] = {
@@ -43,11 +43,11 @@ class Range:
         return FloatDistribution(float(self.low), float(self.high), log=self.log)
 
     def contains(self, value: Value) -> bool:
-        """Tell whether `value` lies in the range, ends included."""
+        """Return whether `value` is in the range, ends included."""
         return not isinstance(value, str) and self.low <= value <= self.high
 
     def content(self) -> Sequence[object]:
-        """Return what tells the range from others, as plain JSON."""
+        """Return what identifies the range, as plain JSON."""
         return [self.low, self.high, self.log]
 
     def __str__(self) -> str:
@@ -65,11 +65,11 @@ class Choices:
         return CategoricalDistribution(self.values)
 
     def contains(self, value: Value) -> bool:
-        """Tell whether `value` is one of the choices."""
+        """Return whether `value` is one of the choices."""
         return value in self.values
 
     def content(self) -> Sequence[object]:
-        """Return what tells the choices from others, as plain JSON."""
+        """Return what identifies the choices, as plain JSON."""
         return self.values
 
     def __str__(self) -> str:
@@ -78,23 +78,9 @@ class Choices:
 
 @dataclass(frozen=True, slots=True)
 class SearchSpace:
-    """What one regime is tuned over; a name occurs once."""
+    """The ranges that one arm is tuned over, by parameter name."""
 
     ranges: Mapping[str, Range | Choices]
-
-    def __or__(self, other: "SearchSpace") -> "SearchSpace":
-        """Return the union; a parameter given twice is an error, so shared ranges stay equal.
-
-        Raises:
-            StudyFileError: both spaces define the same parameter.
-        """
-        twice = sorted(set(self.ranges) & set(other.ranges))
-        if twice:
-            raise StudyFileError(
-                f"parameter {twice[0]!r} must have one range for both regimes, but it is given as "
-                "shared and again as a regime's own: delete one of the two"
-            )
-        return SearchSpace({**self.ranges, **other.ranges})
 
     def __iter__(self) -> Iterator[str]:
         return iter(sorted(self.ranges))
@@ -126,32 +112,21 @@ class SearchSpace:
             for name in self
         }
 
-    def outside(self, values: Mapping[str, Value]) -> list[str]:
-        """Return the names of `values` that lie outside their range or have none."""
-        return [
-            name
-            for name, value in values.items()
-            if name not in self.ranges or not self.ranges[name].contains(value)
-        ]
-
 
 def range_problem(name: str, span: Range | Choices) -> str:
     """Return what is wrong with searching the parameter `name` over `span`, or an empty text."""
     if name not in PARAMETERS:
-        return f"unknown parameter {name!r}: {did_you_mean(name, PARAMETERS)}"
+        return f"is not a parameter: {did_you_mean(name, PARAMETERS)}"
     parameter = PARAMETERS[name]
+    is_text = parameter.kind == "categorical"
     if isinstance(span, Choices):
-        if parameter.kind != "categorical":
-            return f"{name} is a number: give low and high instead of choices"
-        return next(filter(None, map(parameter.problem, span.values)), "")
-    if parameter.kind == "categorical":
-        return f"{name} is not a number: give choices out of {list(parameter.choices)}"
-    if span.low < parameter.low or span.high > parameter.high:
-        return (
-            f"`{parameter.low:g} <= {name} <= {parameter.high:g}` must hold, "
-            f"but got [{span.low:g}, {span.high:g}]"
-        )
-    return ""
+        problems = (parameter.problem(value) for value in span.values)
+        return next(filter(None, problems), "") if is_text else "is a number: give low and high"
+    if is_text:
+        return f"is not a number: give choices out of {', '.join(parameter.choices)}"
+    is_whole = parameter.kind == "int" and span.low == int(span.low) and span.high == int(span.high)
+    bounds = (int(end) if is_whole else end for end in (span.low, span.high))
+    return next(filter(None, map(parameter.problem, bounds)), "")
 
 
 def with_parameters(recipe: Recipe, values: Mapping[str, Value]) -> Recipe:
@@ -165,8 +140,8 @@ def with_parameters(recipe: Recipe, values: Mapping[str, Value]) -> Recipe:
 def published_recipe(*, n_epochs: int = PUBLISHED_EPOCHS) -> Recipe:
     """Return the recipe that Nguyen & Do trained both arms with, by default with its 100 epochs.
 
-    It is a recipe and not a regime: it is trial 0 of each study, starts from whatever weights its
-    arm starts from, and keeps to what its arm fixes. They trained in float64; float32 is used here,
+    It is a recipe and not a regime: it is trial 0 of each study, starts from the weights of its
+    arm, and keeps to what its arm fixes. They trained in float64; float32 is used here,
     since it has no other effect than speed.
 
     Source: arXiv 2402.02021 and its code.

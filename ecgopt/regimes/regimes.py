@@ -1,4 +1,4 @@
-"""The regimes: which weights a downstream model starts from, and what stays fixed in training."""
+"""The regimes: the first weights of a downstream model, and the settings that each start fixes."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -23,22 +23,22 @@ Fix = Callable[[Recipe, int], Recipe]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Regime:
-    """How a downstream model starts, and which parameters only it may tune."""
+    """The start of a downstream model, and the parameters that only this start can tune."""
 
     name: str
     """The name that study files use."""
     start: Start | None = None
     """None keeps the random weights, and the regime then needs no upstream."""
     own: frozenset[Scope] = frozenset()
-    """Scopes whose parameters `[space.NAME]` may hold, paid from the arm's own budget."""
+    """Scopes of the parameters in `[space.NAME]`; they are searched within the arm's own trials."""
     unused: frozenset[Scope] = frozenset()
-    """Scopes without a meaning here: shared parameters of these are not searched."""
+    """Scopes that this start does not use: their shared parameters are not searched."""
     needed_parameters: frozenset[str] = frozenset()
-    """Own parameters without whose range the regime is not what its name says."""
+    """Own parameters whose range must be given: without it the name would be wrong."""
     fix: Fix | None = None
     """Applies to every recipe, the published one included."""
     trains: Literal["network", "svm"] = "network"
-    """What a training run of an initialised model fits."""
+    """The part that a training run fits."""
 
     @property
     def build_run(self) -> "RunBuilder":
@@ -71,13 +71,20 @@ class Regime:
     ) -> float:
         """Give `model` its initial weights in place; return the share that was transferred.
 
+        Args:
+            model: A fresh network.
+            upstream: The pre-trained checkpoint; None for a start without one.
+            seed: The source of random weights.
+
         Raises:
             CheckpointError: there is no checkpoint, or it does not fit the model.
         """
         if self.start is None:
             return 0.0
         if upstream is None:
-            raise CheckpointError(f"{self.name} needs a pre-trained checkpoint, but got none")
+            raise CheckpointError(
+                f"{self.name} needs a pre-trained checkpoint, but there is none: name an upstream"
+            )
         return self.start(model, upstream, seed)
 
     def constrain(self, recipe: Recipe, *, n_freezable_stages: int) -> Recipe:
@@ -86,14 +93,26 @@ class Regime:
 
 
 def copy_weights(model: "StagedModel", upstream: "Checkpoint", seed: int) -> float:  # noqa: ARG001 - the contract's arguments
-    """Copy all weights but the head's into `model` and return the share transferred."""
+    """Copy all weights but the head's into `model` and return the share transferred.
+
+    Args:
+        model: A fresh network, changed in place.
+        upstream: The pre-trained checkpoint.
+        seed: Not used.
+    """
     from ecgopt.models.checkpoint import transfer
 
     return transfer(model, upstream)
 
 
 def copy_moments(model: "StagedModel", upstream: "Checkpoint", seed: int) -> float:
-    """Redraw the weights by the upstream's moments and return 0: no weight is transferred."""
+    """Redraw the weights by the upstream's moments and return 0: no weight is transferred.
+
+    Args:
+        model: A fresh network, changed in place.
+        upstream: The pre-trained checkpoint.
+        seed: The source of the draws.
+    """
     from ecgopt.models.checkpoint import match_moments
 
     match_moments(model, upstream, seed=seed)
@@ -145,10 +164,10 @@ REGIMES: Final[Mapping[str, Regime]] = {
         # pre-trained stages; trained first, it does not. Both phases are epochs of one run, so the
         # head's are paid from the arm's own budget. Source: Kumar et al. 2022, arXiv:2202.10054.
         Regime(name="lp_ft", start=copy_weights, own=_OF_STAGES, fix=train_head_first),
-        # A pre-trained encoder under a trained head: how far upstream features alone go.
+        # A pre-trained encoder under a trained head: how good upstream features alone are.
         Regime(name="linear_probe", start=copy_weights, unused=_OF_STAGES, fix=freeze_all_but_head),
         # A linear SVM on pre-trained features; only its C is tuned. A trial is one fit, reported as
-        # one epoch at the last step of the ladder, so it is never pruned.
+        # one epoch at the last rung, so it is never pruned.
         Regime(
             name="svm_probe",
             start=copy_weights,
@@ -179,7 +198,7 @@ def regime(name: str) -> Regime:
     if name == "published":
         raise StudyFileError(
             "'published' is a recipe and not a regime: every regime runs it as its trial 0, and "
-            "[published] says how; leave it out of `regimes`"
+            "the table [published] configures it: leave it out of regimes"
         )
     found = find("start", name, REGIMES)
     if not isinstance(found, Regime):

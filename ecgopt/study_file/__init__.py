@@ -1,1 +1,1 @@
-"""Study files: what they may say, and what they expand to."""
+"""Study files: their tables and rules, and the cells and studies they expand to."""

@@ -1,11 +1,11 @@
-"""Cells, studies and their names: what a comparison expands to."""
+"""The cells and studies that a comparison expands to, their names and their sizes."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from ecgopt.data.sources.catalog import SOURCES, dataset_info
-from ecgopt.errors import StudyFileError, UserError
+from ecgopt.errors import UserError
 from ecgopt.regimes.regimes import regime
 from ecgopt.study_file.spec import StudySpec
 from ecgopt.study_file.tables import CellsTable, DataTable, ModelTable
@@ -28,9 +28,9 @@ class Cell:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StudyKey:
-    """One Optuna study: one regime of one replicate of a cell.
+    """One Optuna study: one arm of one replicate of a cell.
 
-    A regime without an upstream has `upstream=None`, and its study serves every cell that
+    An arm without an upstream has `upstream=None`, and its study serves every cell that
     differs in the upstream alone: training from scratch knows no upstream.
     """
 
@@ -68,12 +68,12 @@ class StudyKey:
 
 
 def size_in_path(n_train: int) -> str:
-    """Return a training size as studies' names hold it."""
+    """Return a training size as in the names of studies."""
     return "all" if n_train == ALL_RECORDS else f"n{n_train}"
 
 
 def size_in_words(n_train: int) -> str:
-    """Return a training size as people read it, before the records of "all" are counted."""
+    """Return a training size in words; the records of "all" are not counted yet."""
     return "all records" if n_train == ALL_RECORDS else f"n = {n_train:,}"
 
 
@@ -88,19 +88,8 @@ def study_name(comparison: str, key: StudyKey) -> str:
 
 
 def expand_cells(spec: StudySpec) -> Sequence[Cell]:
-    """Return the comparison's cells; an upstream is never paired with itself.
-
-    Raises:
-        StudyFileError: nothing is left to compare.
-    """
-    blocks = spec.cells or (CellsTable(),)
-    cells = list(dict.fromkeys(cell for block in blocks for cell in _cells_of(spec, block)))
-    if not cells:
-        raise StudyFileError(
-            f"study {spec.name!r}: upstreams {spec.upstreams} and downstreams {spec.downstreams} "
-            "leave no pair of two different data sets"
-        )
-    return cells
+    """Return the comparison's cells; an upstream is never paired with itself."""
+    return list(dict.fromkeys(cell for block in spec.blocks() for cell in _cells_of(spec, block)))
 
 
 def _cells_of(spec: StudySpec, block: CellsTable) -> Iterator[Cell]:
@@ -119,7 +108,13 @@ def _cells_of(spec: StudySpec, block: CellsTable) -> Iterator[Cell]:
 
 
 def studies_of_cell(spec: StudySpec, cell: Cell, replicate: int) -> tuple[StudyKey, ...]:
-    """Return the studies, reference arm first, of one replicate of a cell."""
+    """Return the studies, reference arm first, of one replicate of a cell.
+
+    Args:
+        spec: The comparison.
+        cell: One of its cells.
+        replicate: Number of the replicate, from 0.
+    """
     return tuple(
         StudyKey(
             downstream=cell.downstream,
@@ -134,7 +129,7 @@ def studies_of_cell(spec: StudySpec, cell: Cell, replicate: int) -> tuple[StudyK
 
 
 def expand_studies(spec: StudySpec) -> Sequence[StudyKey]:
-    """Return every study of the comparison once, in the order in which work is shared out."""
+    """Return every study of the comparison once, in the order in which workers begin."""
     keys = (
         key
         for replicate in range(spec.budget.replicates)
@@ -145,9 +140,9 @@ def expand_studies(spec: StudySpec) -> Sequence[StudyKey]:
 
 
 def expected_pool(spec: StudySpec, name: str) -> int:
-    """Return about how many records of `[data.NAME]` lie outside the sealed test.
+    """Return the approximate number of records of `[data.NAME]` outside the sealed test.
 
-    The published number of records counts; records that lack a label are not known beforehand.
+    It follows from the published number of records, which includes records without a label.
 
     Raises:
         UserError: nothing is published about the data.
@@ -158,7 +153,13 @@ def expected_pool(spec: StudySpec, name: str) -> int:
 
 
 def expected_size(spec: StudySpec, downstream: str, n_train: int) -> int:
-    """Return the number of labelled records of a cell, that of "all" as `expected_pool` has it."""
+    """Return the number of labelled records of a cell, that of "all" as `expected_pool` has it.
+
+    Args:
+        spec: The comparison.
+        downstream: Name of its table of `[data]`.
+        n_train: A training size, or `ALL_RECORDS`.
+    """
     return expected_pool(spec, downstream) if n_train == ALL_RECORDS else n_train
 
 

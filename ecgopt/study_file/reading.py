@@ -1,4 +1,4 @@
-"""Reading a study file: from a path to a validated `StudySpec`, or all errors in plain words."""
+"""Reads study files and the folders that they name."""
 
 import os
 from pathlib import Path
@@ -8,15 +8,13 @@ from ecgopt.errors import StudyFileError
 from ecgopt.study_file.spec import StudySpec
 from ecgopt.toml_errors import read_toml
 
-_DEFAULT_VARIABLES = {"ECGOPT_DATA": "../shared/data"}
-
 
 def load_spec(path: Path) -> StudySpec:
     """Return the validated comparison of the study file at `path`.
 
     Raises:
-        StudyFileError: the file is missing, is not TOML, or breaks a rule. The message names the
-            file, the key, the value received and the remedy.
+        StudyFileError: the file is missing, is not TOML, or breaks a rule. The message has a line
+            for each error, with file, key, value and remedy.
     """
     return read_toml(path, StudySpec, StudyFileError)
 
@@ -27,10 +25,9 @@ def expand_folder(text: str) -> Path:
     Raises:
         StudyFileError: it names a variable that is not set.
     """
-    try:
-        filled = Template(text).substitute({**_DEFAULT_VARIABLES, **os.environ})
-    except (KeyError, ValueError) as error:
+    template = Template(text)
+    if unset := [name for name in template.get_identifiers() if name not in os.environ]:
         raise StudyFileError(
-            f"folder {text!r} names the environment variable {error}, which is not set: set it"
-        ) from error
-    return Path(filled).expanduser()
+            f"folder {text!r}: the environment variable {unset[0]} is not set: set it to a folder"
+        )
+    return Path(template.substitute(os.environ)).expanduser()

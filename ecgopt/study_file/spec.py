@@ -1,20 +1,22 @@
-"""The study file: one comparison, written in TOML and validated before anything runs."""
+"""The whole study file, which describes one comparison, and the rules that tie its tables."""
 
-from collections.abc import Collection, Mapping
-from typing import Annotated, Any, Self
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated, Any, Final, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationError
 
 from ecgopt.data.sources.catalog import SOURCES
-from ecgopt.models.registry import MODELS, ModelSpec, freezable_stages
+from ecgopt.errors import StudyFileError, did_you_mean
+from ecgopt.models.registry import MODELS, freezable_stages
 from ecgopt.plugins import outside_code
 from ecgopt.regimes.hyperparameters import (
-    PARAMETERS,
+    Choices,
+    Range,
     SearchSpace,
     published_parameters,
     range_problem,
 )
-from ecgopt.regimes.regimes import REGIMES, Regime, regime
+from ecgopt.regimes.regimes import REGIMES, regime
 from ecgopt.study_file.tables import (
     SAMPLERS,
     BudgetTable,
@@ -23,6 +25,7 @@ from ecgopt.study_file.tables import (
     DiagnosticsTable,
     ModelTable,
     Name,
+    Names,
     PartName,
     PretrainObjective,
     PretrainTable,
@@ -31,33 +34,41 @@ from ecgopt.study_file.tables import (
     RangeTable,
     RecipeTable,
     SamplerTable,
+    Seed,
     Share,
     Size,
-    Table,
+    Text,
     UpstreamTable,
     VerdictTable,
     WorkersTable,
 )
+from ecgopt.toml_errors import BrokenRule, TomlTable, explained, refusal
 from ecgopt.training.recipe import Value
 
+MOST_TRIALS: Final = 10_000_000
+"""Of one comparison; their work items must fit a database."""
 
-class StudySpec(Table):
-    """One comparison: all regimes get the same data, models, shared ranges and budget."""
+
+class StudySpec(TomlTable):
+    """One comparison: all arms get the same data, networks, shared ranges and budget."""
 
     name: Name
     """Names the studies in the database and the folders of results."""
-    question: str = "Does transfer learning beat training from scratch once each is tuned fairly?"
+    question: Text = "Does transfer learning beat training from scratch once each is tuned fairly?"
     """Heads the report; may change at any time."""
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Seed = 0
     """Every random number follows from it."""
-    regimes: Annotated[tuple[PartName, ...], Field(min_length=2)] = ("scratch", "fine_tune")
+    regimes: Annotated[tuple[PartName, ...], Field(min_length=2, max_length=100)] = (
+        "scratch",
+        "fine_tune",
+    )
     """The reference arm first; a difference is another arm minus the reference. One from outside
     the package is named `package.module:name` or by an entry point."""
-    upstreams: tuple[Name, ...] = ()
+    upstreams: Names = ()
     """Tables of `[data]` to pre-train on, or of `[upstream]`."""
-    downstreams: Annotated[tuple[Name, ...], Field(min_length=1)]
+    downstreams: Annotated[tuple[Name, ...], Field(min_length=1, max_length=1_000)]
     """Tables of `[data]` on which the arms are compared."""
-    train_sizes: Annotated[tuple[Size, ...], Field(min_length=1)]
+    train_sizes: Annotated[tuple[Size, ...], Field(min_length=1, max_length=1_000)]
     """Numbers of labelled records, or "all"; validation records come out of them."""
     validation_share: Share = 0.25
     """Share of the labelled records that selects the winner and is not trained on."""
@@ -67,13 +78,15 @@ class StudySpec(Table):
     data: dict[Name, DataTable]
     """`[data.NAME]`: a data set or a part of one; upstreams and downstreams name it."""
     upstream: dict[Name, UpstreamTable] = Field(default_factory=dict)
-    """`[upstream.NAME]`: an upstream with an objective or a checkpoint of its own."""
-    models: Annotated[tuple[ModelTable, ...], Field(min_length=1)] = (ModelTable(),)
+    """`[upstream.NAME]`: an upstream with another objective, or one that is your own checkpoint."""
+    models: Annotated[tuple[ModelTable, ...], Field(min_length=1, max_length=1_000)] = (
+        ModelTable(),
+    )
     """`[[models]]`, once per network."""
-    cells: tuple[CellsTable, ...] = ()
+    cells: Annotated[tuple[CellsTable, ...], Field(max_length=1_000)] = ()
     """`[[cells]]`: blocks of the grid of the lists above; without any, the whole grid."""
     space: dict[str, dict[str, RangeTable]]
-    """`[space.shared]` for all regimes, `[space.<regime>]` for a regime's own parameters."""
+    """`[space.shared]` for all arms, `[space.<regime>]` for the parameters of one arm alone."""
     recipe: RecipeTable = RecipeTable()
     published: PublishedTable = PublishedTable()
     pretrain: PretrainTable = PretrainTable()
@@ -85,9 +98,9 @@ class StudySpec(Table):
     workers: WorkersTable = WorkersTable()
 
     def search_space(self, regime_name: str, model: ModelTable | None = None) -> SearchSpace:
-        """Return the ranges of one regime: the shared ones it has a use for, and its own.
+        """Return the ranges of one arm: the shared ones that it uses, and its own.
 
-        Those of a given model freeze no more stages than it has.
+        With a model, the range of frozen stages ends at the number of its stages.
         """
         shared, own = (
             {name: table.range() for name, table in self.space.get(key, {}).items()}
@@ -95,13 +108,13 @@ class StudySpec(Table):
         )
         unused = regime(regime_name).unused_parameters
         used = {name: span for name, span in shared.items() if name not in unused}
-        space = SearchSpace(used) | SearchSpace(own)
+        space = SearchSpace({**used, **own})
         if model is None:
             return space
         return space.capped("frozen_stages", freezable_stages(model.spec()))
 
     def space_fingerprint(self) -> str:
-        """Return a hash over all regimes' spaces."""
+        """Return a hash over the spaces of all arms."""
         return "-".join(self.search_space(name).fingerprint() for name in self.regimes)
 
     def published_values(self, regime_name: str) -> dict[str, Value]:
@@ -117,9 +130,13 @@ class StudySpec(Table):
         return table.data
 
     def upstream_objective(self, name: str) -> PretrainObjective:
-        """Return what is pre-trained for on an upstream."""
+        """Return the objective of the pre-training on an upstream."""
         table = self.upstream.get(name)
         return (table.objective if table else None) or self.pretrain.objective
+
+    def blocks(self) -> Sequence[CellsTable]:
+        """Return the blocks of cells; one for the whole grid where the file has none."""
+        return self.cells or (CellsTable(),)
 
     def data_names(self) -> tuple[str, ...]:
         """Return the tables of `[data]` in use, each once."""
@@ -143,13 +160,16 @@ class StudySpec(Table):
         """Return the comparison of a stored `scientific_content`, with today's defaults.
 
         Raises:
-            ValidationError: it is of a version that knew other keys.
-            UserError: code from outside the package that it names is not here.
+            StudyFileError: it is of a version that knew other keys, or code from outside the
+                package that it names is not here.
         """
-        return cls.model_validate({key: part for key, part in content.items() if key != "code"})
+        try:
+            return cls.model_validate({key: part for key, part in content.items() if key != "code"})
+        except ValidationError as error:
+            raise StudyFileError("; ".join(explained(error, cls))) from error
 
     def _outside_code(self) -> dict[str, str]:
-        """Return which code the parts from outside the package are."""
+        """Return the identity of the code from outside the package."""
         sources = [self.data[name].source for name in self.data_names()]
         readers = [source for source in sources if not source.endswith(".toml")]
         return {
@@ -159,123 +179,122 @@ class StudySpec(Table):
             **outside_code("sampler", [self.sampler.name], dict.fromkeys(SAMPLERS)),
         }
 
-    @model_validator(mode="after")
-    def _check_names(self) -> Self:
+    def broken_rules(self) -> Iterator[BrokenRule]:
+        """Yield what is wrong with the tables together."""
+        yield from self._rules_of_data()
+        yield from self._rules_of_cells()
+        unsound = list(self._rules_of_regimes())
+        yield from unsound or self._rules_of_space()
+
+    def _rules_of_data(self) -> Iterator[BrokenRule]:
         for name in self.upstream:
             if name not in self.upstreams:
-                raise ValueError(f"[upstream.{name}] must be listed in `upstreams`, but is not")
-        for name in self.data_names():
-            if name not in self.data:
-                raise ValueError(
-                    f"upstreams or downstreams name {name!r}, but there is no table [data.{name}]"
-                )
+                yield ("upstream", name), f"{name!r} is not listed in upstreams: add it there"
+        for key in ("upstreams", "downstreams"):
+            for place, name in enumerate(getattr(self, key)):
+                data = self.upstream_data(name) if key == "upstreams" else name
+                if data is not None and data not in self.data:
+                    hint = did_you_mean(data, self.data)
+                    yield (key, place), f"there is no table [data.{data}]: {hint}"
         for name in self.downstreams:
-            table = self.data[name]
-            if table.test_folds is None and table.test_share is None:
-                raise ValueError(
-                    f"[data.{name}] needs test_folds or test_share: it is a downstream"
-                )
-        return self
+            table = self.data.get(name)
+            if table is not None and table.test_folds is None and table.test_share is None:
+                yield ("data", name), "a downstream needs test_folds or test_share: add one"
 
-    @model_validator(mode="after")
-    def _check_regimes(self) -> Self:
-        twice = [name for name in self.regimes if self.regimes.count(name) > 1]
-        if twice:
-            raise ValueError(
-                f"different regimes must be compared, but got {twice[0]!r} twice; 'scratch_twin' "
-                "is the A/A control of 'scratch'"
-            )
-        if any(regime(name).needs_upstream for name in self.regimes) and not self.upstreams:
-            raise ValueError("a regime needs an upstream, but `upstreams` is empty")
-        return self
-
-    @model_validator(mode="after")
-    def _check_cells(self) -> Self:
-        known = {
+    def _rules_of_cells(self) -> Iterator[BrokenRule]:
+        lists: Mapping[str, Sequence[object]] = {
             "upstreams": self.upstreams,
             "downstreams": self.downstreams,
             "models": [model.label for model in self.models],
             "train_sizes": self.train_sizes,
         }
-        for block in self.cells:
-            block.check(known)
-        return self
-
-    @model_validator(mode="after")
-    def _check_space(self) -> Self:
-        for group in self.space:
-            if group not in ("shared", *self.regimes):
-                raise ValueError(
-                    f"[space.{group}] must be 'shared' or one of the regimes {self.regimes}"
+        for number, block in enumerate(self.cells):
+            for key, allowed in lists.items():
+                for place, name in enumerate(getattr(block, key) or ()):
+                    if name not in allowed:
+                        hint = did_you_mean(str(name), map(str, allowed))
+                        yield ("cells", number, key, place), f"{name!r} is not in {key}: {hint}"
+        for number, block in enumerate(self.blocks()):
+            upstreams = [self.upstream_data(name) for name in block.upstreams or self.upstreams]
+            downstreams = set(block.downstreams or self.downstreams)
+            if upstreams and downstreams == set(upstreams) and len(downstreams) == 1:
+                yield (
+                    ("cells", number) if self.cells else ("upstreams",),
+                    "no upstream has other data than its downstream: name another",
                 )
-        models = {model.label: model.spec() for model in self.models}
+        if (n_trials := self._most_trials()) > MOST_TRIALS:
+            yield (
+                ("budget", "trials"),
+                f"the comparison would have {n_trials:,} trials; at most {MOST_TRIALS:,} are "
+                "possible: choose fewer trials, replicates or cells",
+            )
+
+    def _rules_of_regimes(self) -> Iterator[BrokenRule]:
+        for place, name in enumerate(self.regimes):
+            if problem := refusal(regime, name):
+                yield ("regimes", place), problem
+            elif name in self.regimes[:place]:
+                yield (
+                    ("regimes", place),
+                    f"{name!r} is there twice: delete one; 'scratch_twin' is the A/A control of "
+                    "'scratch'",
+                )
+            elif regime(name).needs_upstream and not self.upstreams:
+                yield ("upstreams",), f"{name!r} starts from an upstream: name at least one"
+
+    def _rules_of_space(self) -> Iterator[BrokenRule]:
+        for group, tables in self.space.items():
+            if group not in ("shared", *self.regimes):
+                hint = did_you_mean(group, ("shared", *self.regimes))
+                yield ("space", group), f"must be 'shared' or one of the regimes: {hint}"
+                continue
+            for name, table in tables.items():
+                if problem := self._range_problem(group, name, table.range()):
+                    yield ("space", group, name), problem
         for name in self.regimes:
-            _check_own_parameters(regime(name), self.space.get(name, {}))
-            space = self.search_space(name)
-            _check_ranges(space, models)
-            _check_published(space, self.published_values(name))
-        return self
-
-    @model_validator(mode="after")
-    def _check_diagnostics(self) -> Self:
-        searched = [name for name in self.regimes if "learning_rate" in self.search_space(name)]
-        if self.diagnostics.learning_rates and not searched:
-            raise ValueError(
-                "diagnostics.learning_rates spread over the searched range, but no learning_rate "
-                "is searched: set it to 0 or add learning_rate to [space.shared]"
+            for needed in sorted(regime(name).needed_parameters - self.space.get(name, {}).keys()):
+                yield ("space", name, needed), f"{name!r} needs a range for it: add one"
+        has_rates = "learning_rate" in self.space.get("shared", {}) and any(
+            "learning_rate" not in regime(name).unused_parameters for name in self.regimes
+        )
+        if self.diagnostics.learning_rates and not has_rates:
+            yield (
+                ("diagnostics", "learning_rates"),
+                "no learning_rate is searched, whose range it spreads over: set it to 0, or add "
+                "learning_rate to [space.shared]",
             )
-        return self
 
-
-def _check_own_parameters(regime: Regime, given: Collection[str]) -> None:
-    """Check the parameters of `[space.<regime>]`.
-
-    Raises:
-        ValueError: one belongs into `[space.shared]`, or one that the regime needs is missing.
-    """
-    own = regime.own_parameters
-    for name in given:
-        if name in PARAMETERS and name not in own:
-            raise ValueError(
-                f"[space.{regime.name}] may hold {sorted(own) or 'nothing'}, but got {name!r}: "
-                "write it once in [space.shared]"
-            )
-    for name in sorted(regime.needed_parameters):
-        if name not in given:
-            raise ValueError(f"[space.{regime.name}] must give a range for {name!r}: add one")
-
-
-def _check_ranges(space: SearchSpace, models: Mapping[str, ModelSpec]) -> None:
-    """Check that every parameter is known and its range has a meaning for the models.
-
-    Raises:
-        ValueError: a parameter is unknown or its range is out of bounds.
-    """
-    for name, span in space.ranges.items():
+    def _range_problem(self, group: str, name: str, span: Range | Choices) -> str:
+        """Return what is wrong with one range, or an empty text."""
         if problem := range_problem(name, span):
-            raise ValueError(problem)
-    if (frozen := space.numeric("frozen_stages")) is None:
-        return
-    # Of several models the one with most stages decides; the others' ranges end where theirs do.
-    label, most = max(
-        ((label, freezable_stages(model)) for label, model in models.items()),
-        key=lambda found: found[1],
-    )
-    if frozen.high > most:
-        raise ValueError(
-            f"`frozen_stages <= {most}` must hold for {label}, but got high={frozen.high:g}"
+            return problem
+        if group != "shared":
+            own = regime(group).own_parameters
+            if name not in own:
+                holds = ", ".join(sorted(own)) or "nothing"
+                return f"this table may hold {holds}: move {name} to [space.shared]"
+            if name in self.space.get("shared", {}):
+                return "is in [space.shared] too, and its range must be one: delete one of the two"
+        if name == "frozen_stages" and isinstance(span, Range):
+            most = max(freezable_stages(model.spec()) for model in self.models)
+            if span.high > most:
+                return f"high must be at most {most}, the network's stages, but is {span.high:g}"
+        value = published_parameters([name], n_epochs=self.published.epochs)[name]
+        if not span.contains(value):
+            or_else = ", or for a first look set epochs in [published]" if name == "epochs" else ""
+            return (
+                f"must hold the published recipe, but {name} = {value} is outside {span}: widen "
+                f"the range{or_else}"
+            )
+        return ""
+
+    def _most_trials(self) -> int:
+        """Return the number of trials, those counted repeatedly that several cells share."""
+        n_cells = sum(
+            len(block.downstreams or self.downstreams)
+            * len(block.upstreams or self.upstreams or ("none",))
+            * len(block.models or self.models)
+            * len(block.train_sizes or self.train_sizes)
+            for block in self.blocks()
         )
-
-
-def _check_published(space: SearchSpace, values: Mapping[str, Value]) -> None:
-    """Check that the published recipe is a point of the space.
-
-    Raises:
-        ValueError: it is not.
-    """
-    for name in space.outside(values):
-        shorter = ", or for a first look set `epochs` in [published]" if name == "epochs" else ""
-        raise ValueError(
-            f"the published recipe must lie in the searched space, but its {name} = "
-            f"{values[name]} is outside {space.ranges[name]}: widen the range{shorter}"
-        )
+        return n_cells * len(self.regimes) * self.budget.replicates * self.budget.trials

@@ -1,11 +1,14 @@
-"""The tables of a study file: what each may hold, and within which limits."""
+"""The tables of a study file: their keys, with types, limits and defaults."""
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self, get_type_hints
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, get_type_hints
 
-from pydantic import BaseModel, ConfigDict, Field, create_model, field_validator, model_validator
+from pydantic import Field, create_model
 
-from ecgopt.models.registry import ModelSpec, builder
+from ecgopt.data.labels import label_set
+from ecgopt.data.sources import catalog
+from ecgopt.errors import did_you_mean
+from ecgopt.models.registry import ModelSpec, builder, freezable_stages
 from ecgopt.models.weight_names import TABLES
 from ecgopt.plugins import find
 from ecgopt.regimes.hyperparameters import (
@@ -16,95 +19,108 @@ from ecgopt.regimes.hyperparameters import (
     SearchSpace,
     range_problem,
 )
+from ecgopt.toml_errors import (
+    FOLDER_FORM,
+    NAME_FORM,
+    PART_FORM,
+    PREFIX_FORM,
+    REFERENCE_FORM,
+    BrokenRule,
+    TomlTable,
+    refusal,
+)
 from ecgopt.training.recipe import DECLARATIONS, Recipe
 
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=80)]
-PartName = Annotated[
-    str,
-    Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*(:[A-Za-z_][A-Za-z0-9_.]*)?$", max_length=100),
-]
+Name = Annotated[str, Field(pattern=NAME_FORM, max_length=80)]
+PartName = Annotated[str, Field(pattern=PART_FORM, max_length=100)]
 """A built-in name, the name of an entry point, or `package.module:name`."""
-PositiveInt = Annotated[int, Field(ge=1, le=10_000_000)]
-Share = Annotated[float, Field(gt=0.0, lt=1.0)]
-Size = PositiveInt | Literal["all"]
-"""A number of labelled records, or all that are not sealed."""
-Reference = Annotated[
-    str,
-    Field(
-        pattern=r"^([A-Za-z0-9][A-Za-z0-9_.-]*(:[A-Za-z_][A-Za-z0-9_.]*)?|.+\.toml)$",
-        max_length=300,
-    ),
-]
-"""A name of the catalogue, the path of a TOML file that describes one's own data, or, of a data
+Reference = Annotated[str, Field(pattern=REFERENCE_FORM, max_length=300)]
+"""A name of the catalogue, the path of a TOML file that describes your own data, or, of a data
 source, `package.module:name`."""
+Text = Annotated[str, Field(min_length=1, max_length=1000)]
+Folder = Annotated[Text, Field(pattern=FOLDER_FORM)]
+"""A path with environment variables such as $ECGOPT_DATA."""
+Share = Annotated[float, Field(gt=0.0, lt=1.0)]
+Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+Seconds = Annotated[float, Field(ge=1.0, le=604_800.0)]
+"""At most a week."""
+Seed = Annotated[int, Field(ge=0, le=4_294_967_295)]
+Epochs = Annotated[int, Field(ge=1, le=int(PARAMETERS["epochs"].high))]
+Records = Annotated[int, Field(ge=1, le=10_000_000)]
+Size = Records | Literal["all"]
+"""A number of labelled records, or all that are not sealed."""
+Fold = Annotated[int, Field(ge=0, le=30_000)]
+Trials = Annotated[int, Field(ge=1, le=100_000)]
+Repeats = Annotated[int, Field(ge=1, le=1_000)]
+Names = Annotated[tuple[Name, ...], Field(max_length=1_000)]
 PretrainObjective = Literal["multi_label", "age", "masked_signal", "label_permuted"]
 
 
-class Table(BaseModel):
-    """A table of the study file; an unknown key is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class SyntheticTable(Table):
+class SyntheticTable(TomlTable):
     """Synthetic records, written as WFDB files when they are missing."""
 
-    records: PositiveInt
+    records: Records
     """Records to make; a patient has 1.3 of them on average."""
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Seed = 0
     """Seed of the generator; equal tables make equal files."""
-    population: Annotated[str, Field(pattern="^[A-Za-z]{1,8}$")] = "S"
+    population: Annotated[str, Field(pattern=PREFIX_FORM)] = "S"
     """Prefix of record and patient names; two populations share no patient."""
-    sampling_rate_hz: PositiveInt = 500
+    sampling_rate_hz: Annotated[int, Field(ge=50, le=10_000)] = 500
     """Rate of the files; preparation brings every set to 100 Hz."""
     noise: Annotated[float, Field(ge=0.0, le=20.0)] = 1.0
     """Strength of noise and baseline wander; 1 is the generator's usual strength."""
     severity: Annotated[float, Field(gt=0.0, le=5.0)] = 1.0
-    """How far an abnormality leaves the normal range; small is hard to diagnose."""
+    """Size of the abnormalities; small ones are hard to diagnose."""
 
 
-class DataTable(Table):
+class DataTable(TomlTable):
     """One data set or one patient-disjoint part of it."""
 
     source: Reference
-    """A reader of the catalogue (`ecgopt data list`), `synthetic`, one's own `data.toml`, or a
+    """A reader of the catalogue (`ecgopt data list`), `synthetic`, your own `data.toml`, or a
     reader from outside the package, as `package.module:name` or the name of an entry point."""
     labels: Reference
-    """The label set that turns a record's statements into classes, or one's own `data.toml`."""
+    """The label set that turns a record's statements into classes, or your own `data.toml`."""
     unlabelled: Literal["keep", "drop_unstated", "drop"] = "keep"
     """Records that carry no class of the label set: kept as all-negative, left out where no
     statement at all is published (as the published study did with PTB), or all left out."""
-    folders: tuple[str, ...] = ()
+    folders: Annotated[tuple[Folder, ...], Field(max_length=100)] = ()
     """Folders of raw records; environment variables such as $ECGOPT_DATA are filled in."""
     synthetic: SyntheticTable | None = None
     """What to generate, for `source = "synthetic"` only."""
-    patients: tuple[float, float] = (0.0, 1.0)
+    patients: tuple[Fraction, Fraction] = (0.0, 1.0)
     """Share of the patients, by a seeded hash of their ids, that belongs to this part."""
-    test_folds: tuple[int, ...] | None = None
+    test_folds: Annotated[tuple[Fold, ...], Field(min_length=1, max_length=100)] | None = None
     """Published folds that form the sealed test set."""
     test_share: Share | None = None
     """Share of patients that form the sealed test set, where no folds are published."""
     broken: Literal["stop", "drop"] = "stop"
     """What `prepare` does with a damaged record."""
 
-    @model_validator(mode="after")
-    def _check(self) -> Self:
+    def broken_rules(self) -> Iterator[BrokenRule]:
+        """Yield what is wrong with the values together."""
         low, high = self.patients
-        if not 0.0 <= low < high <= 1.0:
-            raise ValueError(
-                f"`0 <= low < high <= 1` must hold for patients, but got {[low, high]}"
+        if not low < high:
+            yield (
+                ("patients",),
+                f"the first must be less than the second, but they are {low}, {high}",
             )
         if self.test_folds is not None and self.test_share is not None:
-            raise ValueError("give test_folds or test_share, not both")
-        if (self.source == "synthetic") != (self.synthetic is not None):
-            raise ValueError("source = 'synthetic' and a `synthetic` table belong together")
-        names_its_folder = self.source == "synthetic" or self.source.endswith(".toml")
-        if not names_its_folder and not self.folders:
-            raise ValueError("`folders` must name at least one folder of raw records")
-        return self
+            yield ("test_share",), "give test_folds or test_share, not both: delete one"
+        is_file = self.source.endswith(".toml")
+        if not is_file and (problem := refusal(catalog.source, self.source)):
+            yield ("source",), problem
+        if not self.labels.endswith(".toml") and (problem := refusal(label_set, self.labels)):
+            yield ("labels",), problem
+        if self.source == "synthetic" and self.synthetic is None:
+            yield ("synthetic",), "source = 'synthetic' needs this table: add it"
+        if self.source != "synthetic" and self.synthetic is not None:
+            yield ("synthetic",), f"source is {self.source!r}, not 'synthetic': delete this table"
+        if self.source != "synthetic" and not is_file and not self.folders:
+            yield ("folders",), "must name at least one folder of raw records: add it"
 
 
-class UpstreamTable(Table):
+class UpstreamTable(TomlTable):
     """An upstream that is more than the data of its name."""
 
     data: Name | None = None
@@ -112,20 +128,19 @@ class UpstreamTable(Table):
     the records it was trained on, if they are here, so that shared patients are found."""
     objective: PretrainObjective | None = None
     """Replaces that of `[pretrain]`, so that two upstreams may differ in the objective alone."""
-    checkpoint: Annotated[str, Field(min_length=1)] | None = None
-    """One's own weights instead of a pre-training: a `.safetensors` file, or one of `torch.save`
-    that holds nothing but tensors. Environment variables are filled in."""
-    names: Literal["ecgopt", "torchvision"] | dict[str, str] | None = None
+    checkpoint: Folder | None = None
+    """Your own weights instead of a pre-training: a `.safetensors` file, or one of `torch.save`
+    with nothing but tensors. Environment variables are filled in."""
+    names: Literal["ecgopt", "torchvision"] | dict[str, Text] | None = None
     """How the checkpoint's tensor names map to ours: a known scheme, or a table from dotted
-    beginnings to ours, where `*` stands for one part."""
+    beginnings to ours, where `*` matches one part."""
 
-    @model_validator(mode="after")
-    def _check(self) -> Self:
+    def broken_rules(self) -> Iterator[BrokenRule]:
+        """Yield what is wrong with the values together."""
         if self.checkpoint is None and self.names is not None:
-            raise ValueError("`names` belongs to a `checkpoint`, but none is given")
+            yield ("names",), "belongs to a checkpoint, but none is given: add it or delete names"
         if self.checkpoint is not None and self.objective is not None:
-            raise ValueError("give a `checkpoint` or an `objective`, not both: it is trained")
-        return self
+            yield ("objective",), "a checkpoint is already trained: delete one of the two"
 
     @property
     def name_table(self) -> Mapping[str, str]:
@@ -135,52 +150,39 @@ class UpstreamTable(Table):
         return self.names
 
 
-class CellsTable(Table):
+class CellsTable(TomlTable):
     """One block of cells: every combination of what its lists name.
 
     A list that is left out is the study's own, so an empty block is the whole grid.
     """
 
-    upstreams: tuple[Name, ...] | None = None
+    upstreams: Names | None = None
     """Of the study's `upstreams`."""
-    downstreams: tuple[Name, ...] | None = None
+    downstreams: Names | None = None
     """Of the study's `downstreams`."""
-    models: tuple[str, ...] | None = None
+    models: Annotated[tuple[Text, ...], Field(max_length=1_000)] | None = None
     """Labels of `[[models]]`: names, with `-w16` for a width of 16 and `-pooled` for that head."""
-    train_sizes: tuple[Size, ...] | None = None
+    train_sizes: Annotated[tuple[Size, ...], Field(max_length=1_000)] | None = None
     """Of the study's `train_sizes`."""
 
-    def check(self, known: Mapping[str, Sequence[object]]) -> None:
-        """Check that every name is one of the study's.
 
-        Raises:
-            ValueError: one is not.
-        """
-        for key, allowed in known.items():
-            for name in getattr(self, key) or ():
-                if name not in allowed:
-                    raise ValueError(
-                        f"[[cells]] {key} must be among the study's {list(allowed)}, but got "
-                        f"{name!r}"
-                    )
-
-
-class ModelTable(Table):
+class ModelTable(TomlTable):
     """A network; see `ecgopt.models.registry`."""
 
     name: PartName = "resnet1d18"
     """A network of the registry, such as `resnet1d18`, `lstm` or `xresnet1d101`, or one from
     outside the package, as `package.module:name` or the name of an entry point."""
-    width: PositiveInt | None = None
+    width: Annotated[int, Field(ge=1, le=10_000)] | None = None
     """Channels of the first stage, branch or token, or hidden units; by default as published."""
     head: Literal["as_published", "flatten", "pooled"] = "as_published"
-    """What lies before the last layer: as published, all states in a row, or pooling over time."""
+    """Layers before the last: as published, all states in a row, or pooling over time."""
 
-    @field_validator("name")
-    @classmethod
-    def _exists(cls, name: str) -> str:
-        builder(name)
-        return name
+    def broken_rules(self) -> Iterator[BrokenRule]:
+        """Yield what is wrong with the values together."""
+        if problem := refusal(builder, self.name):
+            yield ("name",), problem
+        elif problem := refusal(freezable_stages, self.spec()):
+            yield ("head",), problem
 
     @property
     def label(self) -> str:
@@ -194,33 +196,33 @@ class ModelTable(Table):
         return ModelSpec(name=self.name, width=self.width, head=self.head, dropout=dropout)
 
 
-class RangeTable(Table):
+class RangeTable(TomlTable):
     """The values one parameter is searched over: `{ low, high, log }`, or `{ choices }`."""
 
     low: float | None = None
-    """Least value of a number, included."""
+    """Lower end, included."""
     high: float | None = None
-    """Greatest value of a number, included."""
+    """Upper end, included."""
     log: bool = False
     """Search evenly over orders of magnitude instead of over values."""
-    choices: Annotated[tuple[str, ...], Field(min_length=2)] | None = None
+    choices: Annotated[tuple[Text, ...], Field(min_length=2, max_length=100)] | None = None
     """Values of a parameter that is not a number, such as `optimizer`."""
 
-    @model_validator(mode="after")
-    def _check(self) -> Self:
+    def broken_rules(self) -> Iterator[BrokenRule]:
+        """Yield what is wrong with the values together."""
         if self.choices is not None:
             if self.low is not None or self.high is not None or self.log:
-                raise ValueError("give either choices, or low and high, but not both")
+                yield ("choices",), "give either choices, or low and high: delete the others"
             if len(set(self.choices)) < len(self.choices):
-                raise ValueError(f"choices must differ, but got {list(self.choices)}")
-            return self
-        if self.low is None or self.high is None:
-            raise ValueError("a range needs both low and high, or choices: add what is missing")
-        if not self.low <= self.high:
-            raise ValueError(f"`low <= high` must hold, but got low={self.low}, high={self.high}")
-        if self.log and self.low <= 0:
-            raise ValueError(f"`low > 0` must hold for a log range, but got low={self.low}")
-        return self
+                yield ("choices",), f"must differ, but are {list(self.choices)}: delete one"
+            return
+        for key in ("low", "high"):
+            if getattr(self, key) is None:
+                yield (key,), "a range needs low and high, or choices: add what is missing"
+        if self.low is not None and self.high is not None and self.low > self.high:
+            yield ("low",), f"must be at most high = {self.high:g}, but is {self.low:g}"
+        if self.log and self.low is not None and self.low <= 0:
+            yield ("low",), f"must be greater than 0 where log = true, but is {self.low:g}"
 
     def range(self) -> Range | Choices:
         """Return the plain range or choices."""
@@ -245,13 +247,13 @@ def _recipe_keys() -> dict[str, Any]:
 
 
 if TYPE_CHECKING:
-    _RecipeKeys = Table
+    _RecipeKeys = TomlTable
 else:
-    _RecipeKeys = create_model("_RecipeKeys", __base__=Table, **_recipe_keys())
+    _RecipeKeys = create_model("_RecipeKeys", __base__=TomlTable, **_recipe_keys())
 
 
 class RecipeTable(_RecipeKeys):
-    """What is fixed and equal in all arms; tuned parameters replace their field."""
+    """Settings that are equal in all arms; a tuned parameter replaces its key."""
 
     def recipe(self) -> Recipe:
         """Return the recipe that the tuned parameters then change."""
@@ -265,33 +267,30 @@ class RecipeTable(_RecipeKeys):
         )
 
 
-class PretrainTuningTable(Table):
+class PretrainTuningTable(TomlTable):
     """A small random search for the pre-training's own recipe, judged on upstream validation.
 
     The first trial is the recipe of `[pretrain]` itself, and the best trial's checkpoint is the
-    upstream. All of them are on the bill of the pre-training.
+    upstream. All of them are charged to the pre-training.
     """
 
-    trials: Annotated[int, Field(ge=2)]
+    trials: Annotated[int, Field(ge=2, le=1_000)]
     """Pre-trainings of each model on each upstream."""
     space: dict[str, RangeTable]
-    """Ranges of parameters that `[recipe]` may hold."""
+    """Ranges of keys of `[recipe]`."""
 
     def search_space(self) -> SearchSpace:
         """Return the ranges."""
         return SearchSpace({name: table.range() for name, table in self.space.items()})
 
-    @model_validator(mode="after")
-    def _check(self) -> Self:
+    def broken_rules(self) -> Iterator[BrokenRule]:
+        """Yield what is wrong with the values together."""
+        known = [name for name, declared in PARAMETERS.items() if declared.scope == "training"]
         for name, span in self.search_space().ranges.items():
-            if problem := range_problem(name, span):
-                raise ValueError(problem)
-            if PARAMETERS[name].scope != "training":
-                known = [n for n, declared in PARAMETERS.items() if declared.scope == "training"]
-                raise ValueError(
-                    f"[pretrain.tuning.space] may hold {', '.join(known)}, but got {name!r}"
-                )
-        return self
+            if name not in known:
+                yield ("space", name), f"must be a key of [recipe]: {did_you_mean(name, known)}"
+            elif problem := range_problem(name, span):
+                yield ("space", name), problem
 
 
 class PretrainTable(RecipeTable):
@@ -300,70 +299,69 @@ class PretrainTable(RecipeTable):
     objective: PretrainObjective = "multi_label"
     """`multi_label` predicts the labels, `age` the age in years, `masked_signal` fills in hidden
     segments; `label_permuted` is the control that predicts labels of other records."""
-    epochs: PositiveInt = 20
+    epochs: Epochs = 20
     """Passes over the upstream records."""
     validation_share: Share = 0.15
     """Share of the upstream records, by patient, that chooses the epoch to keep."""
     tuning: PretrainTuningTable | None = None
-    """Tunes the recipe above before anything starts from it."""
+    """Tunes the recipe above before any arm starts from the result."""
 
 
-class PublishedTable(Table):
+class PublishedTable(TomlTable):
     """The published recipe, run as trial 0 of each arm."""
 
-    epochs: PositiveInt = PUBLISHED_EPOCHS
+    epochs: Epochs = PUBLISHED_EPOCHS
     """The paper's 100; a smaller number belongs in demonstrations only."""
     final_fits: bool = True
     """Whether the published recipe is also trained with the final seeds and tested."""
 
 
-class BudgetTable(Table):
-    """What each arm may spend; equal for all by construction."""
+class BudgetTable(TomlTable):
+    """The budget of each arm; it is the same for all."""
 
-    trials: PositiveInt
+    trials: Trials
     """Trials of each study, the published one, pruned and diverged ones included."""
-    final_seeds: PositiveInt = 5
+    final_seeds: Repeats = 5
     """Fresh trainings of each winner, each scored once on the sealed test."""
-    replicates: PositiveInt = 3
+    replicates: Repeats = 3
     """Independent subset + split + search, per cell; one alone is an estimate without a verdict."""
-    trial_seconds: Annotated[float, Field(gt=0.0)] | None = None
+    trial_seconds: Annotated[float, Field(gt=0.0, le=31_536_000.0)] | None = None
     """Time limit of one trial; a trial beyond it counts as pruned."""
 
 
-class PruningTable(Table):
-    """Median pruning on the ladder of schedule fractions, the same in every regime."""
+class PruningTable(TomlTable):
+    """Median pruning at the rungs, which are tenths of each trial's schedule; equal in all arms."""
 
     enabled: bool = True
     """Whether weak trials are stopped early."""
     warmup_steps: Annotated[int, Field(ge=0, le=10)] = 3
-    """Tenths of the schedule during which nothing is pruned."""
-    startup_trials: PositiveInt = 4
+    """Rungs at which nothing is pruned."""
+    startup_trials: Trials = 4
     """Trials that must have finished before any is pruned."""
-    min_trials: Annotated[int, Field(ge=4)] = 4
-    """Trials that must have reached the step; fewer than 4 lets one survivor prune all."""
+    min_trials: Annotated[int, Field(ge=4, le=100_000)] = 4
+    """Trials that must have reached the rung; with fewer than 4, one survivor could prune all."""
 
 
 SAMPLERS: Final = ("tpe", "random")
 """The built-in samplers."""
 
 
-class SamplerTable(Table):
-    """How configurations are proposed, the same in every regime."""
+class SamplerTable(TomlTable):
+    """The sampler, which proposes configurations; it is the same in all arms."""
 
     name: PartName = "tpe"
     """`tpe`, the tree-structured Parzen estimator, `random`, or a sampler from outside the package,
     as `package.module:name` or the name of an entry point."""
-    startup_trials: PositiveInt = 8
+    startup_trials: Trials = 8
     """Random proposals before the sampler learns from earlier trials."""
 
-    @field_validator("name")
-    @classmethod
-    def _exists(cls, name: str) -> str:
-        find("sampler", name, dict.fromkeys(SAMPLERS))
-        return name
+    def broken_rules(self) -> Iterator[BrokenRule]:
+        """Yield what is wrong with the values together."""
+        if problem := refusal(find, "sampler", self.name, dict.fromkeys(SAMPLERS)):
+            yield ("name",), problem
 
 
-class VerdictTable(Table):
+class VerdictTable(TomlTable):
     """Fixed before the first trial."""
 
     margin: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.01
@@ -372,19 +370,19 @@ class VerdictTable(Table):
     """Level of every interval."""
 
 
-class DiagnosticsTable(Table):
-    """What is run beside the comparison: outside the budget, and without a say in any winner.
+class DiagnosticsTable(TomlTable):
+    """Checks of the comparison: outside the budget, and without influence on any winner.
 
-    It may be changed at any time; what is missing is then added.
+    The table may change at any time; runs that it adds are then made.
     """
 
     shuffled_labels: bool = True
-    """Train the winner of one study per regime on permuted labels; it must learn nothing."""
+    """Train the winner of one study per arm on permuted labels; it must learn nothing."""
     rerun: bool = True
-    """Train one complete trial per regime again; its score must be the same."""
-    audit: Annotated[int, Field(ge=0)] = 0
+    """Train one complete trial per arm again; its score must be the same."""
+    audit: Annotated[int, Field(ge=0, le=100_000)] = 0
     """Best pruned trials of each study that are trained to their end."""
-    learning_rates: Annotated[int, Field(ge=0)] = 0
+    learning_rates: Annotated[int, Field(ge=0, le=1_000)] = 0
     """Learning rates that the published recipe is tried with; the best on validation gets final
     fits, so that the way from the published to the tuned recipe has all its steps."""
     test_curve: bool = False
@@ -392,17 +390,17 @@ class DiagnosticsTable(Table):
     printed the best of these. It costs one pass over the test set per epoch."""
 
 
-class WorkersTable(Table):
-    """How work is shared out; may change at any time, unlike everything above."""
+class WorkersTable(TomlTable):
+    """Limits for workers; they may change at any time, unlike everything above."""
 
-    lease_seconds: Annotated[float, Field(ge=1.0)] = 60.0
-    """Silence after which a worker counts as lost and another takes over its item."""
-    stall_seconds: Annotated[float, Field(ge=1.0)] = 1800.0
+    lease_seconds: Seconds = 60.0
+    """Time without a renewal after which a worker counts as lost and another takes its item."""
+    stall_seconds: Seconds = 1800.0
     """Time without a finished epoch after which a worker counts as hung; longer than any epoch,
     which under cross-validation is one of all folds' networks."""
-    checkpoint_seconds: Annotated[float, Field(ge=0.0)] = 10.0
-    """Least time between two checkpoints of a running trial."""
-    max_failures: PositiveInt = 3
+    checkpoint_seconds: Annotated[float, Field(ge=0.0, le=604_800.0)] = 10.0
+    """Minimum time between two checkpoints of a running trial."""
+    max_failures: Repeats = 3
     """Failures (workers lost, without progress) after which an item is set aside."""
     retry_seconds: Annotated[float, Field(gt=0.0)] = 20.0
     """Time from an item's first failure to its next attempt; each further pause is six times the

@@ -1,8 +1,8 @@
 """Random changes of training signals: shifts in time, noise and missing leads.
 
 The draws of an epoch follow from the run's seed and the epoch's number, in a generator of their
-own: a resumed run ends with the same bits, and arms with equal seeds see equal changes, whatever
-else draws random numbers in them.
+own: a resumed run ends with the same bits, and arms with equal seeds see equal changes,
+even if other parts of an arm draw random numbers too.
 """
 
 from dataclasses import dataclass
@@ -59,6 +59,12 @@ class Augmentation:
 
 
 def epoch_generator(seed: int, epochs_done: int, device: torch.device) -> torch.Generator:
-    """Return the generator of one epoch's changes."""
+    """Return the generator of one epoch's changes.
+
+    Args:
+        seed: Seed of the run.
+        epochs_done: Epochs of the run before this one.
+        device: Where the draws are made.
+    """
     generator = torch.Generator(device)
     return generator.manual_seed(seed_for("fit", "augmentation", seed, epochs_done))

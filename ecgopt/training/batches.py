@@ -79,15 +79,15 @@ def signal_source(dataset: EcgDataset, device: torch.device) -> BatchSource:
 
 
 def label_targets(dataset: EcgDataset) -> Tensor:
-    """Return the dataset's label rows as a tensor of its own memory."""
+    """Return the dataset's label rows as a tensor with its own memory."""
     return torch.from_numpy(np.array(dataset.labels, dtype=np.float32))
 
 
 def to_millivolts(microvolts: Tensor) -> SignalBatch:
     """Return stored 16-bit microvolts as floating-point millivolts.
 
-    In memory the leads of a sample lie side by side, as networks want them; turning 16-bit numbers
-    over is half the work of turning 32-bit ones.
+    In memory the leads of a sample are neighbours, as networks want them; transposing 16-bit
+    numbers is half the work of transposing 32-bit ones.
     """
     by_sample = microvolts.transpose(1, 2).contiguous()
     return by_sample.to(torch.float32).div_(MICROVOLTS_PER_MILLIVOLT).transpose(1, 2)

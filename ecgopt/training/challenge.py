@@ -54,6 +54,11 @@ def challenge_score(
     Every record hands out one point, divided over the classes that are true or predicted; a
     confusion earns its weight. NaN where the right labels earn no more than sinus rhythm does.
 
+    Args:
+        labels: True where the record carries the label.
+        predicted: True where the label is predicted.
+        weights: The points of each confusion, in the order of the labels.
+
     Source: Perez Alday et al. 2020, Physiol. Meas. 41:124003.
     """
     sinus = np.zeros_like(labels)

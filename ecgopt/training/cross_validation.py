@@ -45,7 +45,7 @@ class CrossValidationRun:
         return self._members[0].precision
 
     def epochs(self) -> Iterator[EpochResult]:
-        """Train all runs on by an epoch and yield, until their end.
+        """Train all runs for one more epoch and yield, until their end.
 
         Raises:
             TrialDiverged: one of them left the finite numbers.

@@ -1,4 +1,4 @@
-"""Networks at rest: outputs for all records, in fp32, evaluation mode and a fixed order."""
+"""Inference: outputs for all records, in fp32, evaluation mode and a fixed order."""
 
 from typing import Final
 
@@ -16,7 +16,7 @@ from ecgopt.training.objectives import Objective
 from ecgopt.training.prefix_cache import PrefixCache
 
 EVALUATION_BATCH: Final = 64
-"""Fastest on a CPU, whose caches such a batch fits: 256 records at once take 1.1 times as long."""
+"""Fastest on a CPU, whose caches such a batch fits: 256 records take 1.1 times as long."""
 
 
 def outputs_and_targets(
@@ -30,6 +30,12 @@ def outputs_and_targets(
 
     An objective that hides parts of its inputs hides the same ones each time, so that the scores
     of epochs and runs compare.
+
+    Args:
+        model: The network; its mode does not matter.
+        source: Inputs and targets of the records.
+        objective: The task, which makes inputs and targets of a batch.
+        batch_size: Records in a batch.
     """
     evaluated = fused(model)
     outputs, targets = [], []

@@ -1,9 +1,14 @@
-"""One training run as a generator of epochs; it knows nothing of trials, studies or databases."""
+"""One training run as a generator of epochs; it does not know trials, studies or databases.
+
+A run has one phase or two: `Phase` trains one range of epochs with the same frozen stages, and
+`TrainingRun` goes through the phases, scores validation, and can stop and continue.
+"""
 
 import math
 import time
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import Final
 
 import torch
@@ -13,23 +18,174 @@ from torch import Tensor
 from ecgopt.data.splits import EcgDataset, TuningData
 from ecgopt.errors import CheckpointError, TrialDiverged
 from ecgopt.models.checkpoint import MODEL_PREFIX, model_tensors
+from ecgopt.models.convolution import fused
 from ecgopt.models.stages import StagedModel
 from ecgopt.seeds import generator_for, seed_torch
-from ecgopt.shapes import ScoreMatrix
-from ecgopt.training.batches import signal_source
+from ecgopt.shapes import RowIndex, ScoreMatrix
+from ecgopt.training.augmentation import Augmentation, epoch_generator
+from ecgopt.training.batches import BatchSource, batch_bounds, signal_source
 from ecgopt.training.evaluation import EVALUATION_BATCH, cuda_devices, outputs_and_targets
 from ecgopt.training.objectives import Evaluation, MultiLabel, Objective
-from ecgopt.training.optimizer import optimizer_tensors, restore_optimizer
-from ecgopt.training.phase import Phase, TrainContext, epoch_ranges
-from ecgopt.training.prefix_cache import PrefixCache
+from ecgopt.training.optimizer import (
+    build_optimizer,
+    optimizer_tensors,
+    rate_factor,
+    restore_optimizer,
+    set_rate_factor,
+)
+from ecgopt.training.prefix_cache import PrefixCache, autocast, cached_stages
 from ecgopt.training.recipe import Precision, Recipe
 from ecgopt.training.run import EpochResult
 
 MULTI_LABEL: Final = MultiLabel()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EpochRange:
+    """Consecutive epochs with the same frozen stages."""
+
+    first_epoch: int
+    """Epochs done before it."""
+    n_epochs: int
+    n_frozen_stages: int
+
+    def __contains__(self, epochs_done: int) -> bool:
+        return self.first_epoch <= epochs_done < self.first_epoch + self.n_epochs
+
+
+def epoch_ranges(recipe: Recipe, n_freezable_stages: int) -> list[EpochRange]:
+    """Return a run's ranges of epochs: the head alone for its share of them, then the rest."""
+    n_head_first = 0
+    if recipe.head_first_share:
+        n_head_first = min(
+            max(1, round(recipe.head_first_share * recipe.n_epochs)), recipe.n_epochs - 1
+        )
+    head_first = EpochRange(
+        first_epoch=0, n_epochs=n_head_first, n_frozen_stages=n_freezable_stages
+    )
+    rest = EpochRange(
+        first_epoch=n_head_first,
+        n_epochs=recipe.n_epochs - n_head_first,
+        n_frozen_stages=recipe.n_frozen_stages,
+    )
+    return [epochs for epochs in (head_first, rest) if epochs.n_epochs]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainContext:
+    """The model, data and settings that all phases of a run share."""
+
+    model: StagedModel
+    data: TuningData
+    recipe: Recipe
+    seed: int
+    device: torch.device
+    objective: Objective
+    prefix_cache: PrefixCache | None
+
+    @property
+    def precision(self) -> Precision:
+        """The arithmetic in use: the recipe's, or fp32 where bf16 would not be faster."""
+        return self.recipe.precision if self.model.gains_from_bf16 else "fp32"
+
+
+class Phase:
+    """Training within one range of epochs, with a fresh optimiser and schedule."""
+
+    def __init__(self, context: TrainContext, epochs: EpochRange) -> None:
+        """Freeze and thaw the model's stages for these epochs.
+
+        Raises:
+            UserError: more stages are to be frozen than the model has.
+        """
+        self.epochs = epochs
+        self._context = context
+        context.model.freeze(epochs.n_frozen_stages)
+        self.optimizer = build_optimizer(context.model, context.recipe)
+        self._trained = [p for p in context.model.parameters() if p.requires_grad]
+        n_batches = len(batch_bounds(len(context.data.train), context.recipe.batch_size))
+        self._steps_per_epoch = n_batches
+        rate = context.data.train.sampling_rate_hz
+        self._augmentation = Augmentation.of(context.recipe, rate)
+
+    # These are made at first use, so that the first epoch's seconds include kept features, and
+    # after a run is restored, which may change the frozen weights.
+    @cached_property
+    def _prefix(self) -> StagedModel:
+        """A fused copy of the network, for its frozen stages: they stay what they are."""
+        return fused(self._context.model)
+
+    @cached_property
+    def source(self) -> BatchSource:
+        """The training records."""
+        if self._augmentation is not None:
+            # Signals that differ in every epoch leave no features to keep.
+            return signal_source(self._context.data.train, self._context.device)
+        return self._source_of(self._context.data.train, self._context.precision)
+
+    @cached_property
+    def validation_source(self) -> BatchSource:
+        """The validation records, in fp32, as evaluation uses them."""
+        return self._source_of(self._context.data.validation, "fp32")
+
+    def train_epoch(self, order: RowIndex, epochs_done: int) -> float:
+        """Take the training records in `order` once, and return their mean loss.
+
+        Args:
+            order: positions of all training records.
+            epochs_done: of the whole run.
+        """
+        self._context.model.train()
+        step = (epochs_done - self.epochs.first_epoch) * self._steps_per_epoch
+        total = torch.zeros((), device=self._context.device)
+        draws = epoch_generator(self._context.seed, epochs_done, self._context.device)
+        for inputs, targets in self.source.batches(order, self._context.recipe.batch_size):
+            if self._augmentation is not None:
+                inputs = self._augmentation(inputs, draws)
+            set_rate_factor(self.optimizer, self._rate_factor(step))
+            total += self._train_step(inputs, targets) * len(targets)
+            step += 1
+        return total.item() / order.size
+
+    def _train_step(self, inputs: Tensor, targets: Tensor) -> Tensor:
+        context = self._context
+        self.optimizer.zero_grad(set_to_none=True)
+        seen, wanted = context.objective.example(inputs, targets)
+        n_frozen = self.epochs.n_frozen_stages
+        with autocast(context.device, context.precision):
+            if n_frozen > self.source.n_stages:
+                with torch.no_grad():
+                    seen = self._prefix.features(seen, n_frozen)
+            outputs = context.model.forward_from(seen, n_frozen)
+        loss = context.objective.training_loss(outputs.float(), wanted)
+        loss.backward()
+        if context.recipe.clip_norm is not None:
+            torch.nn.utils.clip_grad_norm_(self._trained, context.recipe.clip_norm)
+        self.optimizer.step()
+        return loss.detach()
+
+    def _rate_factor(self, step: int) -> float:
+        return rate_factor(
+            step,
+            self._steps_per_epoch * self.epochs.n_epochs,
+            warmup_share=self._context.recipe.warmup_share,
+            schedule=self._context.recipe.schedule,
+        )
+
+    def _source_of(self, dataset: EcgDataset, precision: Precision) -> BatchSource:
+        context = self._context
+        n_stages = cached_stages(context.model, self.epochs.n_frozen_stages)
+        source = None
+        # An objective that changes its inputs in every epoch leaves no features to keep.
+        if context.prefix_cache is not None and n_stages and context.objective.keeps_inputs:
+            source = context.prefix_cache.source(
+                self._prefix, dataset, n_stages=n_stages, precision=precision, device=context.device
+            )
+        return source or signal_source(dataset, context.device)
+
+
 class TrainingRun:
-    """A model under training: it can stop after any epoch and go on elsewhere.
+    """A model under training: it can stop after any epoch and continue elsewhere.
 
     All randomness of an epoch is derived from the seed and the epoch's number, so a run continued
     from `state()` ends with the same bits on a CPU as one that was never interrupted.
@@ -57,7 +213,7 @@ class TrainingRun:
             device: where to train.
             evaluate_after: epochs after which validation is scored, the last always among them;
                 None scores it after every epoch.
-            objective: what to train for; None predicts the labels, smoothed as the recipe says.
+            objective: what to train for; None predicts the labels, smoothed as in the recipe.
             prefix_cache: where features of frozen stages are kept if at most one stage besides
                 the head is trained; None computes them in every epoch. Results are equal.
 
@@ -91,7 +247,7 @@ class TrainingRun:
         return self._context.precision
 
     def epochs(self) -> Iterator[EpochResult]:
-        """Train on from the last epoch done and yield after each; closing the iterator stops.
+        """Continue after the last epoch done and yield after each; closing the iterator stops.
 
         Raises:
             TrialDiverged: the training loss or a prediction is no longer finite.
@@ -114,7 +270,7 @@ class TrainingRun:
     def state(self) -> tuple[dict[str, Tensor], dict[str, JsonValue]]:
         """Return tensors and metadata from which `restore` continues after the last epoch done.
 
-        The tensors are the live ones: write them out before training goes on.
+        The tensors are the live ones: write them out before training continues.
         """
         tensors = model_tensors(self.model) | optimizer_tensors(self.model, self._phase.optimizer)
         return tensors, {"epochs_done": self.epochs_done, **self._identity()}
@@ -149,7 +305,7 @@ class TrainingRun:
             restore_optimizer(self.model, self._phase.optimizer, tensors)
 
     def predict(self, dataset: EcgDataset) -> ScoreMatrix:
-        """Return the probability of each label for all records, as the weights stand now."""
+        """Return the probability of each label for all records, with the present weights."""
         return predict(self.model, dataset, device=self.device)
 
     def predict_validation(self) -> ScoreMatrix:
@@ -211,6 +367,12 @@ def predict(
     """Return the probability of each label for all records, computed in fp32, evaluation mode.
 
     The model's mode is left as it was.
+
+    Args:
+        model: The network.
+        dataset: The records.
+        device: Where to compute.
+        batch_size: Records in a batch.
     """
     logits, _ = outputs_and_targets(
         model, signal_source(dataset, device), MULTI_LABEL, batch_size=batch_size

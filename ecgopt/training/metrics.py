@@ -9,9 +9,8 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from jaxtyping import Shaped
 
-from ecgopt.shapes import Bool, Float, ScoreMatrix
+from ecgopt.shapes import Bool, Float, ScoreMatrix, Shaped
 from ecgopt.training.challenge import challenge_score, weights_for
 
 Labels = Shaped[np.ndarray, "record label"]
@@ -84,6 +83,11 @@ def f1_scores(labels: Labels, scores: ScoreMatrix, thresholds: LabelScores) -> L
     """Return each label's F1 when scores at or above its threshold are read as positive.
 
     A label with neither positives nor predictions scores 0, as in scikit-learn.
+
+    Args:
+        labels: True where the record carries the label.
+        scores: Probabilities, or anything that grows with them.
+        thresholds: One per label.
     """
     truth = _checked(labels, scores)
     predicted = scores >= thresholds
@@ -96,7 +100,7 @@ def f1_scores(labels: Labels, scores: ScoreMatrix, thresholds: LabelScores) -> L
 def best_thresholds(labels: Labels, scores: ScoreMatrix) -> LabelScores:
     """Return for each label the threshold with the highest F1 on these records (validation ones).
 
-    The threshold lies midway between neighbouring scores; of equally good ones the highest is
+    The threshold is midway between neighbouring scores; of equally good ones the highest is
     taken. A label without positives gets infinity: it is never predicted.
     """
     truth = _checked(labels, scores)
@@ -107,6 +111,11 @@ def prevalence_weighted_f1(labels: Labels, scores: ScoreMatrix, threshold: float
     """Return the mean F1 at one threshold, weighted by each label's share of all positives.
 
     The published study's metric (at 0.5), for continuity with it; NaN without any positive.
+
+    Args:
+        labels: True where the record carries the label.
+        scores: Probabilities.
+        threshold: The same for all labels.
 
     Source: arXiv:2402.02021.
     """
@@ -143,7 +152,7 @@ class Tested:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Metric:
-    """One test score; being in `METRICS` is all that evidence, tables and page need of it."""
+    """One test score; evidence, tables and page read it from `METRICS`."""
 
     name: str
     """Key in the evidence, in results.json and in tables."""
@@ -151,7 +160,7 @@ class Metric:
     score: Callable[[Tested], float | None]
     """None where the metric does not apply to the labels."""
     trivial: Callable[[Bool[np.ndarray, "record label"]], float]
-    """The best score of a predictor that says the same about every record."""
+    """The best score of a predictor that answers the same for every record."""
     higher_is_better: bool = True
     needs_thresholds: bool = False
 
@@ -264,8 +273,8 @@ def trivial_scores(labels: Bool[np.ndarray, "record label"]) -> Mapping[str, flo
 def _checked(labels: Labels, scores: ScoreMatrix) -> Bool[np.ndarray, "record label"]:
     if labels.shape != scores.shape or labels.ndim != 2:
         raise ValueError(
-            f"`labels.shape == scores.shape == (record, label)` must hold, but got {labels.shape} "
-            f"and {scores.shape}"
+            f"labels and scores must have one shape (record, label), but have {labels.shape} and "
+            f"{scores.shape}"
         )
     if np.isnan(scores).any():
         raise ValueError("scores must be numbers, but some are NaN")

@@ -1,4 +1,4 @@
-"""What a network is trained to do: the loss on a batch, and the score that epochs are chosen by."""
+"""The objectives of training: the loss of a batch, and the score that epochs are chosen by."""
 
 from dataclasses import dataclass
 from typing import Final, Protocol, runtime_checkable
@@ -20,7 +20,7 @@ SCALE_YEARS: Final = 20.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evaluation:
-    """How well validation records are answered."""
+    """Score and loss on the validation records."""
 
     score: float
     """Higher is better; NaN if the records allow no score."""
@@ -31,7 +31,7 @@ class Evaluation:
 
 @runtime_checkable
 class Objective(Protocol):
-    """A task for the network."""
+    """A task that a network is trained for."""
 
     @property
     def keeps_inputs(self) -> bool:
@@ -55,7 +55,7 @@ class Objective(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class MultiLabel:
-    """Each label is a yes-or-no question of its own: binary cross-entropy, macro AUROC."""
+    """One yes-or-no question per label: binary cross-entropy, macro AUROC."""
 
     label_smoothing: float = 0.0
     """Share s of each training target that is replaced by one half: y (1 - s) + s / 2."""
@@ -90,7 +90,7 @@ class AgeRegression:
     """The patient's age in years from the signals; records without an age teach nothing.
 
     The targets have one column. NaN and impossible ages count as missing. PTB-XL writes 300 for
-    everybody of 90 or more; that is read as 90.
+    every patient of 90 or more; that is read as 90.
     """
 
     keeps_inputs: bool = True
@@ -127,7 +127,7 @@ class AgeRegression:
 class MaskedSignal:
     """The signal in hidden half-seconds from what surrounds them (masked reconstruction).
 
-    A segment is hidden in all leads at once: the limb leads are sums of each other, so that one
+    A segment is hidden in all leads together: the limb leads are sums of each other, so that one
     visible lead would give the others away.
     """
 

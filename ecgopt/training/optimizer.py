@@ -106,6 +106,11 @@ def restore_optimizer(
 ) -> None:
     """Set the optimiser's state to what `optimizer_tensors` returned.
 
+    Args:
+        model: The network that is trained.
+        optimizer: A fresh optimiser over its parameters, changed in place.
+        tensors: The state, among any other tensors.
+
     Raises:
         CheckpointError: the state of a parameter is missing or has another shape.
     """
@@ -124,7 +129,7 @@ def restore_optimizer(
                     f"the optimiser's {field} of {name} is {tuple(stored[field].shape)} instead of "
                     f"{tuple(parameter.shape)}"
                 )
-            # The fused kernel walks memory flat: the state must lie as the parameter lies.
+            # The fused kernel walks memory flat: the state needs the layout of its parameter.
             stored[field] = torch.empty_like(parameter).copy_(stored[field]).detach()
         for field in counted:
             stored[field] = stored[field].clone().to(parameter.device)

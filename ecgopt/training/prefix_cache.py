@@ -35,9 +35,9 @@ POLL_SECONDS: Final = 0.05
 class PrefixCache:
     """A folder of feature files, one per frozen prefix and set of records.
 
-    Any number of processes may use it at once. A file appears under its name when it is whole, and
-    only one process computes it while the others wait. Files used longest ago give way when a new
-    one would exceed the bound; a process that still reads such a file keeps its pages.
+    Any number of processes may use it at the same time. A file appears under its name when it is
+    whole, and only one process computes it while the others wait. Files used longest ago are
+    removed when a new one would exceed the bound; a process that still reads one keeps its pages.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class PrefixCache:
             folder: on a file system of this host, since its locks are the host's.
             max_bytes: of all files together; features larger than this are not kept.
             max_wait_seconds: for another process to finish the same features; after that the
-                caller goes on without them.
+                caller continues without them.
         """
         self._folder = folder
         self._max_bytes = max_bytes
@@ -69,13 +69,22 @@ class PrefixCache:
 
         None means that they do not fit, that the disk is full, or that waiting took too long: then
         train from the signals, with equal results.
+
+        Args:
+            model: A network in evaluation mode whose first stages are frozen.
+            dataset: The records.
+            n_stages: Stages that the features have passed.
+            precision: The arithmetic of the features.
+            device: Where batches are wanted.
         """
         key = _key(model, dataset, n_stages, precision, device)
         stored = self._stored(key, len(dataset))
         if stored is None:
             with self._locked(f"{key[:2]}.lock") as is_ours:
                 if not is_ours:
-                    logger.warning("features %s: another process holds them too long", key[:12])
+                    logger.warning(
+                        "features %s: another process has locked them for too long", key[:12]
+                    )
                     return None
                 stored = self._stored(key, len(dataset))
                 if stored is None:
@@ -102,8 +111,8 @@ class PrefixCache:
         except FileNotFoundError:
             return None
         except ValueError:
-            # A power cut can leave a renamed file without its content; then it is made again.
-            logger.warning("features %s are damaged and made again", key[:12])
+            # A power cut can leave a renamed file without its content; then it is computed again.
+            logger.warning("features %s are damaged and are computed again", key[:12])
             return None
         return stored if len(stored) == n_records else None
 
@@ -201,12 +210,12 @@ class PrefixCache:
 
 
 def cached_stages(model: StagedModel, n_frozen_stages: int) -> int:
-    """Return how many stages to keep the features of: the frozen ones, where that pays, else 0.
+    """Return the number of stages to keep features of: the frozen ones if that is faster, else 0.
 
-    It pays if at most one stage besides the head is trained.
+    It is faster if at most one stage besides the head is trained.
     """
-    pays = n_frozen_stages >= max(1, model.n_freezable_stages - 1)
-    return n_frozen_stages if pays else 0
+    is_faster = n_frozen_stages >= max(1, model.n_freezable_stages - 1)
+    return n_frozen_stages if is_faster else 0
 
 
 def _try_lock(descriptor: int) -> bool:

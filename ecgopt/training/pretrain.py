@@ -29,7 +29,7 @@ OBJECTIVE_NAMES: Final = ("multi_label", "age", "masked_signal", "label_permuted
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pretrained:
-    """What to save as the upstream checkpoint."""
+    """The content of the upstream checkpoint."""
 
     tensors: dict[str, Tensor]
     """The best epoch's model, under the names that `transfer` expects."""
@@ -38,7 +38,7 @@ class Pretrained:
 
 
 class Pretraining:
-    """An upstream run that remembers its best epoch; it stops and goes on as its run does."""
+    """An upstream run that remembers its best epoch; it stops and continues as its run does."""
 
     def __init__(
         self, run: TrainingRun, *, objective: str = "multi_label", left_out: Sequence[str] = ()
@@ -61,7 +61,7 @@ class Pretraining:
         self._seconds = 0.0
 
     def epochs(self) -> Iterator[EpochResult]:
-        """Train on from the last epoch done and yield after each.
+        """Continue after the last epoch done and yield after each.
 
         Raises:
             TrialDiverged: training left the finite numbers.
@@ -150,19 +150,6 @@ class Pretraining:
         }
 
 
-def pretrain(run: TrainingRun) -> Pretrained:
-    """Train `run` to its end and return the model of the epoch best on upstream validation.
-
-    Raises:
-        TrialDiverged: training left the finite numbers.
-        UserError: no epoch could be scored.
-    """
-    pretraining = Pretraining(run)
-    for _ in pretraining.epochs():
-        pass
-    return pretraining.finish()
-
-
 def build_pretraining(
     objective: str,
     spec: ModelSpec,
@@ -202,8 +189,8 @@ def build_pretraining(
         case "age":
             if n_labels != 1:
                 raise UserError(
-                    "pre-training by age needs the ages as the only column of the labels, but got "
-                    f"{n_labels} columns"
+                    "pre-training by age needs the ages as the only column of labels, but there "
+                    f"are {n_labels} columns"
                 )
             task = AgeRegression()
         case "masked_signal":
@@ -211,7 +198,7 @@ def build_pretraining(
             left_out = attach_decoder(model, n_leads=n_leads, n_samples=n_samples, seed=seed)
         case _:
             raise UserError(
-                f"a pre-training objective must be one of {', '.join(OBJECTIVE_NAMES)}, but got "
+                f"a pre-training objective must be one of {', '.join(OBJECTIVE_NAMES)}, but is "
                 f"{objective!r}"
             )
     run = TrainingRun(model, data, recipe, seed=seed, device=device, objective=task)
@@ -230,15 +217,16 @@ def with_ages(dataset: EcgDataset, age_years: Float[np.ndarray, " record"]) -> E
 
 
 def permuted(data: TuningData, *, seed: int) -> TuningData:
-    """Return the data with label rows dealt out anew among records, within each part.
+    """Return the data with label rows permuted among records, within each part.
 
-    Each label keeps its frequency and its company; only the tie to the signals is cut.
+    The frequencies of labels and their combinations stay; only the link to the signals is lost.
     """
 
-    def dealt(part: str, dataset: EcgDataset) -> EcgDataset:
+    def shuffled(part: str, dataset: EcgDataset) -> EcgDataset:
         order = generator_for("permuted labels", part, seed).permutation(len(dataset))
         return replace(dataset, labels=dataset.labels[order])
 
     return TuningData(
-        train=dealt("train", data.train), validation=dealt("validation", data.validation)
+        train=shuffled("train", data.train),
+        validation=shuffled("validation", data.validation),
     )

@@ -11,13 +11,13 @@ Precision = Literal["fp32", "bf16"]
 Value = float | int | str
 """One value of a hyperparameter; text where it is categorical."""
 Scope = Literal["training", "stages", "head_first", "svm"]
-"""What a hyperparameter acts on: gradient training as such, the stages below the head, the phase
-that trains the head alone, or a support vector machine. A regime names the scopes it has."""
+"""The part that a hyperparameter acts on: gradient training as such, the stages below the head, the
+phase that trains the head alone, or a support vector machine. A regime names the scopes it has."""
 
 
 @dataclass(frozen=True, slots=True)
 class Hyperparameter:
-    """The declaration of one hyperparameter; what the field itself says is filled in from there."""
+    """The declaration of one hyperparameter; its field gives name, kind, choices and default."""
 
     meaning: str
     """One sentence for the documentation."""
@@ -36,24 +36,24 @@ class Hyperparameter:
     kind: Literal["float", "int", "categorical"] = "float"
     choices: tuple[str, ...] = ()
     default: Value | None = None
-    """The value where a study file says nothing."""
+    """The value where a study file has none."""
 
     def problem(self, value: object, *, high: float = math.inf) -> str:
         """Return what is wrong with `value`, or an empty text.
 
         Args:
-            value: To be set.
+            value: The value to check.
             high: A bound below the declared one, such as the number of stages of a network.
         """
         if self.kind == "categorical":
             is_known = value in self.choices
             names = ", ".join(self.choices)
-            return "" if is_known else f"{self.name} must be one of {names}, but got {value!r}"
+            return "" if is_known else f"{self.name} must be one of {names}, but is {value!r}"
         high = min(high, self.high)
         if self.kind == "int" and not isinstance(value, int):
-            return f"{self.name} must be a whole number, but got {value!r}"
+            return f"{self.name} must be a whole number, but is {value!r}"
         if not isinstance(value, int | float) or not self.low <= value <= high:
-            return f"`{self.low:g} <= {self.name} <= {high:g}` must hold, but got {value}"
+            return f"{self.name} must be from {self.low:g} to {high:g}, but is {value}"
         return ""
 
     def parsed(self, text: str) -> Value:
@@ -68,7 +68,7 @@ class Hyperparameter:
             return int(text) if self.kind == "int" else float(text)
         except ValueError as error:
             kind = "a whole number" if self.kind == "int" else "a number"
-            raise UserError(f"{self.name} must be {kind}, but got {text!r}") from error
+            raise UserError(f"{self.name} must be {kind}, but is {text!r}") from error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -221,7 +221,7 @@ class Recipe:
     def __post_init__(self) -> None:
         for field, declared in DECLARATIONS.items():
             value = getattr(self, field)
-            # A default may lie outside the bounds of a search: it switches the parameter off.
+            # A default may be outside the bounds of a search: it switches the parameter off.
             is_off = value == declared.default or value is declared.published is None
             is_beyond = declared.is_open and declared.high < value < math.inf
             if not is_off and not is_beyond and (problem := declared.problem(value)):

@@ -1,4 +1,4 @@
-"""What every training run offers, whatever it trains: the contract of networks and probes."""
+"""The contract of training runs, for networks and probes alike."""
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from ecgopt.training.recipe import Precision, Recipe
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EpochResult:
-    """What one epoch cost and brought."""
+    """The cost and the scores of one epoch."""
 
     epoch: int
     """Epochs done, this one included."""
@@ -32,7 +32,7 @@ class EpochResult:
     seconds: float
     """Wall time of this epoch, evaluation included."""
     validation_score: float | None = None
-    """What the objective is judged by, higher is better: the macro AUROC of labels. None if this
+    """The objective's score, higher is better: the macro AUROC of labels. None if this
     epoch was not evaluated, NaN if the validation records allow no score."""
 
     @property
@@ -42,14 +42,14 @@ class EpochResult:
 
 
 class Run(Protocol):
-    """A model under training that can stop after any epoch and go on elsewhere."""
+    """A model under training; it can stop after any epoch and continue elsewhere."""
 
     @property
     def precision(self) -> Precision:
         """The arithmetic of training in use."""
 
     def epochs(self) -> Iterator[EpochResult]:
-        """Train on from the last epoch done and yield after each.
+        """Continue after the last epoch done and yield after each.
 
         Raises:
             TrialDiverged: training left the finite numbers.

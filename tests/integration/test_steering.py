@@ -145,8 +145,8 @@ def test_an_enqueued_configuration_is_trained_beside_the_budget(extended):
 @pytest.mark.parametrize(
     ("regime", "setting", "reason"),
     [
-        ("scratch", "frozen_stages=1", "must be a parameter of scratch"),
-        ("fine_tune", "frozen_stages=9", "`0 <= frozen_stages <= 5` must hold"),
+        ("scratch", "frozen_stages=1", "is not a parameter of scratch"),
+        ("fine_tune", "frozen_stages=9", "frozen_stages must be from 0 to 5, but is 9"),
         ("fine_tune", "learning_rte=1", "did you mean 'learning_rate'?"),
         ("fine_tune", "epochs=2.5", "must be a whole number"),
         ("fine_tune", "epochs", "must look like"),

@@ -23,7 +23,10 @@ def test_every_study_is_listed_once(study_file):
 
 
 def test_a_regime_given_twice_is_refused(study_file):
-    with pytest.raises(StudyFileError, match="'scratch' twice; 'scratch_twin' is the A/A"):
+    with pytest.raises(
+        StudyFileError,
+        match=r"\(entry 3\): 'scratch' is there twice: delete one; 'scratch_twin' is the A/A",
+    ):
         load_spec(study_file(regimes='["scratch", "fine_tune", "scratch"]'))
 
 
@@ -57,8 +60,14 @@ def test_blocks_of_cells_select_from_the_grid_and_overlap_once(study_file):
 @pytest.mark.parametrize(
     ("names", "complaint"),
     [
-        ({"downstream": "up"}, r"\[\[cells\]\] downstreams must be among .*'down'.* got 'up'"),
-        ({"sizes": "[70]"}, r"train_sizes must be among the study's \[60, 'all'\], but got 70"),
+        (
+            {"downstream": "up"},
+            r"\[\[cells\]\] \(entry 1\) downstreams \(entry 1\): 'up' is not .* one of down",
+        ),
+        (
+            {"sizes": "[70]"},
+            r"\(entry 2\) train_sizes \(entry 1\): 70 is not in train_sizes: did you mean '60'",
+        ),
         ({"sizes": '["most"]'}, "train_sizes"),
     ],
 )

@@ -13,8 +13,8 @@ from ecgopt.models.registry import ModelSpec, build_model
 from ecgopt.regimes.hyperparameters import published_recipe, with_parameters
 from ecgopt.regimes.regimes import REGIMES, regime
 from ecgopt.study_file.reading import load_spec
+from ecgopt.training.fit import epoch_ranges
 from ecgopt.training.optimizer import stage_rate_ratios
-from ecgopt.training.phase import epoch_ranges
 from ecgopt.training.prefix_cache import PrefixCache
 from ecgopt.training.recipe import Recipe
 from ecgopt.training.svm import SvmRun
@@ -53,7 +53,9 @@ def test_layer_decay_slows_stages_towards_the_input():
 
 def test_layer_decay_cannot_leave_its_decay_untuned(study_file):
     path = study_file(regimes='["scratch", "layer_decay"]', own="")
-    with pytest.raises(StudyFileError, match=r"\[space.layer_decay\] must give a range for"):
+    with pytest.raises(
+        StudyFileError, match=r"\[space.layer_decay.layer_decay\]: 'layer_decay' needs a range"
+    ):
         load_spec(path)
 
 

@@ -41,7 +41,7 @@ def test_every_field_of_a_model_is_a_key_or_a_table(model):
 
 def test_limits_defaults_and_choices_are_written_out():
     written = toml_reference.reference(StudySpec)
-    assert "**`trials`**\n: whole number at least 1, at most 10000000, **required**.<br>" in written
+    assert "**`trials`**\n: whole number at least 1, at most 100000, **required**.<br>" in written
     assert "number above 0.0, below 1.0, by default `0.25`" in written
     assert '`"keep"` or `"drop_unstated"` or `"drop"`, by default `"keep"`' in written
 

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from ecg_files import real
 
-from ecgopt.data.labels import label_set, label_set_names
+from ecgopt.data.labels import LABEL_SETS, label_set
 from ecgopt.data.sources.cinc import facts_of
 from ecgopt.data.wfdb_header import read_header
 from ecgopt.errors import UserError
@@ -27,7 +27,7 @@ def test_ptbxl_sets_have_the_sizes_of_the_benchmark(name, n_classes):
     assert len(label_set(name).classes) == n_classes
 
 
-@pytest.mark.parametrize("name", label_set_names())
+@pytest.mark.parametrize("name", LABEL_SETS)
 def test_every_class_has_a_code_and_every_code_a_class(name):
     labels = label_set(name)
     assert len(set(labels.classes)) == len(labels.classes)

@@ -63,22 +63,26 @@ def test_fingerprint_does_not_depend_on_the_folder(tmp_path):
 @pytest.mark.parametrize(
     ("old", "new", "reason"),
     [
-        ('name = "clinic"', 'name = "My Clinic"', "name: the value must be text of the form"),
+        ('name = "clinic"', 'name = "My Clinic"', "name: must be at most 32 small letters, digits"),
         ('records = "ecgs"', "", "records: this key is missing: add it"),
         (
             'table = "findings.csv"',
             'tabel = "findings.csv"',
             "tabel: unknown key: .* 'table'",
         ),
-        ('{ flags = ["AF", "LBBB"] }', "{ }", "statements: .*give either `column` or `flags`"),
-        ('{ flags = ["AF", "LBBB"] }', '{ column = "x" }', "`classes` is needed"),
+        ('{ flags = ["AF", "LBBB"] }', "{ }", r"\[statements\]: give either column or flags"),
+        ('{ flags = ["AF", "LBBB"] }', '{ column = "x" }', "need classes: add this table"),
         ('name = "clinic"', "name = ", "must be valid TOML"),
-        ('record = "file"', 'record = "missing"', "column 'missing' is missing"),
+        (
+            'record = "file"',
+            'record = "missing"',
+            "column 'missing' is missing: choose one of file",
+        ),
         ('flags = ["AF", "LBBB"]', 'flags = ["age"]', "line 2: age must be 0 or 1"),
         (
             'flags = ["AF", "LBBB"]',
             'flags = ["AF", ""]',
-            "entry 2.: the value must be text that is not empty",
+            "entry 2.: must be text that is not empty",
         ),
         ('fold = "fold"', 'fold = "file"', "file must be a whole number, but is 'ward0/ecg0'"),
         ('records = "ecgs"', 'records = "nowhere"', "nowhere: No such file"),
@@ -132,6 +136,75 @@ def test_headers_without_a_row_are_counted(tmp_path):
     assert manifest["left_aside"] == {
         "header without a row": {"count": 1, "names": ["ward1/other"]}
     }
+
+
+FLAGS = 'statements = { flags = ["AF", "LBBB"] }'
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line"),
+    [
+        ('name = "clinic"', "name = 3", "name: must be text in quotes, but is 3"),
+        ('name = "clinic"', "name = 2026-01-02", "name: dates and times have no meaning here"),
+        ("columns = ", "colums = ", "colums: unknown table: did you mean 'columns'?"),
+        ("columns = { ", "columns = { recrd = 'a', ", "columns] recrd: unknown key: did you mean"),
+        ('record = "file"', "record = ''", "[columns] record: must be text that is not empty"),
+        ('flags = ["AF", "LBBB"]', "", "[statements]: give either column or flags: add one"),
+        ('flags = ["AF", "LBBB"]', 'flags = ["AF"], column = "x"', "not both: delete one"),
+        ('"LBBB"]', '"AF"]', "[statements] flags (entry 2): 'AF' is there twice: delete one"),
+        (FLAGS, FLAGS + '\nclasses = { block = ["LBB"] }',
+         "[classes] block (entry 1): 'LBB' is not in statements.flags: did you mean 'LBBB'?"),
+        (FLAGS, 'statements = { column = "x" }', "[classes]: the codes of statements.column need"),
+    ],
+)  # fmt: skip
+def test_an_error_of_a_description_names_file_key_and_remedy(tmp_path, old, new, line):
+    path = with_text(tmp_path, old, new)
+    for read in (source, label_set):
+        with pytest.raises(DataError) as caught:
+            read(path)
+        assert all(text.startswith(f"{path}: ") for text in str(caught.value).splitlines())
+        assert line in str(caught.value)
+
+
+def test_all_errors_of_a_description_are_told_together(tmp_path):
+    path = tmp_path / "clinic.toml"
+    path.write_bytes(b'\xef\xbb\xbfnme = "clinic"\ntable = true\n[columns]\npatient = "p"\n')
+    with pytest.raises(DataError) as caught:
+        source(str(path))
+    assert str(caught.value).splitlines() == [
+        f"{path}: nme: unknown key: did you mean 'name'?",
+        f"{path}: records: this key is missing: add it",
+        f"{path}: [columns] record: this key is missing: add it",
+        f"{path}: [statements]: this table is missing: add it",
+        f"{path}: table: must be text in quotes, but is true",
+    ]
+
+
+def test_a_blank_may_separate_codes(tmp_path):
+    text = f'{OWN_TOML}[classes]\nAF = ["I48"]\nLBBB = ["I44.7"]\n'
+    path = make_own(tmp_path)
+    path.write_text(text.replace(FLAGS, 'statements = { column = "AF", separator = " " }'))
+    (tmp_path / "findings.csv").write_text(
+        "file,person,age,sex,fold,AF\nward0/ecg0,p,40,F,1,I44.7  I48\nward1/ecg1,q,40,F,1,\n"
+    )
+    first, second = source(str(path)).entries([])
+    assert first.facts.statements.keys() == {"I44.7", "I48"}
+    assert second.facts.statements == {}
+
+
+def test_letters_of_any_alphabet_may_name_a_record(tmp_path):
+    path = make_own(tmp_path)
+    write_record(tmp_path / "ecgs", "Müller_1", adc(5000))
+    table = tmp_path / "findings.csv"
+    table.write_text(table.read_text() + "Müller_1,m,50,F,1,1,0\n", encoding="utf-8")
+    listing = source(str(path)).entries([])
+    assert "Müller_1" in [entry.record for entry in listing.entries]
+
+
+def test_a_column_that_the_table_lacks_is_named_with_the_nearest(tmp_path):
+    path = with_text(tmp_path, 'patient = "person"', 'patient = "persn"')
+    with pytest.raises(DataError, match="column 'persn' is missing: did you mean 'person'"):
+        source(path).entries([])
 
 
 def test_missing_description_is_named(tmp_path):

@@ -9,7 +9,7 @@ from ecgopt.errors import CheckpointError, UserError
 from ecgopt.models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint, transfer
 from ecgopt.models.registry import ModelSpec, build_model
 from ecgopt.training.fit import TrainingRun
-from ecgopt.training.pretrain import Pretraining, build_pretraining, permuted, pretrain, with_ages
+from ecgopt.training.pretrain import Pretraining, build_pretraining, permuted, with_ages
 from ecgopt.training.recipe import Recipe
 
 CPU = torch.device("cpu")
@@ -53,7 +53,7 @@ def equal(first, second):
 
 
 def test_pre_training_keeps_the_epoch_best_on_validation(data):
-    pretrained = pretrain(run_of(data))
+    pretrained = finish(Pretraining(run_of(data)))
     scores = [entry["validation_score"] for entry in pretrained.metadata["history"]]
     best = pretrained.metadata["best_epoch"]
     assert scores[best - 1] == max(scores) == pretrained.metadata["best_score"]
@@ -68,7 +68,7 @@ def test_pre_training_keeps_the_epoch_best_on_validation(data):
 
 
 def test_a_pre_training_continued_from_disk_keeps_the_same_model(data, tmp_path):
-    expected = pretrain(run_of(data))
+    expected = finish(Pretraining(run_of(data)))
     first = Pretraining(run_of(data))
     for result in first.epochs():
         if result.epoch == 3:
@@ -87,7 +87,7 @@ def test_a_pre_training_continued_from_disk_keeps_the_same_model(data, tmp_path)
 def test_pre_training_that_cannot_be_scored_is_a_clear_error(data):
     blind = replace(data.validation, labels=np.zeros_like(data.validation.labels))
     with pytest.raises(UserError, match="both positives and negatives"):
-        pretrain(run_of(replace(data, validation=blind)))
+        finish(Pretraining(run_of(replace(data, validation=blind))))
 
 
 @pytest.mark.parametrize("objective", ["multi_label", "masked_signal", "label_permuted"])
@@ -109,7 +109,7 @@ def test_age_is_learned_from_the_signals_despite_missing_and_coded_ages(data):
 
 
 def test_age_pre_training_without_an_age_column_is_a_clear_error(data):
-    with pytest.raises(UserError, match="only column of the labels, but got 2"):
+    with pytest.raises(UserError, match="only column of labels, but there are 2"):
         build_pretraining("age", SPEC, data, RECIPE, seed=0, device=CPU)
 
 

@@ -23,7 +23,7 @@ from ecgopt.training.recipe import DECLARATIONS, Recipe
 def test_a_value_out_of_range_is_named_with_its_rule(field, value):
     settings = {"learning_rate": 1e-3, "n_epochs": 2} | {field: value}
     name = DECLARATIONS[field].name
-    with pytest.raises(UserError, match=rf"`.* <= {name} <= .*` must hold, but got {value}"):
+    with pytest.raises(UserError, match=rf"{name} must be from .* to .*, but is {value}"):
         Recipe(**settings)
 
 

@@ -63,19 +63,27 @@ def test_an_upstream_on_the_downstreams_own_data_is_never_paired_with_it(study_f
 @pytest.mark.parametrize(
     ("more", "upstreams", "complaint"),
     [
-        (VARIANTS, '["up"]', r"\[upstream.permuted\] must be listed in `upstreams`"),
+        (
+            VARIANTS,
+            '["up"]',
+            r"\[upstream.permuted\]: 'permuted' is not listed in upstreams: add it",
+        ),
         ("", '["up", "nowhere"]', r"no table \[data.nowhere\]"),
         ('[upstream.up]\nobjective = "sex"\n', '["up"]', r"\[upstream.up\] objective"),
-        ('[upstream.up]\nnames = "ecgopt"\n', '["up"]', "`names` belongs to a `checkpoint`"),
+        (
+            '[upstream.up]\nnames = "ecgopt"\n',
+            '["up"]',
+            r"\[upstream.up\] names: belongs to a checkpoint, but none is given",
+        ),
         (
             '[upstream.up]\ncheckpoint = "w.pt"\nobjective = "age"\n',
             '["up"]',
-            "a `checkpoint` or an `objective`, not both",
+            r"\[upstream.up\] objective: a checkpoint is already trained: delete one",
         ),
         (
             "[pretrain.tuning]\ntrials = 3\nspace.frozen_stages = { low = 0, high = 1 }\n",
             '["up"]',
-            r"\[pretrain.tuning.space\] may hold learning_rate, epochs, optimizer, batch_size",
+            r"\[pretrain.tuning.space.frozen_stages\]: must be a key of \[recipe\]: choose one of",
         ),
     ],
 )

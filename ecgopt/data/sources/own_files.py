@@ -1,12 +1,12 @@
 """A user's own data: a folder of WFDB records and a CSV table, described in one TOML file."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, StringConstraints
 
 from ecgopt.data.csv_tables import Row, read_rows
 from ecgopt.data.label_classes import LabelSet
@@ -14,69 +14,88 @@ from ecgopt.data.listing import Listing, existing_folders, find_files, listing
 from ecgopt.data.records import Reading, RecordEntry, RecordFacts, number_or_none, sex_of
 from ecgopt.data.wfdb_files import read_wfdb
 from ecgopt.data.wfdb_header import read_header
-from ecgopt.errors import DataError
-from ecgopt.toml_errors import read_toml
+from ecgopt.errors import DataError, did_you_mean
+from ecgopt.toml_errors import OWN_NAME_FORM, BrokenRule, TomlTable, read_toml
 
-_RECORD = re.compile(r"(?:[\w-][\w.-]*/){0,8}[\w-][\w.-]*", re.ASCII)
+_RECORD = re.compile(r"(?:[\w-][\w.-]*/){0,8}[\w-][\w.-]*")
 _TRUE, _FALSE = {"1", "1.0", "true", "yes"}, {"0", "0.0", "false", "no"}
 
 
-class _Table(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True)
+Column = Annotated[str, Field(min_length=1, max_length=200)]
+Folder = Annotated[str, Field(min_length=1, max_length=1_000)]
+Code = Annotated[str, Field(min_length=1, max_length=200)]
+
+
+class _Table(TomlTable):
+    model_config = ConfigDict(str_strip_whitespace=True)
 
 
 class Columns(_Table):
     """Names of the table's columns; only `record` is needed."""
 
-    record: str
+    record: Column
     """Path of the record below the folder of records, without `.hea`."""
-    patient: str | None = None
-    """Whoever has it equal is never on both sides of a split; without it, records are patients."""
-    age: str | None = None
+    patient: Column | None = None
+    """Records with the same value are never on both sides of a split; without it, every record is
+    a patient of its own."""
+    age: Column | None = None
     """Years."""
-    sex: str | None = None
+    sex: Column | None = None
     """`female` or `male`, or the first letter; anything else counts as not stated."""
-    fold: str | None = None
+    fold: Column | None = None
     """Whole number, for `test_folds` of a study file."""
 
 
 class Statements(_Table):
-    """Where a record's findings stand: in one column of codes, or in one column per finding."""
+    """Where a record's findings are: in one column of codes, or in one column per finding."""
 
-    column: str | None = None
-    """The one column that holds all codes of a record."""
-    separator: Annotated[str, Field(min_length=1)] = ";"
-    """What stands between two codes in it."""
-    flags: tuple[Annotated[str, Field(min_length=1)], ...] = ()
-    """Columns that hold 1, true or yes where the record has the finding of that name, and 0, false
+    column: Column | None = None
+    """The one column with all codes of a record."""
+    separator: Annotated[
+        str, StringConstraints(strip_whitespace=False, min_length=1, max_length=10)
+    ] = ";"
+    """The text between two codes in it."""
+    flags: Annotated[tuple[Column, ...], Field(max_length=1_000)] = ()
+    """Columns with 1, true or yes where the record has the finding of that name, and 0, false
     or no where it has not; an empty cell is unknown and therefore refused."""
 
-    @model_validator(mode="after")
-    def _one_way(self) -> "Statements":
-        if (self.column is None) == (not self.flags):
-            raise ValueError("give either `column` or `flags`")
-        return self
+    def broken_rules(self) -> Iterator[BrokenRule]:
+        """Yield what is wrong with the values together."""
+        if self.column is None and not self.flags:
+            yield (), "give either column or flags: add one"
+        if self.column is not None and self.flags:
+            yield ("flags",), "give either column or flags, not both: delete one"
+        for place, name in enumerate(self.flags):
+            if name in self.flags[:place]:
+                yield ("flags", place), f"{name!r} is there twice: delete one"
 
 
 class OwnFile(_Table):
-    """The description of a data set of one's own."""
+    """The description of a user's own data set."""
 
-    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,31}$")]
+    name: Annotated[str, Field(pattern=OWN_NAME_FORM)]
     """Names the prepared set and its patients."""
-    records: str
+    records: Folder
     """Folder of the WFDB records, relative to the description."""
-    table: str
+    table: Folder
     """CSV table, relative to the description."""
     columns: Columns
     statements: Statements
-    classes: dict[str, Annotated[tuple[str, ...], Field(min_length=1)]] = {}
-    """Class name to the codes that stand for it; without it each flag is a class."""
+    classes: dict[Code, Annotated[tuple[Code, ...], Field(min_length=1, max_length=10_000)]] = (
+        Field(default_factory=dict, max_length=1_000)
+    )
+    """Class names, each with its codes; without this table each flag is a class."""
 
-    @model_validator(mode="after")
-    def _has_classes(self) -> "OwnFile":
-        if not self.classes and not self.statements.flags:
-            raise ValueError("`classes` is needed where statements stand in one column")
-        return self
+    def broken_rules(self) -> Iterator[BrokenRule]:
+        """Yield what is wrong with the tables together."""
+        flags = self.statements.flags
+        if not self.classes and not flags:
+            yield ("classes",), "the codes of statements.column need classes: add this table"
+        for name, codes in self.classes.items():
+            for place, code in enumerate(codes):
+                if flags and code not in flags:
+                    hint = did_you_mean(code, flags)
+                    yield ("classes", name, place), f"{code!r} is not in statements.flags: {hint}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,17 +105,17 @@ class OwnSource:
     name: str
     description: OwnFile
     folder: Path
-    """Folder of the description file."""
+    """The folder of the description file."""
     sampling_rates_hz: tuple[float, ...] = ()
     version: int = 2
 
     def __repr__(self) -> str:
-        # Part of the preparation's key, which must not depend on where the folder lies.
+        # Part of the preparation's key, which must not depend on the place of the folder.
         return f"OwnSource({self.description!r})"
 
     def tables(self, folders: Sequence[Path]) -> Sequence[Path]:  # noqa: ARG002 as in `Source`
         """Return the CSV table."""
-        return [self.folder / self.description.table]
+        return [self._table]
 
     def entries(self, folders: Sequence[Path]) -> Listing:
         """Return the records of the table, ordered by name.
@@ -126,18 +145,22 @@ class OwnSource:
         path = entry.files[0]
         return Reading(entry.facts, read_wfdb(read_header(path), path.parent))
 
+    @property
+    def _table(self) -> Path:
+        return self.folder / self.description.table
+
     def _rows(self) -> Sequence[Row]:
         columns, statements = self.description.columns, self.description.statements
         named = [columns.record, columns.patient, columns.age, columns.sex, columns.fold]
         wanted = [name for name in (*named, statements.column, *statements.flags) if name]
-        return read_rows(self.folder / self.description.table, wanted)
+        return read_rows(self._table, wanted)
 
     def _entry(self, root: Path, row: Row) -> RecordEntry:
         columns = self.description.columns
         record = row[columns.record].strip().removesuffix(".hea")
         if not _RECORD.fullmatch(record):
             raise DataError(
-                f"{self.description.table}: line {row.line}: {columns.record} must be a path of "
+                f"{self._table}: line {row.line}: {columns.record} must be a path of "
                 f"letters, digits, '.', '_' and '-' below the folder of records, but is "
                 f"{record[:60]!r}"
             )
@@ -161,7 +184,7 @@ class OwnSource:
         fold = number_or_none(row[column], 0.0, 30_000.0)
         if fold is None or not fold.is_integer():
             raise DataError(
-                f"{self.description.table}: line {row.line}: {column} must be a whole number, "
+                f"{self._table}: line {row.line}: {column} must be a whole number, "
                 f"but is {row[column][:40]!r}"
             )
         return int(fold)
@@ -174,7 +197,7 @@ class OwnSource:
         for name in statements.flags:
             if row[name].strip().lower() not in _TRUE | _FALSE:
                 raise DataError(
-                    f"{self.description.table}: line {row.line}: {name} must be 0 or 1, but is "
+                    f"{self._table}: line {row.line}: {name} must be 0 or 1, but is "
                     f"{row[name][:40]!r}"
                 )
         return {name: 100.0 for name in statements.flags if row[name].strip().lower() in _TRUE}
@@ -184,7 +207,7 @@ def own_source(path: Path) -> OwnSource:
     """Return the reader of the data set that `path` describes.
 
     Raises:
-        DataError: the file is missing, no TOML, or breaks a rule; the message names the key.
+        DataError: the file is missing, is not TOML, or breaks a rule; the message names the key.
     """
     description = read_toml(path, OwnFile, DataError)
     return OwnSource(description.name, description, path.parent)
