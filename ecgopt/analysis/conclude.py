@@ -15,7 +15,6 @@ from ecgopt.analysis.curves import BudgetCrossover, BudgetCurve, arm_curve, budg
 from ecgopt.analysis.equal_spend import EqualSpend, equal_spend
 from ecgopt.analysis.gates import Gate, check_gates
 from ecgopt.analysis.importance import parameter_importance
-from ecgopt.analysis.influence import PatientInfluence
 from ecgopt.analysis.pooled import Pooled, pool
 from ecgopt.analysis.pruning_audit import PruningAudit, audit_pruning
 from ecgopt.analysis.readings import Readings
@@ -23,7 +22,7 @@ from ecgopt.analysis.response import LearningRateResponse, learning_rate_respons
 from ecgopt.analysis.scores import ArmScores, arm_scores
 from ecgopt.analysis.sizes import SizeLadder, size_ladders
 from ecgopt.analysis.waterfall import Step, waterfall
-from ecgopt.evidence.records import CellKey, Evidence, FinalEvidence, FinalRole, TrialEvidence
+from ecgopt.evidence.records import CellKey, Evidence, FinalRole, TrialEvidence
 
 ROLES: tuple[FinalRole, FinalRole] = ("tuned", "published")
 
@@ -73,6 +72,7 @@ class Conclusions:
     """All cells of a comparison."""
 
     evidence: Evidence
+    """With macro AUROCs over the labels that enough test patients carry; else as stored."""
     cells: tuple[CellConclusion, ...]
     pooled: tuple[Pooled, ...]
     ladders: tuple[SizeLadder, ...]
@@ -91,13 +91,10 @@ def conclude(evidence: Evidence, workspace: Path) -> Conclusions:
     Raises:
         DataError: a file of predictions is missing or was altered.
     """
-    readings = Readings(workspace)
-
-    def influence_of(final: FinalEvidence) -> PatientInfluence | None:
-        reading = readings(final)
-        return None if reading is None else reading.influence
-
-    comparison = evidence.comparison
+    comparison, stored = evidence.comparison, evidence
+    readings = Readings(workspace, comparison.least_positives)
+    influence_of = readings.influence
+    evidence = readings.without_rare_labels(stored)
     tuned = compare_cells(evidence, influence_of)
     published = compare_cells(evidence, influence_of, role="published")
     arms = sort_into_arms(evidence)
@@ -116,7 +113,7 @@ def conclude(evidence: Evidence, workspace: Path) -> Conclusions:
         ladders=size_ladders(tuned, confidence=comparison.confidence),
         claims=_claims(evidence, arms, influence_of),
         gates=check_gates(
-            evidence, [arm for of_cell in arms.values() for arm in of_cell.values()], influence_of
+            stored, [arm for of_cell in arms.values() for arm in of_cell.values()], readings
         ),
     )
 

@@ -9,8 +9,10 @@ from typing import Any, Literal
 from ecgopt.analysis.arms import Arm
 from ecgopt.analysis.compare import InfluenceOf, pair_finals
 from ecgopt.analysis.interval import PairedDifference, paired_interval
+from ecgopt.analysis.readings import Readings
 from ecgopt.analysis.verdict import MIN_REPLICATES_TO_DECIDE, Decision, decide, run_tests
 from ecgopt.evidence.records import Evidence, FinalEvidence, SanityCheck
+from ecgopt.training.metrics import PRIMARY
 
 State = Literal["passed", "failed", "not run"]
 
@@ -34,25 +36,24 @@ class Gate:
     finding: str
 
 
-def check_gates(
-    evidence: Evidence, arms: Sequence[Arm], influence_of: InfluenceOf
-) -> tuple[Gate, ...]:
+def check_gates(evidence: Evidence, arms: Sequence[Arm], readings: Readings) -> tuple[Gate, ...]:
     """Return every gate's state.
 
     Args:
-        evidence: Of the comparison.
+        evidence: Of the comparison, as it was stored.
         arms: All arms of all cells; one that several cells share may occur several times.
-        influence_of: Reads a final's predictions.
+        readings: Of the final fits' predictions.
     """
     unique = list({(arm.regime, *(s.study for s in arm.studies)): arm for arm in arms}.values())
     return (
         _shuffled_labels(evidence),
         _best_rate_inside(unique, evidence.comparison.space),
-        _identical_arms(unique, evidence, influence_of),
+        _identical_arms(unique, evidence, readings.influence),
         _half_against_half(unique, evidence),
         _rerun(evidence),
         _equal_budget(unique, evidence),
-        _scores_again(evidence.finals, influence_of),
+        _scores_again(evidence.finals, readings),
+        _enough_positives(evidence, readings),
         _opened_once(evidence),
     )
 
@@ -216,12 +217,12 @@ def _equal_budget(arms: Sequence[Arm], evidence: Evidence) -> Gate:
     return Gate(name=name, state="failed" if wrong else "passed", finding=finding)
 
 
-def _scores_again(finals: Sequence[FinalEvidence], influence_of: InfluenceOf) -> Gate:
+def _scores_again(finals: Sequence[FinalEvidence], readings: Readings) -> Gate:
     name = "test scores follow from the stored predictions"
     differences = [
-        abs(found.macro_auroc - final.metrics["macro_auroc"])
+        abs(found.scores[PRIMARY] - final.metrics[PRIMARY])
         for final in finals
-        if (found := influence_of(final)) is not None
+        if (found := readings(final)) is not None
     ]
     if not differences:
         return Gate(name=name, state="not run", finding="no predictions were kept")
@@ -230,6 +231,24 @@ def _scores_again(finals: Sequence[FinalEvidence], influence_of: InfluenceOf) ->
         state="passed" if max(differences) <= SCORE_TOLERANCE else "failed",
         finding=f"{len(differences)} final fits, largest difference {max(differences):.1g}",
     )
+
+
+def _enough_positives(evidence: Evidence, readings: Readings) -> Gate:
+    """Name the labels left out, and say how many patients carry the rarest of the others."""
+    name = "enough test patients carry each label"
+    rare: dict[str, set[str]] = {}
+    fewest = []
+    for final in evidence.finals:
+        if (found := readings(final)) is not None:
+            rare.setdefault(final.downstream, set()).update(found.rare)
+            fewest.append(found.influence.fewest)
+    if not fewest:
+        return Gate(name=name, state="not run", finding="no predictions were kept")
+    least = evidence.comparison.least_positives
+    finding = f"the rarest label of a mean has {min(fewest)} test patients"
+    if named := [f"{test}: {', '.join(sorted(some))}" for test, some in rare.items() if some]:
+        finding += f"; left out, with fewer than {least}: {'; '.join(named)}"
+    return Gate(name=name, state="passed" if min(fewest) >= least else "failed", finding=finding)
 
 
 def _opened_once(evidence: Evidence) -> Gate:

@@ -113,8 +113,7 @@ def _patient_covariance(
     patients, rows = align_influences(influences)
     ends = np.cumsum([len(unit) for unit in units])[:-1]
     means = np.stack([part.mean(axis=0) for part in np.split(rows, ends)])
-    correction = len(patients) / max(len(patients) - 1, 1)
-    return means @ means.T * correction, len(patients)
+    return means @ means.T, len(patients)
 
 
 def _common_variance(covariance: Float[np.ndarray, "replicate other"]) -> float:

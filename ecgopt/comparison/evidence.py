@@ -244,6 +244,7 @@ def _comparison(
         question=spec.question,
         margin=spec.verdict.margin,
         confidence=spec.verdict.confidence,
+        least_positives=spec.verdict.least_positives,
         regimes=spec.regimes,
         budget=Budget(
             trials=spec.budget.trials,

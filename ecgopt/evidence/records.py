@@ -219,6 +219,8 @@ class Comparison:
     """Differences of macro AUROC inside plus or minus this count as equivalent."""
     confidence: float
     """Of intervals, for instance 0.95."""
+    least_positives: int = 5
+    """Test patients who must carry a label and who must lack it, or the label is left out."""
     regimes: tuple[str, ...]
     """The reference arm first: `("scratch", "fine_tune")`, controls after them."""
     budget: Budget

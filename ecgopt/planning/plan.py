@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ecgopt.analysis.compare import compare_cells
-from ecgopt.analysis.influence import PatientInfluence
 from ecgopt.analysis.interval import Variances
 from ecgopt.analysis.power import (
     Rules,
@@ -16,7 +15,7 @@ from ecgopt.analysis.power import (
     replicates_needed,
 )
 from ecgopt.analysis.readings import Readings
-from ecgopt.evidence.records import Evidence, FinalEvidence
+from ecgopt.evidence.records import Evidence
 from ecgopt.jobs.diagnostic_items import diagnostic_items, learning_rates
 from ecgopt.queue.items import NewItem
 from ecgopt.regimes.hyperparameters import Range
@@ -260,15 +259,11 @@ def measured_variances(evidence: Evidence, workspace: Path) -> tuple[Variances, 
 
     None where the pilot has no cell with two replicates or more.
     """
-    readings = Readings(workspace)
-
-    def influence_of(final: FinalEvidence) -> PatientInfluence | None:
-        reading = readings(final)
-        return None if reading is None else reading.influence
-
+    readings = Readings(workspace, evidence.comparison.least_positives)
+    evidence = readings.without_rare_labels(evidence)
     intervals = [
         found.interval
-        for found in compare_cells(evidence, influence_of)
+        for found in compare_cells(evidence, readings.influence)
         if found.interval is not None and found.n_replicates > 1
     ]
     if not intervals:

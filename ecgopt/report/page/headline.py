@@ -183,7 +183,7 @@ def score_section(conclusions: Conclusions) -> Section | None:
     ]
     if left_out:
         paragraphs.append(
-            "Labels that the test set lacks one class of are left out: "
+            "Labels that too few test patients carry or lack are left out of the macro AUROC: "
             f"{'; '.join(sorted(left_out))}."
         )
     return Section(
