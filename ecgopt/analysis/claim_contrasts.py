@@ -7,8 +7,7 @@ from typing import Literal
 from ecgopt.analysis.compare import CellComparison
 from ecgopt.analysis.contrast import contrast
 from ecgopt.analysis.interval import Interval
-from ecgopt.analysis.power import Rules
-from ecgopt.analysis.verdict import Decision, correct_together, decide, run_tests
+from ecgopt.analysis.verdict import Decision, Rules, decide_together
 from ecgopt.evidence.records import CellKey
 
 Outcome = Literal["supported", "refuted", "mixed", "undecided", "no cell for it"]
@@ -77,15 +76,9 @@ def _contrasts(
     rules: Rules, pairs: Sequence[tuple[CellComparison, CellComparison]]
 ) -> tuple[list[Interval], list[Decision]]:
     """Return the pairs' contrasts, and what is decided about each after Holm within the claim."""
-    found = [contrast(first, second, confidence=rules.confidence) for first, second in pairs]
-    intervals = [interval for interval in found if interval is not None]
-    margin = rules.margin
-    corrected = correct_together([run_tests(interval, margin) for interval in intervals])
-    decisions = [
-        decide(interval, tests, margin)
-        for interval, tests in zip(intervals, corrected, strict=True)
-    ]
-    return intervals, decisions
+    found = [contrast(first, second) for first, second in pairs]
+    verdicts = decide_together([each for each in found if each is not None], rules)
+    return [verdict.interval for verdict in verdicts], [verdict.decision for verdict in verdicts]
 
 
 def _any_differs(

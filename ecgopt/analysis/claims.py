@@ -20,9 +20,8 @@ from ecgopt.analysis.compare import CellComparison
 from ecgopt.analysis.convergence import common_target, converge
 from ecgopt.analysis.cost import arm_cost
 from ecgopt.analysis.mean_error import MeanError
-from ecgopt.analysis.power import Rules
 from ecgopt.analysis.sizes import SizeLadder
-from ecgopt.analysis.verdict import Decision
+from ecgopt.analysis.verdict import Decision, Rules
 from ecgopt.evidence.records import CellKey, Evidence
 
 SCRATCH, FINE_TUNE = "scratch", "fine_tune"
@@ -62,7 +61,8 @@ class ClaimGrounds:
     @property
     def rules(self) -> Rules:
         """By which contrasts are judged."""
-        return Rules(margin=self.evidence.comparison.margin, confidence=self.confidence)
+        margin = self.evidence.comparison.margin
+        return Rules.of_one_look(margin=margin, confidence=self.confidence)
 
     @property
     def judged(self) -> list[CellComparison]:
@@ -138,6 +138,7 @@ def _scratch_takes_longer(grounds: ClaimGrounds) -> Judgement:
         return "undecided", f"{reason}, in one cell"
     error = MeanError(
         run_variance=float(np.var(ratios, ddof=1)),
+        freedom=len(ratios) - 1,
         patient_variance=0.0,
         n_units=len(ratios),
         n_patients=0,

@@ -183,7 +183,7 @@ def plan(
     """
     from rich.console import Console
 
-    from ecgopt.planning.plan import ASSUMED_PATIENTS, measured_seconds, measured_variances
+    from ecgopt.planning.plan import measured_seconds, measured_spread
     from ecgopt.planning.plan import plan as plan_comparison
     from ecgopt.report.plan_table import plan_lines, power_table
     from ecgopt.study_file.reading import load_spec
@@ -194,7 +194,7 @@ def plan(
     if pilot is not None:
         with _opened(pilot, storage, workspace).evidence() as (evidence, root):
             seconds = measured_seconds(evidence)
-            measured = measured_variances(evidence, root)
+            measured = measured_spread(evidence, root)
     if missing := [model for model in spec.models if model.label not in seconds]:
         import torch
 
@@ -206,8 +206,7 @@ def plan(
     found = plan_comparison(
         spec,
         seconds_per_sample=seconds,
-        variances=measured[0] if measured else None,
-        n_patients=measured[1] if measured else ASSUMED_PATIENTS,
+        spread=measured,
         difference=difference,
     )
     console = Console()
