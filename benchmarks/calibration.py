@@ -8,13 +8,14 @@ power, at fixed numbers of replicates and with looks.
 
 import argparse
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from planted_truth import PlantedDraws, PlantedTruth, draw
 
 from ecgopt.analysis.interval import Estimate, Variances
+from ecgopt.analysis.power import MOST_REPLICATES, Design, chances, replicates_needed
 from ecgopt.analysis.spending import plan_looks
 from ecgopt.analysis.verdict import Rules, Verdict, decide_each
 
@@ -80,6 +81,26 @@ def fixed(truth: PlantedTruth, n: int, seed: int) -> tuple[float, float, float]:
     return float(any_win.mean()), float(won.mean()), float(covered.mean())
 
 
+def planned(n_replicates: int, n_cells: int, n_pilots: int) -> tuple[float, float, float]:
+    """Return what pilots plan for 80 % power at +0.03: real power, its lowest, and replicates.
+
+    Pilots whose plan is beyond `MOST_REPLICATES` count with that number.
+    """
+    true = Variances(seeds=0.010, replicates=0.015, patients=0.006)
+    rules = Rules(margin=MARGIN, confidence=1 - ALPHA, level=ALPHA)
+    random = np.random.default_rng(n_replicates)
+    freedom = n_cells * (n_replicates - 1)
+    design = Design(overlaps=[0.0] * n_cells, n_seeds=2, n_patients=1500, variances=true)
+    powers, sizes = [], []
+    for _ in range(n_pilots):
+        factor = float(np.sqrt(random.chisquare(freedom) / freedom))
+        found = Variances(seeds=0.010, replicates=0.015 * factor, patients=0.006)
+        pilot = replace(design, variances=found, freedom=freedom)
+        sizes.append(replicates_needed(0.03, pilot, rules) or MOST_REPLICATES)
+        powers.append(chances(0.03, design, rules, sizes[-1]).higher_wins)
+    return float(np.mean(powers)), min(powers), float(np.mean(sizes))
+
+
 def sequential(truth: PlantedTruth, n: int, seed: int) -> tuple[float, float, float]:
     """Return comparisons with a win, contrasts won, and replicates used per contrast."""
     draws = draw(truth, n, np.random.default_rng(seed))
@@ -105,6 +126,7 @@ DESIGNS: dict[str, dict[str, Any]] = {
     "8 cells, n/N 0.33": {"n_cells": 8, "overlap": 0.33},
     "8 cells, n/N 0.7": {"n_cells": 8, "overlap": 0.7},
     "1 cell, n/N 0.7": {"overlap": 0.7},
+    "8 cells, unequal spreads": {"n_cells": 8, "unequal": True},
     "1 cell, one checkpoint of sd 0.010": {"pretraining_sd": 0.010},
 }
 
@@ -134,6 +156,13 @@ def main() -> None:
         effect = PlantedTruth(n_cells=cells, n_replicates=most, difference=0.03)
         _, power, used = sequential(effect, n, seed + 1)
         print(f"| {cells} cells, at most {most} | {false:.1%} | {power:.1%} | {used:.1f} |")
+    print("\n| Pilot | real power of its plan | least | replicates planned |")
+    print("| --- | --- | --- | --- |")
+    for count, cells in ((2, 1), (3, 1), (5, 1), (2, 8), (3, 8)):
+        power, least, size = planned(count, cells, max(n // 25, 1))
+        print(
+            f"| {cells} cells, R = {count} | {power:.0%} | {least:.0%} | {size:.1f} |", flush=True
+        )
 
 
 if __name__ == "__main__":

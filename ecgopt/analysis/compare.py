@@ -193,10 +193,23 @@ def _is_running(
 
 
 def pair_finals(
-    reference: Arm, arm: Arm, influence_of: InfluenceOf, *, role: FinalRole
+    reference: Arm,
+    arm: Arm,
+    influence_of: InfluenceOf,
+    *,
+    role: FinalRole,
+    against: FinalRole | None = None,
 ) -> dict[Pair, PairedDifference]:
-    """Return arm minus reference wherever both have a final of equal replicate and seed index."""
-    ours, theirs = arm.finals_by_pair(role), reference.finals_by_pair(role)
+    """Return arm minus reference wherever both have a final of equal replicate and seed index.
+
+    Args:
+        reference: The arm that is subtracted.
+        arm: The other, which may be the same.
+        influence_of: Gives a final fit's patient influences, or None where they are not kept.
+        role: Which final fits of the arm.
+        against: Which final fits of the reference; those of the same role by default.
+    """
+    ours, theirs = arm.finals_by_pair(role), reference.finals_by_pair(against or role)
     return {
         pair: subtract(_scored(ours[pair], influence_of), _scored(theirs[pair], influence_of))
         for pair in ours

@@ -20,6 +20,7 @@ from ecgopt.analysis.pruning_audit import PruningAudit, audit_pruning
 from ecgopt.analysis.readings import Readings
 from ecgopt.analysis.response import LearningRateResponse, learning_rate_response
 from ecgopt.analysis.scores import ArmScores, arm_scores
+from ecgopt.analysis.selection_gates import check_selection
 from ecgopt.analysis.sizes import SizeLadder, size_ladders
 from ecgopt.analysis.waterfall import Step, waterfall
 from ecgopt.evidence.records import CellKey, Evidence, FinalRole, TrialEvidence
@@ -99,6 +100,8 @@ def conclude(evidence: Evidence, workspace: Path) -> Conclusions:
     published = compare_cells(evidence, influence_of, role="published")
     arms = sort_into_arms(evidence)
     concluded = _conclude_arms(evidence, arms, readings)
+    every = [arm for of_cell in arms.values() for arm in of_cell.values()]
+    unique = list({(arm.regime, *(s.study for s in arm.studies)): arm for arm in every}.values())
     return Conclusions(
         evidence=evidence,
         cells=tuple(
@@ -112,8 +115,9 @@ def conclude(evidence: Evidence, workspace: Path) -> Conclusions:
         pooled=_pool(tuned, comparison.regimes[1:], comparison.confidence),
         ladders=size_ladders(tuned, confidence=comparison.confidence),
         claims=_claims(evidence, arms, influence_of),
-        gates=check_gates(
-            stored, [arm for of_cell in arms.values() for arm in of_cell.values()], readings
+        gates=(
+            *check_gates(stored, unique, readings),
+            *check_selection(unique, readings, comparison),
         ),
     )
 

@@ -1,17 +1,16 @@
 """Checks that must hold before any number of a report is believed."""
 
-import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from ecgopt.analysis.arms import Arm, Pair
 from ecgopt.analysis.compare import InfluenceOf, pair_finals
 from ecgopt.analysis.interval import PairedDifference, estimate_mean
 from ecgopt.analysis.readings import Readings
 from ecgopt.analysis.verdict import MIN_REPLICATES_TO_DECIDE, Decision, Rules, decide_together
-from ecgopt.evidence.records import Evidence, FinalEvidence, SanityCheck
+from ecgopt.evidence.records import Evidence, FinalEvidence, FinalRole, SanityCheck
 from ecgopt.training.metrics import PRIMARY
 
 State = Literal["passed", "failed", "not run"]
@@ -24,8 +23,6 @@ RERUN_TOLERANCE = 0.005
 """Between two devices or hosts, whose sums may round otherwise."""
 FALSE_ALARMS = 0.001
 """Level at which seeds of one arm win against its other seeds, over all arms together."""
-EDGE_SHARE = 0.03
-"""Share of a range, on its own scale, that counts as its edge."""
 SCORE_TOLERANCE = 1e-6
 
 
@@ -43,20 +40,44 @@ def check_gates(evidence: Evidence, arms: Sequence[Arm], readings: Readings) -> 
 
     Args:
         evidence: Of the comparison, as it was stored.
-        arms: All arms of all cells; one that several cells share may occur several times.
+        arms: All arms of all cells, one that several cells share once.
         readings: Of the final fits' predictions.
     """
-    unique = list({(arm.regime, *(s.study for s in arm.studies)): arm for arm in arms}.values())
     return (
+        _all_present(arms, evidence),
         _shuffled_labels(evidence),
-        _best_rate_inside(unique, evidence.comparison.space),
-        _identical_arms(unique, evidence, readings.influence),
-        _half_against_half(unique, evidence),
+        _identical_arms(arms, evidence, readings.influence),
+        _half_against_half(arms, evidence),
         _rerun(evidence),
-        _equal_budget(unique, evidence),
+        _equal_budget(arms, evidence),
         _scores_again(evidence.finals, readings),
         _enough_positives(evidence, readings),
         _opened_once(evidence),
+    )
+
+
+def _all_present(arms: Sequence[Arm], evidence: Evidence) -> Gate:
+    """Compare planned with present replicates and seeds of every arm."""
+    budget = evidence.comparison.budget
+    planned = {(r, s) for r in range(budget.replicates) for s in range(budget.final_seeds)}
+    roles: list[FinalRole] = ["tuned"]
+    if any(final.role == "published" for final in evidence.finals):
+        roles.append("published")
+    missing = [
+        f"{arm.regime}, {arm.cell.downstream}, {arm.cell.model}, n = {arm.cell.n_train}: "
+        f"{len(lacking)} of {len(planned)} {role} fits"
+        for arm in arms
+        for role in roles
+        if (lacking := planned - arm.finals_by_pair(role).keys())
+    ]
+    finding = f"{len(arms)} arms of {budget.replicates} replicates and {budget.final_seeds} seeds"
+    if missing:
+        finding += f"; missing: {'; '.join(missing[:3])}"
+        finding += f" and {len(missing) - 3} more" if len(missing) > 3 else ""
+    return Gate(
+        name="everything that was planned is there",
+        state="failed" if missing else "passed",
+        finding=finding,
     )
 
 
@@ -84,35 +105,6 @@ def _shuffled_labels(evidence: Evidence) -> Gate:
 def _allowed(check: SanityCheck) -> float:
     error = check.details.get("standard_error")
     return SHUFFLED_ERRORS * float(error) if error else SHUFFLED_TOLERANCE
-
-
-def _best_rate_inside(arms: Sequence[Arm], space: Mapping[str, Any]) -> Gate:
-    name = "the best learning rate is not on the edge of its range"
-    edges, n_winners = [], 0
-    for arm in arms:
-        span = _span(space, arm.regime, "learning_rate")
-        for replicate, winner in arm.winners().items():
-            rate = winner.parameters.get("learning_rate")
-            if span is None or not isinstance(rate, float):
-                continue
-            n_winners += 1
-            place = (math.log(rate) - math.log(span[0])) / (math.log(span[1]) - math.log(span[0]))
-            if not EDGE_SHARE <= place <= 1 - EDGE_SHARE:
-                edges.append(f"{arm.studies[0].study} r{replicate}: {rate:.2g}")
-    if not n_winners:
-        return Gate(name=name, state="not run", finding="no winner with a learning rate yet")
-    finding = f"{len(edges)} of {n_winners} winners on an edge"
-    if edges:
-        finding += f" ({'; '.join(edges[:3])}): widen the range"
-    return Gate(name=name, state="failed" if edges else "passed", finding=finding)
-
-
-def _span(space: Mapping[str, Any], regime: str, parameter: str) -> tuple[float, float] | None:
-    for group in (space.get(regime), space.get("shared")):
-        if isinstance(group, Mapping) and isinstance(span := group.get(parameter), Mapping):
-            low, high = float(span["low"]), float(span["high"])
-            return (low, high) if 0 < low < high else None
-    return None
 
 
 def _identical_arms(arms: Sequence[Arm], evidence: Evidence, influence_of: InfluenceOf) -> Gate:

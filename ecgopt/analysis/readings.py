@@ -1,5 +1,6 @@
 """What the predictions of a final fit say beyond the scores stored with it, read only once."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -32,6 +33,7 @@ class Readings:
         self._workspace = workspace
         self._least_positives = least_positives
         self._known: dict[str, Reading] = {}
+        self._errors: dict[str, float] = {}
 
     def __call__(self, final: FinalEvidence) -> Reading | None:
         """Return the reading of `final`; None where its predictions were not kept.
@@ -51,6 +53,18 @@ class Readings:
         """Return each patient's influence; None where predictions were not kept."""
         reading = self(final)
         return None if reading is None else reading.influence
+
+    def validation_error(self, final: FinalEvidence) -> float | None:
+        """Return the error of a validation macro AUROC that its patients leave; None if unknown."""
+        if final.validation_predictions is None:
+            return None
+        if final.validation_predictions not in self._errors:
+            path = self._workspace / final.validation_predictions
+            predictions = read_predictions(path, final.validation_predictions_sha256)
+            influence = influence_of_patients(predictions)
+            self._errors[final.validation_predictions] = math.sqrt((influence.values**2).sum())
+        found = self._errors[final.validation_predictions]
+        return found if math.isfinite(found) else None
 
     def without_rare_labels(self, evidence: Evidence) -> Evidence:
         """Return the evidence with macro AUROCs over the labels that enough test patients carry.

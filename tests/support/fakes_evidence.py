@@ -300,7 +300,8 @@ def invent_predictions(
     if study.regime == "fine_tune":
         shift += world.gain * min(world.train_sizes) / study.n_train
     own = generator_for(world.seed, study.study, role, seed_index, part)
-    scores = shift * labels + 0.9 * difficulty + 0.45 * own.normal(size=labels.shape)
+    # Mostly below one half, as three in ten records carry a label.
+    scores = shift * labels - 1.2 + 0.9 * difficulty + 0.45 * own.normal(size=labels.shape)
     return Predictions(
         labels=labels,
         scores=1 / (1 + np.exp(-scores)),
