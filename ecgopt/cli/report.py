@@ -100,7 +100,7 @@ def export(
 def verify(bundle: Path) -> None:
     """Recompute every number in a bundle from its raw data.
 
-    Ends with an error where any number differs.
+    Ends with an error where any number differs, the bundle contradicts itself or a gate fails.
 
     Example: `ecgopt verify demo.zip`
 
@@ -122,7 +122,7 @@ def verify(bundle: Path) -> None:
     if n_wrong:
         raise UserError(
             f"bundle {bundle}: {n_wrong} of {sum(each.n_checked for each in found):,} do not "
-            "follow from its trials and predictions: do not rely on it"
+            "hold: do not rely on it"
         )
     _print_lines([f"all {sum(each.n_checked for each in found):,} follow from the raw data"])
 

@@ -9,11 +9,12 @@ import numpy as np
 
 from ecgopt.analysis.arms import sort_into_arms
 from ecgopt.analysis.bootstrap import bootstrap_macro_auroc
-from ecgopt.analysis.conclude import conclude
+from ecgopt.analysis.conclude import Conclusions, conclude
 from ecgopt.analysis.influence import align_influences, influence_of_patients
 from ecgopt.errors import UserError
 from ecgopt.evidence.audit_choice import choose_for_audit
 from ecgopt.evidence.bundle import Bundle, altered_files
+from ecgopt.evidence.consistency import contradictions
 from ecgopt.evidence.predictions import Predictions, read_predictions
 from ecgopt.evidence.records import Evidence, FinalEvidence
 from ecgopt.evidence.rescore import rescore
@@ -48,13 +49,31 @@ def verify_bundle(bundle: Bundle) -> tuple[Verified, ...]:
     )
     if altered:
         return (files,)  # nothing further can be trusted
+    concluded = conclude(bundle.evidence, bundle.root)
     return (
         files,
+        *_contradictions(bundle),
         _winners(bundle.evidence),
         _beside(bundle.evidence),
         _scores(bundle),
-        _results(bundle),
+        _results(bundle, concluded),
         _errors_without_one(bundle),
+        _gates(concluded),
+    )
+
+
+def _contradictions(bundle: Bundle) -> Iterator[Verified]:
+    n_checked = len(bundle.evidence.studies) + len(bundle.evidence.finals)
+    for name, wrong in contradictions(bundle.evidence, bundle.root).items():
+        yield Verified(name=name, n_checked=n_checked, wrong=tuple(wrong))
+
+
+def _gates(concluded: Conclusions) -> Verified:
+    gates = concluded.gates
+    return Verified(
+        name="no sanity gate fails",
+        n_checked=len(gates),
+        wrong=tuple(f"{gate.name}: {gate.finding}" for gate in gates if gate.state == "failed"),
     )
 
 
@@ -121,8 +140,8 @@ def _scores(bundle: Bundle) -> Verified:
     )
 
 
-def _results(bundle: Bundle) -> Verified:
-    again = results(conclude(bundle.evidence, bundle.root))
+def _results(bundle: Bundle, concluded: Conclusions) -> Verified:
+    again = results(concluded)
     wrong, largest, n_checked = [], 0.0, 0
     for place, stored, found in _leaves(bundle.results, again, ""):
         n_checked += 1
