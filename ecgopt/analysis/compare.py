@@ -126,7 +126,7 @@ def compare_cells(
     arms = sort_into_arms(evidence)
     compared = [(of_cell[reference], of_cell[name]) for name in others for of_cell in arms.values()]
     differences = [pair_finals(*both, influence_of, role=role) for both in compared]
-    rules, look = _rules(comparison)
+    rules, look = rules_of(comparison)
     verdicts = iter(
         decide_together(
             [
@@ -160,7 +160,7 @@ def compare_cells(
     return found
 
 
-def _rules(comparison: Comparison) -> tuple[Rules, Look]:
+def rules_of(comparison: Comparison) -> tuple[Rules, Look]:
     """Return the rules of the present look; one replicate decides nothing and costs no level."""
     counts = (*comparison.looks, comparison.budget.replicates)
     looks = [count for count in counts if count >= MIN_REPLICATES_TO_DECIDE] or [counts[-1]]

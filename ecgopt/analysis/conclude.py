@@ -107,6 +107,7 @@ def conclude(evidence: Evidence, workspace: Path) -> Conclusions:
         cells=tuple(
             _conclude_cell(
                 concluded[cell],
+                confidence=comparison.confidence,
                 tuned=tuple(found for found in tuned if found.cell == cell),
                 published=tuple(found for found in published if found.cell == cell),
             )
@@ -184,6 +185,7 @@ def _conclude_arms(
 def _conclude_cell(
     arms: Mapping[str, ArmConclusion],
     *,
+    confidence: float,
     tuned: tuple[CellComparison, ...],
     published: tuple[CellComparison, ...],
 ) -> CellConclusion:
@@ -203,7 +205,10 @@ def _conclude_cell(
             regime: break_even(arms[reference].cost, arms[regime].cost) for regime in others
         },
         equal_spend=_equal_spend({regime: arm.arm for regime, arm in arms.items()}),
-        waterfalls={regime: waterfall(arms[reference].arm, arms[regime].arm) for regime in others},
+        waterfalls={
+            regime: waterfall(arms[reference].arm, arms[regime].arm, confidence=confidence)
+            for regime in others
+        },
     )
 
 
