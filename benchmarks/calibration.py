@@ -2,78 +2,103 @@
 
     python -m benchmarks.calibration [--comparisons 1000] [--seed 0]
 
-The rule: run variance moderated over cells and arms and bounded below, overlap paid for, patients'
-part added in quadrature, Holm over cells and arms, the margin, one replicate undecided. Prints
-Markdown tables of false wins, coverage and power, at fixed numbers of replicates and with looks.
+The rule is the report's own, `decide_each`. Prints Markdown tables of false wins, coverage and
+power, at fixed numbers of replicates and with looks.
 """
 
 import argparse
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from planted_truth import PlantedDraws, PlantedTruth, draw
-from scipy import special
 
-from ecgopt.analysis.moderation import estimate_prior, mean_variance
+from ecgopt.analysis.interval import Estimate, Variances
+from ecgopt.analysis.power import MOST_REPLICATES, Design, chances, replicates_needed
 from ecgopt.analysis.spending import plan_looks
-from ecgopt.analysis.verdict import holm
+from ecgopt.analysis.verdict import Rules, Verdict, decide_each
 
 MARGIN, ALPHA = 0.01, 0.05
 
 
-class Judged:
-    """The estimates of contrasts with their errors, by the proposed rule."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decided:
+    """Per comparison and contrast, whether it was decided so."""
 
-    def __init__(self, draws: PlantedDraws, truth: PlantedTruth, n_replicates: int) -> None:
-        present = draws.replicates[:, :, :n_replicates]
-        self.estimates = present.mean(axis=2)
-        variances = present.var(axis=2, ddof=1)
-        floors = draws.seed_variance.mean(axis=1, keepdims=True) / truth.n_seeds
-        freedom = n_replicates - 1
-        runs = np.empty_like(variances)
-        freedoms = np.empty_like(variances)
-        for row, of_row in enumerate(variances):
-            prior = estimate_prior(of_row, [freedom] * len(of_row))
-            for column, variance in enumerate(of_row):
-                posterior, freedoms[row, column] = prior.moderate(
-                    variance, freedom, floor=floors[row, 0]
+    higher: np.ndarray
+    wins: np.ndarray
+    equivalent: np.ndarray
+    covered: np.ndarray
+
+
+def decide(draws: PlantedDraws, truth: PlantedTruth, n_replicates: int, level: float) -> Decided:
+    """Return what the rule of the report says of every comparison."""
+    present = draws.replicates[:, :, :n_replicates]
+    rules = Rules(margin=MARGIN, confidence=1 - ALPHA, level=level)
+    found = decide_each(
+        [
+            [
+                Estimate(
+                    value=float(runs.mean()),
+                    n_replicates=n_replicates,
+                    n_units=n_replicates,
+                    run_variance=float(runs.var(ddof=1)),
+                    explained=float(of_seeds) / truth.n_seeds,
+                    patient_variance=float(of_patients),
+                    n_patients=400,
+                    overlap=truth.overlap,
+                    variances=Variances(seeds=None, replicates=None, patients=None),
                 )
-                runs[row, column] = mean_variance(posterior, n_replicates, overlap=truth.overlap)
-        self.of_runs, self.freedoms = np.sqrt(runs), freedoms
-        self.of_patients = np.sqrt(draws.patient_variance)
-
-    def reach(self, tail: np.ndarray | float) -> np.ndarray:
-        """Return half the width of intervals with that one-sided tail."""
-        of_runs = self.of_runs * special.stdtrit(self.freedoms, tail)
-        return np.asarray(np.hypot(of_runs, self.of_patients * special.stdtrit(399, tail)))
-
-    def p_values(self) -> np.ndarray:
-        """Return two-sided p values: the tails at which intervals reach zero, by bisection."""
-        low, high = np.full(self.estimates.shape, -30.0), np.full(self.estimates.shape, -0.6932)
-        for _ in range(24):
-            middle = (low + high) / 2
-            far = self.reach(np.exp(middle)) > np.abs(self.estimates)
-            low, high = np.where(far, middle, low), np.where(far, high, middle)
-        return 2 * np.exp(high)
-
-    def wins(self, level: float) -> np.ndarray:
-        """Return where an arm wins, after Holm over all contrasts of a comparison."""
-        corrected = np.array([holm(list(row)) for row in self.p_values()])
-        return np.asarray((corrected <= level) & (np.abs(self.estimates) > MARGIN))
-
-
-def fixed(truth: PlantedTruth, n: int, seed: int) -> tuple[float, float, float, float]:
-    """Return comparisons with a win, contrasts won, those won without Holm, and coverage."""
-    draws = draw(truth, n, np.random.default_rng(seed))
-    judged = Judged(draws, truth, truth.n_replicates)
-    wins = judged.wins(ALPHA)
-    covered = np.abs(judged.estimates - truth.difference) <= judged.reach(ALPHA / 2)
-    right = wins & (judged.estimates > 0)
-    alone = (judged.estimates > judged.reach(ALPHA / 2)) & (judged.estimates > MARGIN)
-    any_win, won, won_alone, within = (
-        float(of.mean()) for of in (wins.any(axis=1), right, alone, covered)
+                for runs, of_seeds, of_patients in zip(*of_comparison, strict=True)
+            ]
+            for of_comparison in zip(
+                present, draws.seed_variance, draws.patient_variance, strict=True
+            )
+        ],
+        rules,
     )
-    return any_win, won, won_alone, within
+
+    def each(read: Callable[[Verdict], object]) -> np.ndarray:
+        return np.array([[read(verdict) for verdict in verdicts] for verdicts in found])
+
+    decisions = each(lambda verdict: str(verdict.decision))
+    return Decided(
+        higher=decisions == "higher",
+        wins=np.isin(decisions, ("higher", "lower")),
+        equivalent=decisions == "equivalent",
+        covered=each(
+            lambda verdict: verdict.interval.low <= truth.difference <= verdict.interval.high
+        ),
+    )
+
+
+def fixed(truth: PlantedTruth, n: int, seed: int) -> tuple[float, float, float]:
+    """Return comparisons with a win, contrasts won, and coverage."""
+    draws = draw(truth, n, np.random.default_rng(seed))
+    found = decide(draws, truth, truth.n_replicates, ALPHA)
+    any_win, won, covered = found.wins.any(axis=1), found.higher, found.covered
+    return float(any_win.mean()), float(won.mean()), float(covered.mean())
+
+
+def planned(n_replicates: int, n_cells: int, n_pilots: int) -> tuple[float, float, float]:
+    """Return what pilots plan for 80 % power at +0.03: real power, its lowest, and replicates.
+
+    Pilots whose plan is beyond `MOST_REPLICATES` count with that number.
+    """
+    true = Variances(seeds=0.010, replicates=0.015, patients=0.006)
+    rules = Rules(margin=MARGIN, confidence=1 - ALPHA, level=ALPHA)
+    random = np.random.default_rng(n_replicates)
+    freedom = n_cells * (n_replicates - 1)
+    design = Design(overlaps=[0.0] * n_cells, n_seeds=2, n_patients=1500, variances=true)
+    powers, sizes = [], []
+    for _ in range(n_pilots):
+        factor = float(np.sqrt(random.chisquare(freedom) / freedom))
+        found = Variances(seeds=0.010, replicates=0.015 * factor, patients=0.006)
+        pilot = replace(design, variances=found, freedom=freedom)
+        sizes.append(replicates_needed(0.03, pilot, rules) or MOST_REPLICATES)
+        powers.append(chances(0.03, design, rules, sizes[-1]).higher_wins)
+    return float(np.mean(powers)), min(powers), float(np.mean(sizes))
 
 
 def sequential(truth: PlantedTruth, n: int, seed: int) -> tuple[float, float, float]:
@@ -83,7 +108,7 @@ def sequential(truth: PlantedTruth, n: int, seed: int) -> tuple[float, float, fl
     won = np.zeros(draws.replicates.shape[:2], bool)
     used = np.full(won.shape, most)
     for look in plan_looks(range(2, most + 1), most, alpha=ALPHA):
-        new = Judged(draws, truth, look.replicates).wins(look.level) & ~won
+        new = decide(draws, truth, look.replicates, look.level).wins & ~won
         used[new] = look.replicates
         won |= new
     return float(won.any(axis=1).mean()), float(won.mean()), float(used.mean())
@@ -101,6 +126,7 @@ DESIGNS: dict[str, dict[str, Any]] = {
     "8 cells, n/N 0.33": {"n_cells": 8, "overlap": 0.33},
     "8 cells, n/N 0.7": {"n_cells": 8, "overlap": 0.7},
     "1 cell, n/N 0.7": {"overlap": 0.7},
+    "8 cells, unequal spreads": {"n_cells": 8, "unequal": True},
     "1 cell, one checkpoint of sd 0.010": {"pretraining_sd": 0.010},
 }
 
@@ -112,16 +138,16 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     n, seed = options.comparisons, options.seed
-    print("| Design | R | false wins | coverage | +0.03 wins | without Holm |")
-    print("| --- | --- | --- | --- | --- | --- |")
+    print("| Design | R | false wins | coverage | +0.03 wins |")
+    print("| --- | --- | --- | --- | --- |")
     for name, design in DESIGNS.items():
         some = n if name != "78 cells" else max(n // 5, 1)
         for count in (2, 3, 5, 9, 10) if name in ("1 cell", "8 cells") else (2, 3, 5, 10):
             none = PlantedTruth(n_replicates=count, **design)
             effect = PlantedTruth(n_replicates=count, difference=0.03, **design)
-            false, _, _, covered = fixed(none, some, seed)
-            _, power, alone, _ = fixed(effect, some, seed + 1)
-            row = f"{false:.1%} | {covered:.1%} | {power:.1%} | {alone:.1%}"
+            false, _, covered = fixed(none, some, seed)
+            _, power, _ = fixed(effect, some, seed + 1)
+            row = f"{false:.1%} | {covered:.1%} | {power:.1%}"
             print(f"| {name} | {count} | {row} |", flush=True)
     print("\n| Looks from 2 | false wins | +0.03 wins | replicates used at +0.03 |")
     print("| --- | --- | --- | --- |")
@@ -130,6 +156,13 @@ def main() -> None:
         effect = PlantedTruth(n_cells=cells, n_replicates=most, difference=0.03)
         _, power, used = sequential(effect, n, seed + 1)
         print(f"| {cells} cells, at most {most} | {false:.1%} | {power:.1%} | {used:.1f} |")
+    print("\n| Pilot | real power of its plan | least | replicates planned |")
+    print("| --- | --- | --- | --- |")
+    for count, cells in ((2, 1), (3, 1), (5, 1), (2, 8), (3, 8)):
+        power, least, size = planned(count, cells, max(n // 25, 1))
+        print(
+            f"| {cells} cells, R = {count} | {power:.0%} | {least:.0%} | {size:.1f} |", flush=True
+        )
 
 
 if __name__ == "__main__":

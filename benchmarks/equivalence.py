@@ -38,6 +38,7 @@ def mean_difference(differences: Sequence[float]) -> MeanDifference:
     values = np.asarray(differences)
     error = MeanError(
         run_variance=float(values.var(ddof=1)) if len(values) > 1 else 0.0,
+        freedom=max(len(values) - 1, 1),
         patient_variance=0.0,
         n_units=len(values),
         n_patients=0,

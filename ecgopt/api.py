@@ -85,12 +85,13 @@ class Results(ABC):
         Raises:
             UserError: `bundle` exists or cannot be written.
         """
+        from ecgopt.analysis.conclude import conclude
         from ecgopt.evidence.bundle import write_bundle
         from ecgopt.report.results import results
 
-        with self.concluded() as (conclusions, root):
-            content = results(conclusions)
-            return write_bundle(conclusions.evidence, root, Path(bundle), results=content)
+        with self.evidence() as (evidence, root):
+            content = results(conclude(evidence, root))
+            return write_bundle(evidence, root, Path(bundle), results=content)
 
 
 @dataclass(frozen=True, slots=True)

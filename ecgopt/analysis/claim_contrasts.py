@@ -7,9 +7,8 @@ from typing import Literal
 from ecgopt.analysis.compare import CellComparison
 from ecgopt.analysis.contrast import contrast
 from ecgopt.analysis.interval import Interval
-from ecgopt.analysis.power import Rules
-from ecgopt.analysis.verdict import Decision, correct_together, decide, run_tests
-from ecgopt.evidence.records import CellKey
+from ecgopt.analysis.verdict import Decision, Rules, decide_together
+from ecgopt.evidence.records import CellKey, PretrainEvidence
 
 Outcome = Literal["supported", "refuted", "mixed", "undecided", "no cell for it"]
 Judgement = tuple[Outcome, str]
@@ -19,8 +18,11 @@ RECURRENT = ("gru", "lstm", "bilstm")
 
 
 def outcome(n_holds: int, n_fails: int, n_cells: int) -> Outcome:
-    """Return what cells say together: a majority decides, a contradiction is `mixed`."""
-    if n_holds and n_fails:
+    """Return what cells say together.
+
+    A majority decides, unless more than one in ten of those that are decided contradict it.
+    """
+    if min(n_holds, n_fails) * 10 > n_holds + n_fails:
         return "mixed"
     if n_holds * 2 > n_cells:
         return "supported"
@@ -41,10 +43,24 @@ def suits_cnns(cells: Sequence[CellComparison], rules: Rules) -> Judgement:
     return _directed(rules, pairs, reason)
 
 
-def source_matters(cells: Sequence[CellComparison], rules: Rules) -> Judgement:
-    """Return the judgement on C8: whether upstreams differ on the same target."""
+def source_matters(
+    cells: Sequence[CellComparison], rules: Rules, pretrainings: Sequence[PretrainEvidence]
+) -> Judgement:
+    """Return the judgement on C8: whether upstreams differ on the same target.
+
+    With one checkpoint of a source, the source and the luck of its pre-training are one.
+    """
     pairs = _pairs(cells, lambda key: (key.model, _target(key)))
-    return _any_differs(rules, pairs, "differences between upstreams")
+    judged, reason = _any_differs(rules, pairs, "differences between upstreams")
+    checkpoints: dict[tuple[str, str], set[str]] = {}
+    for found in pretrainings:
+        checkpoints.setdefault((found.upstream, found.model), set()).add(found.sha256)
+    sources = {(each.cell.upstream, each.cell.model) for pair in pairs for each in pair}
+    if pairs and any(len(checkpoints.get(source, ())) < 2 for source in sources):
+        return "undecided", (
+            f"{reason}; each source has one checkpoint, so this is about checkpoints, not sources"
+        )
+    return judged, reason
 
 
 def depth_does_not(cells: Sequence[CellComparison], rules: Rules) -> Judgement:
@@ -77,15 +93,9 @@ def _contrasts(
     rules: Rules, pairs: Sequence[tuple[CellComparison, CellComparison]]
 ) -> tuple[list[Interval], list[Decision]]:
     """Return the pairs' contrasts, and what is decided about each after Holm within the claim."""
-    found = [contrast(first, second, confidence=rules.confidence) for first, second in pairs]
-    intervals = [interval for interval in found if interval is not None]
-    margin = rules.margin
-    corrected = correct_together([run_tests(interval, margin) for interval in intervals])
-    decisions = [
-        decide(interval, tests, margin)
-        for interval, tests in zip(intervals, corrected, strict=True)
-    ]
-    return intervals, decisions
+    found = [contrast(first, second) for first, second in pairs]
+    verdicts = decide_together([each for each in found if each is not None], rules)
+    return [verdict.interval for verdict in verdicts], [verdict.decision for verdict in verdicts]
 
 
 def _any_differs(

@@ -1,24 +1,25 @@
 """Each arm against the reference, cell by cell: paired, with interval and verdict."""
 
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from ecgopt.analysis.arms import Arm, Pair, sort_into_arms
 from ecgopt.analysis.influence import PatientInfluence
-from ecgopt.analysis.interval import Interval, PairedDifference, paired_interval, subtract
+from ecgopt.analysis.interval import Interval, PairedDifference, estimate_mean, subtract
 from ecgopt.analysis.mean_error import FEW
 from ecgopt.analysis.power import further_replicates
+from ecgopt.analysis.spending import Look, this_look
 from ecgopt.analysis.verdict import (
     MIN_REPLICATES_TO_DECIDE,
     Decision,
     PValues,
-    correct_together,
-    decide,
-    run_tests,
+    Rules,
+    Verdict,
+    decide_together,
 )
 from ecgopt.evidence.records import (
     CellKey,
+    Comparison,
     Evidence,
     FinalEvidence,
     FinalRole,
@@ -37,15 +38,22 @@ class Judgement:
     tests: PValues | None
     corrected: PValues | None
     """After Holm's correction over all arms and cells."""
-    further_replicates: int | None
-    """That would probably decide it; None where it is decided or no number would."""
+    level: float
+    """At or below which a corrected p value decides, at this look."""
+    level_left: float
+    """For later looks; 0 where an extension would decide nothing more."""
+    further_replicates: tuple[int, int | None] | None
+    """That would probably decide it: if the estimate is right, and if the true difference is a
+    standard error nearer to zero. None where it is decided, or where no number would."""
     caveats: tuple[str, ...]
 
 
 _NOT_JUDGED = Judgement(
-    decision=Decision.UNDECIDED,
+    decision=Decision.INTERIM,
     tests=None,
     corrected=None,
+    level=0.0,
+    level_left=0.0,
     further_replicates=None,
     caveats=("no pair of final fits is complete yet",),
 )
@@ -60,6 +68,8 @@ class CellComparison:
     regime: str
     role: FinalRole
     differences: Mapping[Pair, PairedDifference]
+    n_planned: int
+    """Pairs of final fits: replicates times seeds."""
     interval: Interval | None
     """None while no pair of finals is complete."""
     margin: float
@@ -77,7 +87,7 @@ class CellComparison:
 
     @property
     def verdict(self) -> str:
-        """`NAME wins`, `equivalent` or `undecided`."""
+        """`NAME wins`, `equivalent`, `undecided` or `interim`."""
         return str(self.decision) if self.winner is None else f"{self.winner} wins"
 
     @property
@@ -116,19 +126,24 @@ def compare_cells(
     arms = sort_into_arms(evidence)
     compared = [(of_cell[reference], of_cell[name]) for name in others for of_cell in arms.values()]
     differences = [pair_finals(*both, influence_of, role=role) for both in compared]
-    intervals = [
-        paired_interval(found, confidence=comparison.confidence) if found else None
-        for found in differences
-    ]
-    tests = [run_tests(interval, comparison.margin) for interval in intervals if interval]
-    alone, corrected = iter(tests), iter(correct_together(tests))
-    found = []
-    for (theirs, ours), differing, interval in zip(compared, differences, intervals, strict=True):
-        judged = (
-            _judge(interval, next(alone), next(corrected), comparison.margin, len(tests))
-            if interval
-            else _NOT_JUDGED
+    rules, look = rules_of(comparison)
+    verdicts = iter(
+        decide_together(
+            [
+                estimate_mean(found, overlap=_overlap(ours))
+                for (_, ours), found in zip(compared, differences, strict=True)
+                if found
+            ],
+            rules,
+            n_verdicts=len(compared),
         )
+    )
+    n_planned = comparison.budget.replicates * comparison.budget.final_seeds
+    is_running = _is_running(evidence, compared, role, n_planned)
+    found = []
+    for (theirs, ours), differing in zip(compared, differences, strict=True):
+        verdict = next(verdicts) if differing else None
+        is_whole = len(differing) >= n_planned and not is_running
         found.append(
             CellComparison(
                 cell=ours.cell,
@@ -136,19 +151,65 @@ def compare_cells(
                 regime=ours.regime,
                 role=role,
                 differences=differing,
-                interval=interval,
+                n_planned=n_planned,
+                interval=verdict.interval if verdict else None,
                 margin=comparison.margin,
-                judgement=judged,
+                judgement=_judge(verdict, rules, look, len(compared), is_whole=is_whole),
             )
         )
     return found
 
 
+def rules_of(comparison: Comparison) -> tuple[Rules, Look]:
+    """Return the rules of the present look; one replicate decides nothing and costs no level."""
+    counts = (*comparison.looks, comparison.budget.replicates)
+    looks = [count for count in counts if count >= MIN_REPLICATES_TO_DECIDE] or [counts[-1]]
+    look = this_look(looks, comparison.most_replicates, alpha=1 - comparison.confidence)
+    rules = Rules(margin=comparison.margin, confidence=comparison.confidence, level=look.level)
+    return rules, look
+
+
+def _overlap(arm: Arm) -> float:
+    """Return the largest share of the pool's records that a replicate of the arm draws."""
+    pools = [study.split.get("n_pool") for study in arm.studies]
+    return max((arm.cell.n_train / int(pool) for pool in pools if pool), default=0.0)
+
+
+def _is_running(
+    evidence: Evidence, compared: Sequence[tuple[Arm, Arm]], role: FinalRole, n_planned: int
+) -> bool:
+    """Tell whether planned final fits are missing that were not given up."""
+    arms = {
+        (arm.regime, *(study.study for study in arm.studies)): arm
+        for both in compared
+        for arm in both
+    }
+    missing = sum(max(n_planned - len(arm.finals_by_pair(role)), 0) for arm in arms.values())
+    given_up = sum(
+        str(item["item"]).startswith("final/") and f"/{role}/" in str(item["item"])
+        for item in evidence.set_aside
+    )
+    return missing > given_up
+
+
 def pair_finals(
-    reference: Arm, arm: Arm, influence_of: InfluenceOf, *, role: FinalRole
+    reference: Arm,
+    arm: Arm,
+    influence_of: InfluenceOf,
+    *,
+    role: FinalRole,
+    against: FinalRole | None = None,
 ) -> dict[Pair, PairedDifference]:
-    """Return arm minus reference wherever both have a final of equal replicate and seed index."""
-    ours, theirs = arm.finals_by_pair(role), reference.finals_by_pair(role)
+    """Return arm minus reference wherever both have a final of equal replicate and seed index.
+
+    Args:
+        reference: The arm that is subtracted.
+        arm: The other, which may be the same.
+        influence_of: Gives a final fit's patient influences, or None where they are not kept.
+        role: Which final fits of the arm.
+        against: Which final fits of the reference; those of the same role by default.
+    """
+    ours, theirs = arm.finals_by_pair(role), reference.finals_by_pair(against or role)
     return {
         pair: subtract(_scored(ours[pair], influence_of), _scored(theirs[pair], influence_of))
         for pair in ours
@@ -161,43 +222,72 @@ def _scored(final: FinalEvidence, influence_of: InfluenceOf) -> PairedDifference
 
 
 def _judge(
-    interval: Interval, alone: PValues, corrected: PValues, margin: float, n_verdicts: int
+    verdict: Verdict | None, rules: Rules, look: Look, n_verdicts: int, *, is_whole: bool
 ) -> Judgement:
-    decision = decide(interval, corrected, margin)
-    caveats = _caveats(interval)
-    if (by_itself := decide(interval, alone, margin)) is not decision:
-        caveats = (
-            *caveats,
-            f"by itself this difference reads {str(by_itself)!r}; corrected for all "
-            f"{n_verdicts} verdicts it does not",
+    if verdict is None:
+        return _NOT_JUDGED
+    interval, decision = verdict.interval, verdict.decision
+    left = max(1 - rules.confidence - look.spent, 0.0)
+    caveats = list(_caveats(interval))
+    if not is_whole:
+        caveats.append("planned work is missing: numbers are of what is there, without a verdict")
+        return Judgement(
+            decision=Decision.INTERIM,
+            tests=verdict.tests,
+            corrected=verdict.corrected,
+            level=look.level,
+            level_left=left,
+            further_replicates=None,
+            caveats=tuple(caveats),
+        )
+    if look.level < 1 - rules.confidence:
+        caveats.append(
+            f"this look, at {look.replicates} replicates, decides at the level {look.level:.2g}; "
+            f"{left:.2g} of {1 - rules.confidence:.2g} is left for later ones"
+        )
+    is_beyond = abs(interval.estimate) > rules.margin
+    if decision is Decision.UNDECIDED and verdict.tests.difference <= rules.level and is_beyond:
+        caveats.append(
+            "its own p value would suffice, but not after Holm's correction for all "
+            f"{n_verdicts} verdicts"
         )
     further = None
     if decision is Decision.UNDECIDED:
-        further = further_replicates(interval, margin=margin, n_verdicts=n_verdicts)
+        further = further_replicates(interval, rules, n_verdicts=n_verdicts)
     return Judgement(
         decision=decision,
-        tests=alone,
-        corrected=corrected,
+        tests=verdict.tests,
+        corrected=verdict.corrected,
+        level=look.level,
+        level_left=left,
         further_replicates=further,
-        caveats=caveats,
+        caveats=tuple(caveats),
     )
 
 
-def _caveats(interval: Interval) -> tuple[str, ...]:
-    found = []
-    if math.isinf(interval.error.standard_error):
-        found.append("one pair without predictions: its uncertainty cannot be known")
-    elif interval.error.n_patients == 0:
-        found.append("predictions were not kept: the interval lacks the patients' part")
+def _caveats(interval: Interval) -> Iterator[str]:
+    error = interval.error
+    if not error.is_known:
+        yield "one pair without predictions: its uncertainty cannot be known"
+    elif error.n_patients == 0:
+        yield "predictions were not kept: the interval lacks the patients' part"
     if interval.n_replicates < MIN_REPLICATES_TO_DECIDE:
-        found.append(
+        yield (
             "one replicate is always undecided: the interval holds seeds and patients only, not "
             "what another subset, split or search would give"
         )
-    elif interval.n_replicates < FEW:
-        found.append(
-            f"with {interval.n_replicates} replicates the interval is very wide "
-            f"({interval.n_replicates - 1} degree{'s' * (interval.n_replicates > 2)} of freedom): "
-            f"{FEW} or more are advised"
+    elif interval.overlap >= 1:
+        yield (
+            "all replicates train on the same records, the whole pool: what other records would "
+            "give cannot be known, so nothing is decided"
         )
-    return tuple(found)
+    elif error.freedom < FEW:
+        yield (
+            f"the spread between replicates rests on {error.freedom:.1f} degrees of freedom, so "
+            "the interval is very wide: add replicates or cells"
+        )
+    if 0 < interval.overlap < 1 and interval.n_replicates > 1:
+        yield (
+            f"each replicate draws {interval.overlap:.0%} of the pool's records, so replicates "
+            "share records: the interval is wider by what more replicates cannot tell"
+        )

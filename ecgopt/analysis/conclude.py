@@ -15,15 +15,15 @@ from ecgopt.analysis.curves import BudgetCrossover, BudgetCurve, arm_curve, budg
 from ecgopt.analysis.equal_spend import EqualSpend, equal_spend
 from ecgopt.analysis.gates import Gate, check_gates
 from ecgopt.analysis.importance import parameter_importance
-from ecgopt.analysis.influence import PatientInfluence
 from ecgopt.analysis.pooled import Pooled, pool
 from ecgopt.analysis.pruning_audit import PruningAudit, audit_pruning
 from ecgopt.analysis.readings import Readings
 from ecgopt.analysis.response import LearningRateResponse, learning_rate_response
 from ecgopt.analysis.scores import ArmScores, arm_scores
+from ecgopt.analysis.selection_gates import check_selection
 from ecgopt.analysis.sizes import SizeLadder, size_ladders
 from ecgopt.analysis.waterfall import Step, waterfall
-from ecgopt.evidence.records import CellKey, Evidence, FinalEvidence, FinalRole, TrialEvidence
+from ecgopt.evidence.records import CellKey, Evidence, FinalRole, TrialEvidence
 
 ROLES: tuple[FinalRole, FinalRole] = ("tuned", "published")
 
@@ -73,6 +73,7 @@ class Conclusions:
     """All cells of a comparison."""
 
     evidence: Evidence
+    """With macro AUROCs over the labels that enough test patients carry; else as stored."""
     cells: tuple[CellConclusion, ...]
     pooled: tuple[Pooled, ...]
     ladders: tuple[SizeLadder, ...]
@@ -91,22 +92,22 @@ def conclude(evidence: Evidence, workspace: Path) -> Conclusions:
     Raises:
         DataError: a file of predictions is missing or was altered.
     """
-    readings = Readings(workspace)
-
-    def influence_of(final: FinalEvidence) -> PatientInfluence | None:
-        reading = readings(final)
-        return None if reading is None else reading.influence
-
-    comparison = evidence.comparison
+    comparison, stored = evidence.comparison, evidence
+    readings = Readings(workspace, comparison.least_positives)
+    influence_of = readings.influence
+    evidence = readings.without_rare_labels(stored)
     tuned = compare_cells(evidence, influence_of)
     published = compare_cells(evidence, influence_of, role="published")
     arms = sort_into_arms(evidence)
     concluded = _conclude_arms(evidence, arms, readings)
+    every = [arm for of_cell in arms.values() for arm in of_cell.values()]
+    unique = list({(arm.regime, *(s.study for s in arm.studies)): arm for arm in every}.values())
     return Conclusions(
         evidence=evidence,
         cells=tuple(
             _conclude_cell(
                 concluded[cell],
+                confidence=comparison.confidence,
                 tuned=tuple(found for found in tuned if found.cell == cell),
                 published=tuple(found for found in published if found.cell == cell),
             )
@@ -115,8 +116,9 @@ def conclude(evidence: Evidence, workspace: Path) -> Conclusions:
         pooled=_pool(tuned, comparison.regimes[1:], comparison.confidence),
         ladders=size_ladders(tuned, confidence=comparison.confidence),
         claims=_claims(evidence, arms, influence_of),
-        gates=check_gates(
-            evidence, [arm for of_cell in arms.values() for arm in of_cell.values()], influence_of
+        gates=(
+            *check_gates(stored, unique, readings),
+            *check_selection(unique, readings, comparison),
         ),
     )
 
@@ -183,6 +185,7 @@ def _conclude_arms(
 def _conclude_cell(
     arms: Mapping[str, ArmConclusion],
     *,
+    confidence: float,
     tuned: tuple[CellComparison, ...],
     published: tuple[CellComparison, ...],
 ) -> CellConclusion:
@@ -202,7 +205,10 @@ def _conclude_cell(
             regime: break_even(arms[reference].cost, arms[regime].cost) for regime in others
         },
         equal_spend=_equal_spend({regime: arm.arm for regime, arm in arms.items()}),
-        waterfalls={regime: waterfall(arms[reference].arm, arms[regime].arm) for regime in others},
+        waterfalls={
+            regime: waterfall(arms[reference].arm, arms[regime].arm, confidence=confidence)
+            for regime in others
+        },
     )
 
 

@@ -1,12 +1,10 @@
 """The difference between two differences: between models, upstreams, recipes."""
 
 from ecgopt.analysis.compare import CellComparison
-from ecgopt.analysis.interval import Interval, paired_interval, subtract
+from ecgopt.analysis.interval import Estimate, estimate_mean, subtract
 
 
-def contrast(
-    first: CellComparison, second: CellComparison, *, confidence: float
-) -> Interval | None:
+def contrast(first: CellComparison, second: CellComparison) -> Estimate | None:
     """Return `first` minus `second` over the pairs that both have; None without any.
 
     Replicate r of both cells is one subset and split, so the runs are paired, and patients that
@@ -18,4 +16,5 @@ def contrast(
     differences = {
         pair: subtract(first.differences[pair], second.differences[pair]) for pair in sorted(common)
     }
-    return paired_interval(differences, confidence=confidence)
+    overlaps = [found.interval.overlap for found in (first, second) if found.interval is not None]
+    return estimate_mean(differences, overlap=max(overlaps))

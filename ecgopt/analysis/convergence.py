@@ -45,7 +45,7 @@ def converge(arm: Arm, target: float) -> Convergence | None:
 
 
 def common_target(arms: Sequence[Arm]) -> float | None:
-    """Return a score that every arm reaches on average: 95 % of the weakest arm's gain."""
+    """Return 95 % of the weakest arm's mean gain, which single fits of it may never reach."""
     best = [
         float(np.mean([max(final.curve) for final in curves]))
         for arm in arms

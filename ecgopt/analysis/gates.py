@@ -1,16 +1,17 @@
 """Checks that must hold before any number of a report is believed."""
 
-import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
-from ecgopt.analysis.arms import Arm
+from ecgopt.analysis.arms import Arm, Pair
 from ecgopt.analysis.compare import InfluenceOf, pair_finals
-from ecgopt.analysis.interval import PairedDifference, paired_interval
-from ecgopt.analysis.verdict import MIN_REPLICATES_TO_DECIDE, Decision, decide, run_tests
-from ecgopt.evidence.records import Evidence, FinalEvidence, SanityCheck
+from ecgopt.analysis.interval import PairedDifference, estimate_mean
+from ecgopt.analysis.readings import Readings
+from ecgopt.analysis.verdict import MIN_REPLICATES_TO_DECIDE, Decision, Rules, decide_together
+from ecgopt.evidence.records import Evidence, FinalEvidence, FinalRole, SanityCheck
+from ecgopt.training.metrics import PRIMARY
 
 State = Literal["passed", "failed", "not run"]
 
@@ -20,8 +21,8 @@ SHUFFLED_TOLERANCE = 0.05
 """Where no standard error is known."""
 RERUN_TOLERANCE = 0.005
 """Between two devices or hosts, whose sums may round otherwise."""
-EDGE_SHARE = 0.03
-"""Share of a range, on its own scale, that counts as its edge."""
+FALSE_ALARMS = 0.001
+"""Level at which seeds of one arm win against its other seeds, over all arms together."""
 SCORE_TOLERANCE = 1e-6
 
 
@@ -34,26 +35,49 @@ class Gate:
     finding: str
 
 
-def check_gates(
-    evidence: Evidence, arms: Sequence[Arm], influence_of: InfluenceOf
-) -> tuple[Gate, ...]:
+def check_gates(evidence: Evidence, arms: Sequence[Arm], readings: Readings) -> tuple[Gate, ...]:
     """Return every gate's state.
 
     Args:
-        evidence: Of the comparison.
-        arms: All arms of all cells; one that several cells share may occur several times.
-        influence_of: Reads a final's predictions.
+        evidence: Of the comparison, as it was stored.
+        arms: All arms of all cells, one that several cells share once.
+        readings: Of the final fits' predictions.
     """
-    unique = list({(arm.regime, *(s.study for s in arm.studies)): arm for arm in arms}.values())
     return (
+        _all_present(arms, evidence),
         _shuffled_labels(evidence),
-        _best_rate_inside(unique, evidence.comparison.space),
-        _identical_arms(unique, evidence, influence_of),
-        _half_against_half(unique, evidence),
+        _identical_arms(arms, evidence, readings.influence),
+        _half_against_half(arms, evidence),
         _rerun(evidence),
-        _equal_budget(unique, evidence),
-        _scores_again(evidence.finals, influence_of),
+        _equal_budget(arms, evidence),
+        _scores_again(evidence.finals, readings),
+        _enough_positives(evidence, readings),
         _opened_once(evidence),
+    )
+
+
+def _all_present(arms: Sequence[Arm], evidence: Evidence) -> Gate:
+    """Compare planned with present replicates and seeds of every arm."""
+    budget = evidence.comparison.budget
+    planned = {(r, s) for r in range(budget.replicates) for s in range(budget.final_seeds)}
+    roles: list[FinalRole] = ["tuned"]
+    if any(final.role == "published" for final in evidence.finals):
+        roles.append("published")
+    missing = [
+        f"{arm.regime}, {arm.cell.downstream}, {arm.cell.model}, n = {arm.cell.n_train}: "
+        f"{len(lacking)} of {len(planned)} {role} fits"
+        for arm in arms
+        for role in roles
+        if (lacking := planned - arm.finals_by_pair(role).keys())
+    ]
+    finding = f"{len(arms)} arms of {budget.replicates} replicates and {budget.final_seeds} seeds"
+    if missing:
+        finding += f"; missing: {'; '.join(missing[:3])}"
+        finding += f" and {len(missing) - 3} more" if len(missing) > 3 else ""
+    return Gate(
+        name="everything that was planned is there",
+        state="failed" if missing else "passed",
+        finding=finding,
     )
 
 
@@ -83,44 +107,16 @@ def _allowed(check: SanityCheck) -> float:
     return SHUFFLED_ERRORS * float(error) if error else SHUFFLED_TOLERANCE
 
 
-def _best_rate_inside(arms: Sequence[Arm], space: Mapping[str, Any]) -> Gate:
-    name = "the best learning rate is not on the edge of its range"
-    edges, n_winners = [], 0
-    for arm in arms:
-        span = _span(space, arm.regime, "learning_rate")
-        for replicate, winner in arm.winners().items():
-            rate = winner.parameters.get("learning_rate")
-            if span is None or not isinstance(rate, float):
-                continue
-            n_winners += 1
-            place = (math.log(rate) - math.log(span[0])) / (math.log(span[1]) - math.log(span[0]))
-            if not EDGE_SHARE <= place <= 1 - EDGE_SHARE:
-                edges.append(f"{arm.studies[0].study} r{replicate}: {rate:.2g}")
-    if not n_winners:
-        return Gate(name=name, state="not run", finding="no winner with a learning rate yet")
-    finding = f"{len(edges)} of {n_winners} winners on an edge"
-    if edges:
-        finding += f" ({'; '.join(edges[:3])}): widen the range"
-    return Gate(name=name, state="failed" if edges else "passed", finding=finding)
-
-
-def _span(space: Mapping[str, Any], regime: str, parameter: str) -> tuple[float, float] | None:
-    for group in (space.get(regime), space.get("shared")):
-        if isinstance(group, Mapping) and isinstance(span := group.get(parameter), Mapping):
-            low, high = float(span["low"]), float(span["high"])
-            return (low, high) if 0 < low < high else None
-    return None
-
-
 def _identical_arms(arms: Sequence[Arm], evidence: Evidence, influence_of: InfluenceOf) -> Gate:
     name = "an arm compared with itself gives exactly zero and never wins"
-    verdicts = [
-        _verdict(pair_finals(arm, arm, influence_of, role="tuned"), evidence)
+    differences = [
+        pair_finals(arm, arm, influence_of, role="tuned")
         for arm in arms
         if arm.finals_by_pair("tuned")
     ]
-    if not verdicts:
+    if not differences:
         return Gate(name=name, state="not run", finding="no final fits yet")
+    verdicts = _decisions(differences, evidence)
     n_wrong = sum(verdict in (Decision.HIGHER, Decision.LOWER) for verdict in verdicts)
     return Gate(
         name=name,
@@ -132,7 +128,7 @@ def _identical_arms(arms: Sequence[Arm], evidence: Evidence, influence_of: Influ
 def _half_against_half(arms: Sequence[Arm], evidence: Evidence) -> Gate:
     """Compare even with odd seeds of the same winners: any win is false."""
     name = "seeds of one arm do not win against its other seeds"
-    verdicts = []
+    found = []
     for arm in arms:
         finals = arm.finals_by_pair("tuned")
         pairs = {
@@ -149,25 +145,24 @@ def _half_against_half(arms: Sequence[Arm], evidence: Evidence) -> Gate:
                 for key, (second, first) in pairs.items()
             }
             if len({replicate for replicate, _ in differences}) >= MIN_REPLICATES_TO_DECIDE:
-                verdicts.append(_verdict(differences, evidence))
-    if not verdicts:
+                found.append(differences)
+    if not found:
         return Gate(name=name, state="not run", finding="fewer than two replicates with two seeds")
+    verdicts = _decisions(found, evidence)
     n_wrong = sum(verdict in (Decision.HIGHER, Decision.LOWER) for verdict in verdicts)
-    # A false win in one of twenty arms is what a 95 % interval promises.
-    allowed = max(1, math.ceil(2 * (1 - evidence.comparison.confidence) * len(verdicts)))
     return Gate(
         name=name,
-        state="failed" if n_wrong > allowed else "passed",
+        state="failed" if n_wrong else "passed",
         finding=f"{len(verdicts)} arms, {n_wrong} false wins",
     )
 
 
-def _verdict(
-    differences: Mapping[tuple[int, int], PairedDifference], evidence: Evidence
-) -> Decision:
+def _decisions(
+    found: Sequence[Mapping[Pair, PairedDifference]], evidence: Evidence
+) -> list[Decision]:
     comparison = evidence.comparison
-    interval = paired_interval(differences, confidence=comparison.confidence)
-    return decide(interval, run_tests(interval, comparison.margin), comparison.margin)
+    rules = Rules(margin=comparison.margin, confidence=comparison.confidence, level=FALSE_ALARMS)
+    return [each.decision for each in decide_together(list(map(estimate_mean, found)), rules)]
 
 
 def _rerun(evidence: Evidence) -> Gate:
@@ -216,12 +211,12 @@ def _equal_budget(arms: Sequence[Arm], evidence: Evidence) -> Gate:
     return Gate(name=name, state="failed" if wrong else "passed", finding=finding)
 
 
-def _scores_again(finals: Sequence[FinalEvidence], influence_of: InfluenceOf) -> Gate:
+def _scores_again(finals: Sequence[FinalEvidence], readings: Readings) -> Gate:
     name = "test scores follow from the stored predictions"
     differences = [
-        abs(found.macro_auroc - final.metrics["macro_auroc"])
+        abs(found.scores[PRIMARY] - final.metrics[PRIMARY])
         for final in finals
-        if (found := influence_of(final)) is not None
+        if (found := readings(final)) is not None
     ]
     if not differences:
         return Gate(name=name, state="not run", finding="no predictions were kept")
@@ -230,6 +225,24 @@ def _scores_again(finals: Sequence[FinalEvidence], influence_of: InfluenceOf) ->
         state="passed" if max(differences) <= SCORE_TOLERANCE else "failed",
         finding=f"{len(differences)} final fits, largest difference {max(differences):.1g}",
     )
+
+
+def _enough_positives(evidence: Evidence, readings: Readings) -> Gate:
+    """Name the labels left out, and say how many patients carry the rarest of the others."""
+    name = "enough test patients carry each label"
+    rare: dict[str, set[str]] = {}
+    fewest = []
+    for final in evidence.finals:
+        if (found := readings(final)) is not None:
+            rare.setdefault(final.downstream, set()).update(found.rare)
+            fewest.append(found.influence.fewest)
+    if not fewest:
+        return Gate(name=name, state="not run", finding="no predictions were kept")
+    least = evidence.comparison.least_positives
+    finding = f"the rarest label of a mean has {min(fewest)} test patients"
+    if named := [f"{test}: {', '.join(sorted(some))}" for test, some in rare.items() if some]:
+        finding += f"; left out, with fewer than {least}: {'; '.join(named)}"
+    return Gate(name=name, state="passed" if min(fewest) >= least else "failed", finding=finding)
 
 
 def _opened_once(evidence: Evidence) -> Gate:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ecgopt.evidence.records import Predictions
-from ecgopt.shapes import Bool, Float
+from ecgopt.shapes import Bool, Float, Int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -19,47 +19,73 @@ class PatientInfluence:
     """The influence of each patient on the macro AUROC of one run; the values sum to zero."""
 
     macro_auroc: float
+    """The mean over the labels that are not left out."""
     patients: tuple[str, ...]
     values: Float[np.ndarray, " patient"]
+    left_out: tuple[int, ...] = ()
+    """Positions of the labels that too few patients carry, or lack."""
+    fewest: int = 0
+    """Patients that carry the rarest label of the mean, or lack the commonest one."""
 
 
-def influence_of_patients(predictions: Predictions) -> PatientInfluence:
-    """Return the influence of each patient, labels without both classes left out.
+def influence_of_patients(
+    predictions: Predictions, *, least_positives: int = 2
+) -> PatientInfluence:
+    """Return the influence of each patient, the sum of whose squares is the variance.
 
-    Source: DeLong, DeLong & Clarke-Pearson 1988, Biometrics 44:837 (placements), summed within
-    patients as in Obuchowski 1997, Biometrics 53:567, and averaged over labels.
+    Source: DeLong, DeLong & Clarke-Pearson 1988, Biometrics 44:837 (placements, with m - 1), summed
+    within patients as in Obuchowski 1997, Biometrics 53:567, and averaged over labels.
+
+    Args:
+        predictions: Of one run on the test.
+        least_positives: Patients who must carry a label and who must lack it, at least 2; a label
+            with fewer is left out of the mean.
     """
     patients, owner = np.unique(np.array(predictions.patients), return_inverse=True)
     labels, scores = predictions.labels, predictions.scores
-    kept = [label for label in range(labels.shape[1]) if 0 < labels[:, label].sum() < len(labels)]
+    counts = [
+        min(len(np.unique(owner[labels[:, label]])), len(np.unique(owner[~labels[:, label]])))
+        for label in range(labels.shape[1])
+    ]
+    kept = [label for label, count in enumerate(counts) if count >= max(least_positives, 2)]
+    left_out = tuple(label for label in range(labels.shape[1]) if label not in kept)
     if not kept:
         values = np.full(len(patients), np.nan)
         return PatientInfluence(
-            macro_auroc=float("nan"), patients=tuple(patients.tolist()), values=values
+            macro_auroc=float("nan"),
+            patients=tuple(patients.tolist()),
+            values=values,
+            left_out=left_out,
         )
     aurocs, influences = zip(
-        *(_auroc_and_influence(labels[:, label], scores[:, label]) for label in kept), strict=True
+        *(_auroc_and_influence(labels[:, label], scores[:, label], owner) for label in kept),
+        strict=True,
     )
-    of_records = np.mean(influences, axis=0)
     return PatientInfluence(
         macro_auroc=float(np.mean(aurocs)),
         patients=tuple(patients.tolist()),
-        values=np.bincount(owner, weights=of_records, minlength=len(patients)),
+        values=np.mean(influences, axis=0),
+        left_out=left_out,
+        fewest=min(counts[label] for label in kept),
     )
 
 
 def _auroc_and_influence(
-    labels: Bool[np.ndarray, " record"], scores: Float[np.ndarray, " record"]
-) -> tuple[float, Float[np.ndarray, " record"]]:
-    """Return the AUROC of one label and each record's influence on it (ties count one half)."""
+    labels: Bool[np.ndarray, " record"],
+    scores: Float[np.ndarray, " record"],
+    owner: Int[np.ndarray, " record"],
+) -> tuple[float, Float[np.ndarray, " patient"]]:
+    """Return the AUROC of one label and each patient's influence on it (ties count one half)."""
     positives, negatives = np.sort(scores[labels]), np.sort(scores[~labels])
     below = _share_below(negatives, scores[labels])
     above = 1.0 - _share_below(positives, scores[~labels])
     auroc = float(below.mean())
     influence = np.empty(len(scores))
-    influence[labels] = (below - auroc) / len(positives)
-    influence[~labels] = (above - auroc) / len(negatives)
-    return auroc, influence
+    for group, placements in ((labels, below), (~labels, above)):
+        n_patients = len(np.unique(owner[group]))
+        unbiased = np.sqrt(n_patients / (n_patients - 1))
+        influence[group] = (placements - auroc) / len(placements) * unbiased
+    return auroc, np.bincount(owner, weights=influence)
 
 
 def _share_below(

@@ -1,14 +1,14 @@
-"""The interval of a paired difference, from runs and from patients together.
+"""A paired difference: its mean, what it varies by, and its interval.
 
-Replicates of a cell are independent searches, but they usually share the test patients. Their
-spread holds what subsets, splits, searches and seeds do; what another draw of patients would do is
-common to all of them, does not shrink with more replicates, and is added from the patients'
-influences.
+Replicates of a cell are separate searches, but they usually share the test patients. Their spread
+holds what subsets, splits, searches and seeds do; what another draw of patients would do is common
+to all of them, does not shrink with more replicates, and is added from the patients' influences.
 """
 
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 
@@ -50,6 +50,25 @@ class Variances:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Estimate:
+    """A mean difference and what its own runs and patients say about it."""
+
+    value: float
+    n_replicates: int
+    n_units: int
+    """Replicates, or the seeds of a single one."""
+    run_variance: float
+    """Between units; 0 where there is one."""
+    explained: float
+    """The part of the run variance that seeds, or patients in one run alone, explain."""
+    patient_variance: float
+    n_patients: int
+    overlap: float = 0.0
+    """Share of the pool's records that a replicate draws: the correlation of replicates."""
+    variances: Variances
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Interval:
     """A mean difference and how well it is known."""
 
@@ -58,39 +77,55 @@ class Interval:
     high: float
     confidence: float
     n_replicates: int
+    overlap: float
+    """Share of the pool's records that a replicate draws."""
     error: MeanError
     variances: Variances
 
+    @classmethod
+    def of(cls, estimate: Estimate, error: MeanError, confidence: float) -> Self:
+        """Return the interval of an estimate with that error."""
+        half = error.reach(confidence)
+        return cls(
+            estimate=estimate.value,
+            low=estimate.value - half,
+            high=estimate.value + half,
+            confidence=confidence,
+            n_replicates=estimate.n_replicates,
+            overlap=estimate.overlap,
+            error=error,
+            variances=estimate.variances,
+        )
 
-def paired_interval(differences: Mapping[Pair, PairedDifference], *, confidence: float) -> Interval:
-    """Return the mean difference over replicates with its t interval.
 
-    Replicates are the units; with one replicate its seeds are, and the interval then knows nothing
-    of other subsets, splits and searches. Few replicates give a wide interval instead of a wrong
-    one; where nothing speaks about the error at all, the interval is infinite.
+def estimate_mean(
+    differences: Mapping[Pair, PairedDifference], *, overlap: float = 0.0
+) -> Estimate:
+    """Return the mean difference over replicates.
+
+    Replicates are the units; with one replicate its seeds are, and the estimate then knows nothing
+    of other subsets, splits and searches.
 
     Args:
         differences: By replicate and seed index; at least one.
-        confidence: Of the interval, in (0, 1).
+        overlap: Share of the pool's records that a replicate draws.
     """
     units = _units(differences)
     means = np.array([np.mean([difference.value for difference in unit]) for unit in units])
     covariance, n_patients = _patient_covariance(units)
-    error = MeanError(
-        run_variance=float(means.var(ddof=1)) if len(means) > 1 else 0.0,
-        patient_variance=_common_variance(covariance) if covariance is not None else 0.0,
+    shared, private = (0.0, 0.0) if covariance is None else _split_patients(covariance)
+    n_replicates = len({replicate for replicate, _ in differences})
+    variances, of_seeds = _variances(differences, shared if n_patients else None)
+    return Estimate(
+        value=float(means.mean()),
+        n_replicates=n_replicates,
         n_units=len(means),
+        run_variance=float(means.var(ddof=1)) if len(means) > 1 else 0.0,
+        explained=max(of_seeds, private) if n_replicates > 1 else 0.0,
+        patient_variance=shared,
         n_patients=n_patients,
-    )
-    estimate, half = float(means.mean()), error.reach(confidence)
-    return Interval(
-        estimate=estimate,
-        low=estimate - half,
-        high=estimate + half,
-        confidence=confidence,
-        n_replicates=len({replicate for replicate, _ in differences}),
-        error=error,
-        variances=_variances(differences, error.patient_variance if n_patients else None),
+        overlap=overlap,
+        variances=variances,
     )
 
 
@@ -113,38 +148,39 @@ def _patient_covariance(
     patients, rows = align_influences(influences)
     ends = np.cumsum([len(unit) for unit in units])[:-1]
     means = np.stack([part.mean(axis=0) for part in np.split(rows, ends)])
-    correction = len(patients) / max(len(patients) - 1, 1)
-    return means @ means.T * correction, len(patients)
+    return means @ means.T, len(patients)
 
 
-def _common_variance(covariance: Float[np.ndarray, "replicate other"]) -> float:
-    """Return the part of the patients' variance that all units share.
+def _split_patients(covariance: Float[np.ndarray, "replicate other"]) -> tuple[float, float]:
+    """Return the patients' variance that all units share, and the rest of a unit's own.
 
-    The rest, a unit's own part, is already in the spread between units.
+    The rest is already in the spread between units.
     """
-    n_units = len(covariance)
+    n_units, own = len(covariance), float(np.trace(covariance)) / len(covariance)
     if n_units == 1:
-        return float(covariance[0, 0])
-    shared = (covariance.sum() - np.trace(covariance)) / (n_units * (n_units - 1))
-    return max(float(shared), 0.0)
+        return own, 0.0
+    shared = (float(covariance.sum()) - own * n_units) / (n_units * (n_units - 1))
+    return max(shared, 0.0), own - max(shared, 0.0)
 
 
 def _variances(
     differences: Mapping[Pair, PairedDifference], patient_variance: float | None
-) -> Variances:
+) -> tuple[Variances, float]:
+    """Return the parts, and what seeds explain of the variance between replicates."""
     groups: dict[int, list[float]] = {}
     for (replicate, _), difference in differences.items():
         groups.setdefault(replicate, []).append(difference.value)
     within = [np.var(group, ddof=1) for group in groups.values() if len(group) > 1]
     seeds = float(np.mean(within)) if within else None
-    replicates = None
+    replicates, explained = None, 0.0
     if len(groups) > 1 and seeds is not None:
         between = float(np.var([np.mean(group) for group in groups.values()], ddof=1))
-        share = seeds * float(np.mean([1 / len(group) for group in groups.values()]))
-        replicates = max(between - share, 0.0)
-    return Variances(
+        explained = seeds * float(np.mean([1 / len(group) for group in groups.values()]))
+        replicates = max(between - explained, 0.0)
+    parts = Variances(
         seeds=_root(seeds), replicates=_root(replicates), patients=_root(patient_variance)
     )
+    return parts, explained
 
 
 def _root(variance: float | None) -> float | None:

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import optimize, special
 
-from ecgopt.shapes import Float
+from ecgopt.analysis.interval import Estimate
+from ecgopt.analysis.mean_error import MeanError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,32 +63,47 @@ def estimate_prior(variances: Sequence[float], freedoms: Sequence[float]) -> Var
     return VariancePrior(variance=variance, freedom=2 * half, pooled_freedom=pooled)
 
 
-def mean_variance(run_variance: float, n_replicates: int, *, overlap: float) -> float:
-    """Return the variance of a mean over replicates whose subsets share a part of one pool.
+def moderated_errors(estimates: Sequence[Estimate]) -> list[MeanError]:
+    """Return the error of each estimate, with run variances that cells lend each other.
+
+    A single replicate knows no run variance: it lends none, and its seeds stand for it.
+    """
+    lenders = [found for found in estimates if found.n_replicates > 1]
+    prior = estimate_prior(
+        [found.run_variance for found in lenders], [found.n_units - 1 for found in lenders]
+    )
+    return [_moderated(found, prior) for found in estimates]
+
+
+def _moderated(estimate: Estimate, prior: VariancePrior) -> MeanError:
+    variance, freedom = estimate.run_variance, float(max(estimate.n_units - 1, 1))
+    shared = 0.0
+    if estimate.n_replicates > 1:
+        variance, freedom = prior.moderate(variance, freedom, floor=estimate.explained)
+        shared = shared_variance(variance, estimate.explained, overlap=estimate.overlap)
+    return MeanError(
+        run_variance=variance,
+        freedom=freedom,
+        shared_variance=shared,
+        patient_variance=estimate.patient_variance,
+        n_units=estimate.n_units,
+        n_patients=estimate.n_patients,
+    )
+
+
+def shared_variance(run_variance: float, explained: float, *, overlap: float) -> float:
+    """Return the variance of a mean over replicates from the records that they share.
 
     Means of two subsets of n from one pool of N, drawn without replacement, correlate by n/N = r.
-    The spread between R such means estimates v = s^2 (1 - r), while their mean varies by
-    s^2 (1/R + r (R - 1)/R) = v (1/R + r/(1 - r)): the form of Nadeau & Bengio 2003, Machine
-    Learning 52:239. It is exact where the whole run variance comes from subsets, otherwise careful.
+    The spread between such means estimates v = s^2 (1 - r), while the mean of R varies by
+    s^2 (1/R + r (R - 1)/R) = v/R + v r/(1 - r): the form of Nadeau & Bengio 2003, Machine
+    Learning 52:239. Seeds and patients share no subset, so what they explain is left out, but never
+    more than a quarter, because it is itself an estimate.
     """
     if overlap >= 1:
         return math.inf
-    return run_variance * (1 / n_replicates + overlap / (1 - overlap))
-
-
-def label_variance(
-    positives: Float[np.ndarray, " positives"], negatives: Float[np.ndarray, " negatives"]
-) -> float:
-    """Return the variance of one label's AUROC over patients (DeLong 1988, Biometrics 44:837).
-
-    It is infinite with a single positive or negative, whose spread cannot be known.
-    """
-    if min(len(positives), len(negatives)) < 2:
-        return math.inf
-    wins = (positives[:, None] > negatives) + 0.5 * (positives[:, None] == negatives)
-    of_positives = wins.mean(axis=1).var(ddof=1) / len(positives)
-    of_negatives = wins.mean(axis=0).var(ddof=1) / len(negatives)
-    return float(of_positives + of_negatives)
+    of_subsets = max(run_variance - explained, 0.75 * run_variance)
+    return of_subsets * overlap / (1 - overlap)
 
 
 def _inverse_trigamma(value: float) -> float:

@@ -1,152 +1,175 @@
-"""How probable each verdict is for a true difference and a number of replicates and seeds."""
+"""How probable each verdict is for planned differences, by drawing studies and deciding them."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 
 import numpy as np
-from scipy import special
 
-from ecgopt.analysis.interval import Interval, Variances
-from ecgopt.analysis.mean_error import MeanError
-from ecgopt.analysis.verdict import MIN_REPLICATES_TO_DECIDE
-from ecgopt.shapes import Float
+from ecgopt.analysis.interval import Estimate, Interval, Variances
+from ecgopt.analysis.verdict import (
+    MIN_REPLICATES_TO_DECIDE,
+    Decision,
+    Rules,
+    decide_each,
+)
 
 POWER = 0.8
 """With which a planned size should decide."""
-MOST_REPLICATES = 200
+MOST_REPLICATES = 100
 """Beyond this many, a cell is reported as not decidable by replication."""
-_STEPS = 60
+_STUDIES, _VERDICTS = (50, 400), 1000
+"""Studies that are drawn, least and most, and verdicts that are aimed at in all of them."""
+_Z_OF_POWER = 0.8416
+_FURTHER = (1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 25, 30, 40, 50, 60, 80, 100)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rules:
-    """What a verdict is decided by."""
+class Design:
+    """What a planned comparison looks like, but for its number of replicates."""
 
-    margin: float
-    confidence: float
-    n_verdicts: int = 1
-    """Of all arms and cells, decided together; Holm's first and hardest step is planned for."""
-
-    @property
-    def cell_confidence(self) -> float:
-        """The confidence that one cell must reach by itself."""
-        return 1 - (1 - self.confidence) / self.n_verdicts
-
-
-def planned_error(
-    variances: Variances, *, n_replicates: int, n_seeds: int, n_patients: int
-) -> MeanError:
-    """Return the error of a planned cell; parts of `variances` that are unknown count as zero."""
-    of_seeds = (variances.seeds or 0.0) ** 2 / n_seeds
-    return MeanError(
-        run_variance=(variances.replicates or 0.0) ** 2 + of_seeds,
-        patient_variance=(variances.patients or 0.0) ** 2,
-        n_units=n_replicates,
-        n_patients=n_patients,
-    )
+    overlaps: Sequence[float]
+    """Share of the pool that a replicate draws, per verdict: arms times cells."""
+    n_seeds: int
+    n_patients: int
+    variances: Variances
+    """Of every difference; parts that are unknown count as zero."""
+    freedom: float = math.inf
+    """Degrees of freedom that a pilot knew the variances of runs with; infinite for assumptions."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chances:
-    """Probabilities of the verdicts; what is left is `undecided`."""
+    """Mean probabilities of the verdicts; what is left is `undecided`."""
 
     higher_wins: float
     lower_wins: float
     equivalent: float
 
 
-def chances(true_difference: float, error: MeanError, rules: Rules) -> Chances:
-    """Return the probability of each verdict.
+def chances(true_difference: float, design: Design, rules: Rules, n_replicates: int) -> Chances:
+    """Return the mean probability of each verdict where all contrasts have one true difference.
 
-    It is averaged over what a study of this size may estimate the variance between runs to be.
-
-    Args:
-        true_difference: What is true.
-        error: With the true variances.
-        rules: Margin and confidence.
+    Studies are drawn and decided by the rule of the report itself. Where the variances come from a
+    pilot, each study draws what they may truly be, so the power is the mean over what is known.
     """
-    if error.n_units < MIN_REPLICATES_TO_DECIDE:
+    if n_replicates < MIN_REPLICATES_TO_DECIDE:
         return Chances(higher_wins=0.0, lower_wins=0.0, equivalent=0.0)
-    spread = error.standard_error
-    if spread == 0:
-        is_win = abs(true_difference) > rules.margin
-        return Chances(
-            higher_wins=float(is_win and true_difference > 0),
-            lower_wins=float(is_win and true_difference < 0),
-            equivalent=float(not is_win),
-        )
-    reach = np.array([seen.reach(rules.cell_confidence) for seen in _estimates(error)])
-    threshold = np.maximum(rules.margin, reach)
-    room = np.maximum(rules.margin - reach, 0.0)
-
-    def below(value: Float[np.ndarray, " step"]) -> Float[np.ndarray, " step"]:
-        return np.asarray(special.ndtr((value - true_difference) / spread))
-
+    n_verdicts = len(design.overlaps)
+    n_studies = min(max(_VERDICTS // n_verdicts, _STUDIES[0]), _STUDIES[1])
+    counts = dict.fromkeys(Decision, 0)
+    studies = [_draw(true_difference, design, n_replicates, study) for study in range(n_studies)]
+    for verdict in chain(*decide_each(studies, rules)):
+        counts[verdict.decision] += 1
+    total = n_studies * n_verdicts
     return Chances(
-        higher_wins=float(np.mean(1 - below(threshold))),
-        lower_wins=float(np.mean(below(-threshold))),
-        equivalent=float(np.mean(below(room) - below(-room))),
+        higher_wins=counts[Decision.HIGHER] / total,
+        lower_wins=counts[Decision.LOWER] / total,
+        equivalent=counts[Decision.EQUIVALENT] / total,
     )
 
 
-def _estimates(error: MeanError) -> list[MeanError]:
-    """Return the error as studies of this size would estimate it, equally probable."""
-    if error.n_units == 1 or error.run_variance == 0:
-        return [error]
-    freedom = error.n_units - 1
-    shares = (np.arange(_STEPS) + 0.5) / _STEPS
-    factors = 2 * special.gammaincinv(freedom / 2, shares) / freedom
-    return [replace(error, run_variance=error.run_variance * float(f)) for f in factors]
+def _draw(true_difference: float, design: Design, n_replicates: int, study: int) -> list[Estimate]:
+    """Return the estimates of one study; equal studies of other sizes draw alike."""
+    random = np.random.default_rng(study)
+    pilot = 1.0
+    if math.isfinite(design.freedom):
+        pilot = design.freedom / random.chisquare(design.freedom)
+    seeds, replicates, patients = (
+        (part or 0.0) ** 2
+        for part in (
+            design.variances.seeds,
+            design.variances.replicates,
+            design.variances.patients,
+        )
+    )
+    of_seeds = pilot * seeds / design.n_seeds
+    of_subsets = pilot * replicates
+    freedom = n_replicates - 1
+    seed_freedom = n_replicates * (design.n_seeds - 1)
+    found = []
+    for overlap in design.overlaps:
+        common = of_subsets * overlap / (1 - overlap) if overlap < 1 else math.inf
+        spread = math.sqrt((of_subsets + of_seeds) / n_replicates + patients)
+        value = true_difference + spread * random.normal()
+        if math.isfinite(common):
+            value += math.sqrt(common) * random.normal()
+        explained = 0.0
+        if seed_freedom:
+            explained = of_seeds * random.chisquare(seed_freedom) / seed_freedom
+        found.append(
+            Estimate(
+                value=value,
+                n_replicates=n_replicates,
+                n_units=n_replicates,
+                run_variance=(of_subsets + of_seeds) * random.chisquare(freedom) / freedom,
+                explained=explained,
+                patient_variance=patients,
+                n_patients=design.n_patients,
+                overlap=overlap,
+                variances=design.variances,
+            )
+        )
+    return found
 
 
-def chance_to_exclude_zero(true_difference: float, error: MeanError, confidence: float) -> float:
-    """Return the probability that the interval excludes zero on the side of the difference."""
-    found = chances(true_difference, error, Rules(margin=0.0, confidence=confidence))
-    return found.higher_wins if true_difference > 0 else found.lower_wins
-
-
-def further_replicates(interval: Interval, *, margin: float, n_verdicts: int = 1) -> int | None:
-    """Return how many more replicates would decide with 80 % power, if the estimates are true.
-
-    None with one replicate, and when no number up to `MOST_REPLICATES` would: the difference lies
-    too close to the margin, or the test set has too few patients.
-    """
-    if (
-        interval.n_replicates < MIN_REPLICATES_TO_DECIDE  # nothing is known about their spread
-        or math.isinf(interval.error.standard_error)
-    ):
-        return None
-    rules = Rules(margin=margin, confidence=interval.confidence, n_verdicts=n_verdicts)
-
-    def decides(n_replicates: int) -> bool:
-        error = replace(interval.error, n_units=n_replicates)
-        found = chances(interval.estimate, error, rules)
-        return max(found.higher_wins, found.lower_wins, found.equivalent) >= POWER
-
-    # The power grows with every replicate, so the least number can be bisected.
-    low, high = interval.error.n_units, MOST_REPLICATES
-    if not decides(high):
-        return None
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if decides(middle) else (middle, high)
-    return high - interval.error.n_units
-
-
-def replicates_needed(
-    true_difference: float, variances: Variances, rules: Rules, *, n_seeds: int, n_patients: int
-) -> int | None:
+def replicates_needed(true_difference: float, design: Design, rules: Rules) -> int | None:
     """Return the least number of replicates, 2 or more, that decides with 80 % power.
 
     A true difference beyond the margin should win, a smaller one should be called equivalent.
     None when `MOST_REPLICATES` are not enough.
     """
-    for n_replicates in range(2, MOST_REPLICATES + 1):
-        error = planned_error(
-            variances, n_replicates=n_replicates, n_seeds=n_seeds, n_patients=n_patients
+
+    def decides(n_replicates: int) -> bool:
+        found = chances(true_difference, design, rules, n_replicates)
+        if abs(true_difference) <= rules.margin:
+            return found.equivalent >= POWER
+        return (found.higher_wins if true_difference > 0 else found.lower_wins) >= POWER
+
+    # The power grows with every replicate, so the least number can be bisected.
+    low, high = MIN_REPLICATES_TO_DECIDE - 1, MOST_REPLICATES
+    if not decides(high):
+        return None
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if decides(middle) else (middle, high)
+    return high
+
+
+def further_replicates(
+    interval: Interval, rules: Rules, *, n_verdicts: int
+) -> tuple[int, int | None] | None:
+    """Return how many more replicates would decide with 80 % power.
+
+    Two numbers: if the estimate is right, and if the true difference is a standard error nearer to
+    zero, which may be None. None altogether below three replicates, which hardly know their spread,
+    and where no number up to `MOST_REPLICATES` would decide.
+    """
+    if interval.n_replicates < MIN_REPLICATES_TO_DECIDE + 1 or not interval.error.is_known:
+        return None
+    distance = abs(interval.estimate)
+    likely = _further(distance, interval, rules, n_verdicts)
+    if likely is None:
+        return None
+    nearer = max(distance - interval.error.standard_error, 0.0)
+    return likely, _further(nearer, interval, rules, n_verdicts)
+
+
+def _further(distance: float, interval: Interval, rules: Rules, n_verdicts: int) -> int | None:
+    for count in _FURTHER:
+        error = replace(
+            interval.error,
+            n_units=interval.error.n_units + count,
+            freedom=interval.error.freedom + count,
         )
-        found = chances(true_difference, error, rules)
-        wanted = found.higher_wins if true_difference > 0 else found.lower_wins
-        if (wanted if abs(true_difference) > rules.margin else found.equivalent) >= POWER:
-            return n_replicates
+        if math.isinf(error.standard_error):
+            return None
+        spread = _Z_OF_POWER * error.standard_error
+        reach = error.reach(1 - (1 - rules.confidence) / n_verdicts)
+        if (
+            distance - spread >= max(rules.margin, reach)
+            or distance + spread <= rules.margin - reach
+        ):
+            return count
     return None

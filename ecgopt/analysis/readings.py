@@ -1,14 +1,15 @@
 """What the predictions of a final fit say beyond the scores stored with it, read only once."""
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ecgopt.analysis.influence import PatientInfluence, influence_of_patients
 from ecgopt.evidence.predictions import Predictions, read_predictions
-from ecgopt.evidence.records import FinalEvidence
+from ecgopt.evidence.records import Evidence, FinalEvidence
 from ecgopt.evidence.rescore import scores_of
-from ecgopt.training.metrics import trivial_scores
+from ecgopt.training.metrics import PRIMARY, trivial_scores
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,6 +17,8 @@ class Reading:
     """What one file of test predictions says."""
 
     influence: PatientInfluence
+    rare: tuple[str, ...]
+    """Labels that the influence leaves out because too few test patients carry or lack them."""
     scores: Mapping[str, float]
     """By metric, as far as predictions and thresholds determine it."""
     trivial: Mapping[str, float]
@@ -26,9 +29,11 @@ class Reading:
 class Readings:
     """The predictions of a workspace, each file read and checked once."""
 
-    def __init__(self, workspace: Path) -> None:
+    def __init__(self, workspace: Path, least_positives: int) -> None:
         self._workspace = workspace
+        self._least_positives = least_positives
         self._known: dict[str, Reading] = {}
+        self._errors: dict[str, float] = {}
 
     def __call__(self, final: FinalEvidence) -> Reading | None:
         """Return the reading of `final`; None where its predictions were not kept.
@@ -41,13 +46,50 @@ class Readings:
         if final.predictions not in self._known:
             path = self._workspace / final.predictions
             predictions = read_predictions(path, final.predictions_sha256)
-            self._known[final.predictions] = _read(final, predictions)
+            self._known[final.predictions] = _read(final, predictions, self._least_positives)
         return self._known[final.predictions]
 
+    def influence(self, final: FinalEvidence) -> PatientInfluence | None:
+        """Return each patient's influence; None where predictions were not kept."""
+        reading = self(final)
+        return None if reading is None else reading.influence
 
-def _read(final: FinalEvidence, predictions: Predictions) -> Reading:
+    def validation_error(self, final: FinalEvidence) -> float | None:
+        """Return the error of a validation macro AUROC that its patients leave; None if unknown."""
+        if final.validation_predictions is None:
+            return None
+        if final.validation_predictions not in self._errors:
+            path = self._workspace / final.validation_predictions
+            predictions = read_predictions(path, final.validation_predictions_sha256)
+            influence = influence_of_patients(predictions)
+            self._errors[final.validation_predictions] = math.sqrt((influence.values**2).sum())
+        found = self._errors[final.validation_predictions]
+        return found if math.isfinite(found) else None
+
+    def without_rare_labels(self, evidence: Evidence) -> Evidence:
+        """Return the evidence with macro AUROCs over the labels that enough test patients carry.
+
+        The labels left out are named. A test curve covers all labels and can no longer be compared.
+        """
+        return replace(evidence, finals=tuple(map(self._without_rare_labels, evidence.finals)))
+
+    def _without_rare_labels(self, final: FinalEvidence) -> FinalEvidence:
+        reading = self(final)
+        if reading is None or set(reading.rare) <= set(final.left_out):
+            return final
+        return replace(
+            final,
+            metrics={**final.metrics, PRIMARY: reading.influence.macro_auroc},
+            left_out=tuple(dict.fromkeys((*final.left_out, *reading.rare))),
+            test_curve=(),
+        )
+
+
+def _read(final: FinalEvidence, predictions: Predictions, least_positives: int) -> Reading:
+    influence = influence_of_patients(predictions, least_positives=least_positives)
     return Reading(
-        influence=influence_of_patients(predictions),
+        influence=influence,
+        rare=tuple(predictions.classes[label] for label in influence.left_out),
         scores=scores_of(predictions, final.thresholds),
         trivial=trivial_scores(predictions.labels),
         n_records=len(predictions.labels),

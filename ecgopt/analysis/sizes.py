@@ -117,9 +117,9 @@ def _freedom(points: Sequence[CellComparison], weights: Float[np.ndarray, " repl
     for point, weight in zip(points, weights, strict=True):
         assert point.interval is not None
         error = point.interval.error
-        part = float(weight) ** 2 * error.run_variance / error.n_units
+        part = float(weight) ** 2 * error.of_runs
         parts += part
-        squares += part**2 / max(error.n_units - 1, 1)
+        squares += part**2 / error.freedom
     return parts**2 / squares if squares > 0 else math.inf
 
 

@@ -8,6 +8,7 @@ replicates is compared with its own distribution (Pocock 1977, Biometrika 64:191
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
@@ -74,6 +75,25 @@ def plan_looks(
         density = np.interp(grid, wide, here)
         spent, before = total, float(share)
     return looks
+
+
+def this_look(looks: Sequence[int], most: int | None, *, alpha: float) -> Look:
+    """Return the last of the looks so far, at what it may spend.
+
+    A plan is fixed before the first look. Without one the first look spends everything, and so a
+    later one, or one that adds no replicates or more than planned, has nothing left.
+
+    Args:
+        looks: Replicates present at each look, the present one last.
+        most: Replicates planned at most; None where no plan was made.
+        alpha: Two-sided level of all looks together.
+    """
+    if len(looks) == 1 and (most is None or looks[0] >= most):
+        return Look(replicates=looks[0], level=alpha, spent=alpha)
+    grows = all(first < second for first, second in pairwise(looks))
+    if most is None or not grows or looks[-1] > most:
+        return Look(replicates=looks[-1], level=0.0, spent=alpha)
+    return plan_looks(looks, most, alpha=alpha)[-1]
 
 
 def _next_density(

@@ -1,11 +1,14 @@
 """What is decided about a difference, and Holm's correction over several of them."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import chain
+from typing import Self
 
-from ecgopt.analysis.interval import Interval
+from ecgopt.analysis.interval import Estimate, Interval
+from ecgopt.analysis.mean_error import MeanError, tails
+from ecgopt.analysis.moderation import moderated_errors
 
 MIN_REPLICATES_TO_DECIDE = 2
 """One replicate shows nothing about other subsets, splits and searches."""
@@ -18,6 +21,8 @@ class Decision(StrEnum):
     LOWER = "lower"
     EQUIVALENT = "equivalent"
     UNDECIDED = "undecided"
+    INTERIM = "interim"
+    """Planned work is missing, so nothing is decided yet."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,31 +35,39 @@ class PValues:
     """Of a difference at least as large as the margin: the larger of two one-sided tests."""
 
 
-def run_tests(interval: Interval, margin: float) -> PValues:
-    """Return the p values of the interval's estimate.
+def run_tests(
+    estimates: Sequence[Estimate], errors: Sequence[MeanError], margin: float
+) -> list[PValues]:
+    """Return the p values of estimates.
 
     Source: two one-sided tests, Schuirmann 1987, J. Pharmacokinet. Biopharm. 15:657.
     """
-    distance, error = abs(interval.estimate), interval.error
-    if math.isinf(error.standard_error):
-        return PValues(difference=1.0, equivalence=1.0)
-    if error.standard_error == 0:
-        return PValues(difference=float(distance == 0), equivalence=float(distance > margin))
-    return PValues(
-        difference=min(1.0, 2 * error.tail(distance)), equivalence=error.tail(margin - distance)
-    )
+    distances = [abs(found.value) for found in estimates]
+    differences = tails(distances, errors)
+    equivalences = tails([margin - distance for distance in distances], errors)
+    return [
+        PValues(difference=min(1.0, 2 * difference), equivalence=equivalence)
+        if error.is_known
+        else PValues(difference=1.0, equivalence=1.0)
+        for difference, equivalence, error in zip(differences, equivalences, errors, strict=True)
+    ]
 
 
-def correct_together(tests: Sequence[PValues]) -> list[PValues]:
+def correct_together(tests: Sequence[PValues], n_verdicts: int) -> list[PValues]:
     """Return Holm-corrected p values, the differences as one family, the equivalences as another.
+
+    Args:
+        tests: Those that could be run.
+        n_verdicts: Of all arms and cells that are compared; the others count as not significant.
 
     Source: Holm 1979, Scand. J. Statist. 6:65.
     """
-    differences = holm([test.difference for test in tests])
-    equivalences = holm([test.equivalence for test in tests])
+    others = [1.0] * (n_verdicts - len(tests))
+    differences = holm([*(test.difference for test in tests), *others])
+    equivalences = holm([*(test.equivalence for test in tests), *others])
     return [
-        PValues(difference=difference, equivalence=equivalence)
-        for difference, equivalence in zip(differences, equivalences, strict=True)
+        PValues(difference=differences[index], equivalence=equivalences[index])
+        for index in range(len(tests))
     ]
 
 
@@ -73,7 +86,76 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return corrected
 
 
-def decide(interval: Interval, corrected: PValues, margin: float) -> Decision:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """What verdicts are decided by."""
+
+    margin: float
+    confidence: float
+    """Of intervals."""
+    level: float
+    """At or below which the p value of a difference decides, at this look."""
+
+    @classmethod
+    def of_one_look(cls, *, margin: float, confidence: float) -> Self:
+        """Return the rules of a comparison that is looked at once."""
+        return cls(margin=margin, confidence=confidence, level=1 - confidence)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What is decided about one estimate, and on what grounds."""
+
+    interval: Interval
+    tests: PValues
+    corrected: PValues
+    """After Holm's correction."""
+    decision: Decision
+
+
+def decide_together(
+    estimates: Sequence[Estimate], rules: Rules, *, n_verdicts: int | None = None
+) -> list[Verdict]:
+    """Return the verdicts on the estimates of one comparison.
+
+    This is the one rule: run variances are moderated over all of them, and p values corrected.
+
+    Args:
+        estimates: Of all arms and cells that have any.
+        rules: Margin, confidence and level.
+        n_verdicts: Planned, where there are more than estimates.
+    """
+    (found,) = decide_each([estimates], rules, n_verdicts=n_verdicts)
+    return found
+
+
+def decide_each(
+    comparisons: Sequence[Sequence[Estimate]], rules: Rules, *, n_verdicts: int | None = None
+) -> list[list[Verdict]]:
+    """Return what `decide_together` says of each comparison, in a fraction of the time."""
+    errors = [moderated_errors(estimates) for estimates in comparisons]
+    tests = iter(run_tests(list(chain(*comparisons)), list(chain(*errors)), rules.margin))
+    found = []
+    for estimates, of_estimates in zip(comparisons, errors, strict=True):
+        own = [next(tests) for _ in estimates]
+        corrected = correct_together(own, n_verdicts or len(own))
+        found.append(
+            [
+                Verdict(
+                    interval=Interval.of(estimate, error, rules.confidence),
+                    tests=test,
+                    corrected=together,
+                    decision=decide(estimate, together, rules),
+                )
+                for estimate, error, test, together in zip(
+                    estimates, of_estimates, own, corrected, strict=True
+                )
+            ]
+        )
+    return found
+
+
+def decide(estimate: Estimate, corrected: PValues, rules: Rules) -> Decision:
     """Return what is decided about one difference.
 
     It is higher or lower where no difference is refuted and the estimate exceeds the margin. It is
@@ -81,11 +163,10 @@ def decide(interval: Interval, corrected: PValues, margin: float) -> Decision:
     single difference that is an interval inside the margin. All else is undecided, and so is every
     difference that rests on one replicate.
     """
-    if interval.n_replicates < MIN_REPLICATES_TO_DECIDE:
+    if estimate.n_replicates < MIN_REPLICATES_TO_DECIDE:
         return Decision.UNDECIDED
-    alpha = 1 - interval.confidence
-    if corrected.equivalence <= alpha / 2:
+    if corrected.equivalence <= rules.level / 2:
         return Decision.EQUIVALENT
-    if corrected.difference <= alpha and abs(interval.estimate) > margin:
-        return Decision.HIGHER if interval.estimate > 0 else Decision.LOWER
+    if corrected.difference <= rules.level and abs(estimate.value) > rules.margin:
+        return Decision.HIGHER if estimate.value > 0 else Decision.LOWER
     return Decision.UNDECIDED

@@ -1,11 +1,13 @@
 """From the published recipe to the fair one on the same data, and what each step changes."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
-from ecgopt.analysis.arms import Arm
+from ecgopt.analysis.arms import Arm, Pair
+from ecgopt.analysis.interval import PairedDifference, estimate_mean
+from ecgopt.analysis.moderation import moderated_errors
 from ecgopt.evidence.records import FinalEvidence, FinalRole
 
 
@@ -20,7 +22,7 @@ class Step:
     change: float | None
     """Of the difference, from the step before; None for the first."""
     share_explained: float | None
-    """Of the first step's difference; None where that is next to nothing."""
+    """Of the first step's difference; None where that is within its own error."""
 
     @property
     def difference(self) -> float:
@@ -28,11 +30,7 @@ class Step:
         return self.arm - self.reference
 
 
-SMALLEST_GAP = 0.002
-"""Below this, a published difference is too small to be divided into shares."""
-
-
-def waterfall(reference: Arm, arm: Arm) -> tuple[Step, ...]:
+def waterfall(reference: Arm, arm: Arm, *, confidence: float) -> tuple[Step, ...]:
     """Return the steps that were measured, from the published reading to the tuned one.
 
     The published study printed the best of all epochs on its test set. Here that reading, the last
@@ -40,25 +38,37 @@ def waterfall(reference: Arm, arm: Arm) -> tuple[Step, ...]:
     learning rate is chosen by validation, then everything. A step without runs is left out.
     """
     steps: list[Step] = []
+    gap = None
     for name, role, read in _READINGS:
-        scores = _means(reference, arm, role, read)
-        if scores is None:
+        scores = _paired(reference, arm, role, read)
+        if not scores:
             continue
-        first = steps[0].difference if steps else None
-        change = scores[1] - scores[0] - steps[-1].difference if steps else None
-        is_divisible = change is not None and first is not None and abs(first) >= SMALLEST_GAP
+        theirs, ours = (float(np.mean([pair[side] for pair in scores.values()])) for side in (0, 1))
+        change = ours - theirs - steps[-1].difference if steps else None
+        if not steps:
+            gap = _divisible_gap(scores, confidence)
         steps.append(
             Step(
                 name=name,
-                reference=scores[0],
-                arm=scores[1],
+                reference=theirs,
+                arm=ours,
                 change=change,
-                share_explained=-change / first
-                if is_divisible and change is not None and first is not None
-                else None,
+                share_explained=-change / gap if change is not None and gap else None,
             )
         )
     return tuple(steps)
+
+
+def _divisible_gap(scores: Mapping[Pair, tuple[float, float]], confidence: float) -> float | None:
+    """Return the mean difference where it lies beyond its own error, and else None."""
+    differences = {
+        pair: PairedDifference(value=ours - theirs, influence=None)
+        for pair, (theirs, ours) in scores.items()
+    }
+    estimate = estimate_mean(differences)
+    (error,) = moderated_errors([estimate])
+    is_known = estimate.n_replicates > 1 and abs(estimate.value) > error.reach(confidence)
+    return estimate.value if is_known else None
 
 
 def _best_test_epoch(final: FinalEvidence) -> float | None:
@@ -77,20 +87,21 @@ def _validated_epoch(final: FinalEvidence) -> float | None:
 
 _READINGS: tuple[tuple[str, FinalRole, Callable[[FinalEvidence], float | None]], ...] = (
     ("published recipe, best test epoch", "published", _best_test_epoch),
-    ("last epoch instead", "published", _last_epoch),
+    ("published recipe, last epoch", "published", _last_epoch),
     ("epoch chosen on validation", "published", _validated_epoch),
     ("own learning rate", "learning_rate", _last_epoch),
     ("all tuned", "tuned", _last_epoch),
 )
 
 
-def _means(
+def _paired(
     reference: Arm, arm: Arm, role: FinalRole, read: Callable[[FinalEvidence], float | None]
-) -> tuple[float, float] | None:
+) -> dict[Pair, tuple[float, float]]:
     ours, theirs = arm.finals_by_pair(role), reference.finals_by_pair(role)
-    pairs = [(read(theirs[pair]), read(ours[pair])) for pair in ours if pair in theirs]
-    known = [(a, b) for a, b in pairs if a is not None and b is not None]
-    if not known:
-        return None
-    means = np.mean(known, axis=0)
-    return float(means[0]), float(means[1])
+    return {
+        pair: (first, second)
+        for pair in ours
+        if pair in theirs
+        and (first := read(theirs[pair])) is not None
+        and (second := read(ours[pair])) is not None
+    }

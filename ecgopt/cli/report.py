@@ -86,7 +86,7 @@ def export(source: ExistingFile, bundle: Path, *, place: PlaceOptions = DEFAULT_
 def verify(bundle: ExistingFile) -> None:
     """Recompute every number in a bundle from its raw data.
 
-    Ends with an error if any number differs.
+    Ends with an error if any number differs, the bundle contradicts itself or a gate fails.
 
     Example: `ecgopt verify demo.zip`
 
@@ -108,7 +108,7 @@ def verify(bundle: ExistingFile) -> None:
     if n_wrong:
         raise UserError(
             f"bundle {bundle}: {n_wrong} of {sum(each.n_checked for each in found):,} do not "
-            "follow from its trials and predictions: do not rely on it"
+            "hold: do not rely on it"
         )
     print_lines(f"all {sum(each.n_checked for each in found):,} follow from the raw data")
 
@@ -165,7 +165,7 @@ def plan(
         workers: Number of workers.
         place: Where the database and the files are.
     """
-    from ecgopt.planning.plan import ASSUMED_PATIENTS, measured_seconds, measured_variances
+    from ecgopt.planning.plan import measured_seconds, measured_spread
     from ecgopt.planning.plan import plan as plan_comparison
     from ecgopt.report.plan_table import plan_lines, power_table
     from ecgopt.study_file.reading import load_spec
@@ -176,7 +176,7 @@ def plan(
     if pilot is not None:
         with _opened(pilot, place).evidence() as (evidence, root):
             seconds = measured_seconds(evidence)
-            measured = measured_variances(evidence, root)
+            measured = measured_spread(evidence, root)
     if missing := [model for model in spec.models if model.label not in seconds]:
         import torch
 
@@ -188,8 +188,7 @@ def plan(
     found = plan_comparison(
         spec,
         seconds_per_sample=seconds,
-        variances=measured[0] if measured else None,
-        n_patients=measured[1] if measured else ASSUMED_PATIENTS,
+        spread=measured,
         difference=difference,
     )
     print_lines(*plan_lines(found, spec, n_workers=workers))

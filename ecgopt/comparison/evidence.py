@@ -234,6 +234,9 @@ def _comparison(
         question=spec.question,
         margin=spec.verdict.margin,
         confidence=spec.verdict.confidence,
+        least_positives=spec.verdict.least_positives,
+        looks=tuple(each.before.replicates for each in extensions if each.openings),
+        most_replicates=spec.verdict.most,
         regimes=spec.regimes,
         budget=Budget(
             trials=spec.budget.trials,

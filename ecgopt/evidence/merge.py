@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -32,10 +33,9 @@ def merge_evidence(parts: Sequence[Evidence]) -> Evidence:
     for other in parts[1:]:
         _check_same(parts[0].comparison, other.comparison)
     numbered = _number_replicates(parts)
-    studies = _union("study", (p.studies for p in numbered), lambda study: study.study)
     return Evidence(
-        comparison=_merge_comparisons([part.comparison for part in numbered], studies),
-        studies=studies,
+        comparison=_merge_comparisons([part.comparison for part in numbered]),
+        studies=_union("study", (p.studies for p in numbered), lambda study: study.study),
         finals=_union(
             "final fit",
             (p.finals for p in numbered),
@@ -65,6 +65,8 @@ def _check_same(first: Comparison, other: Comparison) -> None:
         "name": lambda c: c.name,
         "margin": lambda c: c.margin,
         "confidence": lambda c: c.confidence,
+        "labels left out": lambda c: c.least_positives,
+        "most replicates": lambda c: c.most_replicates,
         "regimes": lambda c: c.regimes,
         "budget": lambda c: (c.budget.trials, c.budget.final_seeds),
         "search space": lambda c: c.space,
@@ -136,15 +138,20 @@ def _union(what: str, groups: Iterable[Sequence[T]], key: Callable[[T], Hashable
     return tuple(found.values())
 
 
-def _merge_comparisons(
-    comparisons: Sequence[Comparison], studies: Sequence[StudyEvidence]
-) -> Comparison:
+def _merge_comparisons(comparisons: Sequence[Comparison]) -> Comparison:
+    """Return the rules of all parts together; another seed is a later look at more replicates."""
     first = comparisons[0]
-    replicates = len({study.replicate for study in studies})
+    planned: dict[object, int] = {}
+    for each in comparisons:
+        seed = each.spec.get("seed")
+        planned[seed] = max(planned.get(seed, 0), each.budget.replicates)
+    totals = tuple(accumulate(planned.values()))
     return replace(
         first,
         cells=tuple(dict.fromkeys(cell for each in comparisons for cell in each.cells)),
-        budget=replace(first.budget, replicates=max(replicates, 1)),
+        budget=replace(first.budget, replicates=totals[-1]),
+        looks=(*first.looks, *totals[:-1]),
+        extensions=tuple(dict.fromkeys(text for each in comparisons for text in each.extensions)),
         provenance={
             "merged_from": [dict(each.provenance) for each in comparisons],
             "seeds": list(dict.fromkeys(each.spec.get("seed") for each in comparisons)),

@@ -217,10 +217,16 @@ class Comparison:
     """Differences of macro AUROC inside plus or minus this count as equivalent."""
     confidence: float
     """Of intervals, for instance 0.95."""
+    least_positives: int = 5
+    """Test patients who must carry a label and who must lack it, or the label is left out."""
     regimes: tuple[str, ...]
     """The reference arm first: `("scratch", "fine_tune")`, controls after them."""
     budget: Budget
     cells: tuple[CellKey, ...]
+    looks: tuple[int, ...] = ()
+    """Replicates of each cell when its test had been opened and more budget was then added."""
+    most_replicates: int | None = None
+    """Of each cell over all looks, fixed beforehand; None where one look was planned."""
     extensions: tuple[str, ...] = ()
     """Each later raise of the budget in words: what it was, when, and what was known by then."""
     spec: Mapping[str, Any] = field(default_factory=dict)

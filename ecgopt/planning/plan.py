@@ -6,22 +6,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ecgopt.analysis.compare import compare_cells
-from ecgopt.analysis.influence import PatientInfluence
 from ecgopt.analysis.interval import Variances
-from ecgopt.analysis.power import (
-    Rules,
-    chance_to_exclude_zero,
-    chances,
-    planned_error,
-    replicates_needed,
-)
+from ecgopt.analysis.power import Design, chances, replicates_needed
 from ecgopt.analysis.readings import Readings
-from ecgopt.evidence.records import Evidence, FinalEvidence
+from ecgopt.analysis.spending import plan_looks
+from ecgopt.analysis.verdict import Rules
+from ecgopt.errors import UserError
+from ecgopt.evidence.records import Evidence
 from ecgopt.jobs.job import StudyPayload, read
 from ecgopt.jobs.rate import RateJob, learning_rates
 from ecgopt.jobs.registry import DIAGNOSTICS, work_items
 from ecgopt.regimes.hyperparameters import Range
 from ecgopt.study_file.cells import (
+    ALL_RECORDS,
     StudyKey,
     expand_cells,
     expand_studies,
@@ -30,10 +27,23 @@ from ecgopt.study_file.cells import (
 )
 from ecgopt.study_file.spec import StudySpec
 
-ASSUMED = Variances(seeds=0.010, replicates=0.015, patients=0.006)
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spread:
+    """What a difference varies by, and how well that is known."""
+
+    variances: Variances
+    n_patients: int
+    """In the sealed test."""
+    freedom: float = math.inf
+    """Degrees of freedom between replicates; infinite where the spread is assumed."""
+
+
+ASSUMED = Spread(
+    variances=Variances(seeds=0.010, replicates=0.015, patients=0.006), n_patients=1_500
+)
 """Spread of a difference of macro AUROC where no pilot says better: a few hundred training and
 about two thousand test records."""
-ASSUMED_PATIENTS = 1_500
 REPLICATES_SHOWN = (2, 3, 5, 8, 12, 20)
 
 
@@ -70,8 +80,8 @@ class PowerRow:
     replicates: int
     wins: float
     """Probability that the planned difference is called a win."""
-    sees_margin: float
-    """Probability that the interval excludes zero when the truth is the margin."""
+    wins_at_margin: float
+    """Probability that a difference as large as the margin, and no larger, is called a win."""
     equivalent: float
     """Probability that no difference is called equivalent."""
 
@@ -87,18 +97,18 @@ class Plan:
     difference: float
     replicates_to_win: int | None
     replicates_for_equivalence: int | None
-    variances: Variances
+    spread: Spread
     is_assumed: bool
-    """Whether the variances are `ASSUMED`, for want of a pilot."""
-    n_patients: int
+    """Whether the spread is `ASSUMED`, for want of a pilot."""
+    largest_overlap: float
+    """Of the pool's records that a replicate draws, over all cells."""
 
 
 def plan(
     spec: StudySpec,
     *,
     seconds_per_sample: Mapping[str, float],
-    variances: Variances | None = None,
-    n_patients: int = ASSUMED_PATIENTS,
+    spread: Spread | None = None,
     difference: float | None = None,
 ) -> Plan:
     """Return what `spec` will take and can decide.
@@ -106,35 +116,43 @@ def plan(
     Args:
         spec: The study file.
         seconds_per_sample: Training time per sample, by model label.
-        variances: Of a pilot; None takes `ASSUMED`.
-        n_patients: In the sealed test.
+        spread: Of a pilot; None takes `ASSUMED`.
         difference: To be called a win; by default three times the margin.
     """
     studies = expand_studies(spec)
-    rules = Rules(
-        margin=spec.verdict.margin,
-        confidence=spec.verdict.confidence,
-        n_verdicts=len(expand_cells(spec)) * (len(spec.regimes) - 1),
+    cells = expand_cells(spec)
+    known = spread or ASSUMED
+    overlaps = [_overlap(spec, cell.downstream, cell.n_train) for cell in cells]
+    design = Design(
+        overlaps=overlaps * (len(spec.regimes) - 1),
+        n_seeds=spec.budget.final_seeds,
+        n_patients=known.n_patients,
+        variances=known.variances,
+        freedom=known.freedom,
     )
-    known = variances or ASSUMED
+    rules = _rules(spec)
     wanted = difference if difference is not None else 3 * spec.verdict.margin
-    seeds = spec.budget.final_seeds
     return Plan(
-        n_cells=len(expand_cells(spec)),
+        n_cells=len(cells),
         n_studies=len(studies),
         loads=loads(spec, studies, seconds_per_sample),
-        power=_power(spec, known, rules, wanted, n_patients=n_patients),
+        power=_power(spec, design, rules, wanted),
         difference=wanted,
-        replicates_to_win=replicates_needed(
-            wanted, known, rules, n_seeds=seeds, n_patients=n_patients
-        ),
-        replicates_for_equivalence=replicates_needed(
-            0.0, known, rules, n_seeds=seeds, n_patients=n_patients
-        ),
-        variances=known,
-        is_assumed=variances is None,
-        n_patients=n_patients,
+        replicates_to_win=replicates_needed(wanted, design, rules),
+        replicates_for_equivalence=replicates_needed(0.0, design, rules),
+        spread=known,
+        is_assumed=spread is None,
+        largest_overlap=max(overlaps),
     )
+
+
+def _rules(spec: StudySpec) -> Rules:
+    """Return the rules of the first look."""
+    most, alpha = spec.verdict.most, 1 - spec.verdict.confidence
+    level = alpha
+    if most is not None and most > spec.budget.replicates:
+        level = plan_looks([spec.budget.replicates], most, alpha=alpha)[0].level
+    return Rules(margin=spec.verdict.margin, confidence=spec.verdict.confidence, level=level)
 
 
 def loads(
@@ -229,25 +247,26 @@ def _mean_of(span: Range) -> float:
 
 
 def _power(
-    spec: StudySpec, variances: Variances, rules: Rules, difference: float, *, n_patients: int
+    spec: StudySpec, design: Design, rules: Rules, difference: float
 ) -> tuple[PowerRow, ...]:
-    rows = []
-    for replicates in sorted({*REPLICATES_SHOWN, max(spec.budget.replicates, 2)}):
-        error = planned_error(
-            variances,
-            n_replicates=replicates,
-            n_seeds=spec.budget.final_seeds,
-            n_patients=n_patients,
+    return tuple(
+        PowerRow(
+            replicates=replicates,
+            wins=chances(difference, design, rules, replicates).higher_wins,
+            wins_at_margin=chances(rules.margin, design, rules, replicates).higher_wins,
+            equivalent=chances(0.0, design, rules, replicates).equivalent,
         )
-        rows.append(
-            PowerRow(
-                replicates=replicates,
-                wins=chances(difference, error, rules).higher_wins,
-                sees_margin=chance_to_exclude_zero(rules.margin, error, rules.cell_confidence),
-                equivalent=chances(0.0, error, rules).equivalent,
-            )
-        )
-    return tuple(rows)
+        for replicates in sorted({*REPLICATES_SHOWN, max(spec.budget.replicates, 2)})
+    )
+
+
+def _overlap(spec: StudySpec, downstream: str, n_train: int) -> float:
+    """Return the share of the pool that a replicate draws; 0 where the pool's size is unknown."""
+    try:
+        n_pool = expected_pool(spec, downstream)
+    except UserError:
+        return 1.0 if n_train == ALL_RECORDS else 0.0
+    return min(expected_size(spec, downstream, n_train) / n_pool, 1.0)
 
 
 def measured_seconds(evidence: Evidence) -> dict[str, float]:
@@ -261,20 +280,16 @@ def measured_seconds(evidence: Evidence) -> dict[str, float]:
     return {model: seconds[model] / count for model, count in samples.items() if count}
 
 
-def measured_variances(evidence: Evidence, workspace: Path) -> tuple[Variances, int] | None:
-    """Return the spread of differences in a pilot, the mean over its cells, and its test patients.
+def measured_spread(evidence: Evidence, workspace: Path) -> Spread | None:
+    """Return the spread of differences in a pilot, the mean over its cells.
 
     None where the pilot has no cell with two replicates or more.
     """
-    readings = Readings(workspace)
-
-    def influence_of(final: FinalEvidence) -> PatientInfluence | None:
-        reading = readings(final)
-        return None if reading is None else reading.influence
-
+    readings = Readings(workspace, evidence.comparison.least_positives)
+    evidence = readings.without_rare_labels(evidence)
     intervals = [
         found.interval
-        for found in compare_cells(evidence, influence_of)
+        for found in compare_cells(evidence, readings.influence)
         if found.interval is not None and found.n_replicates > 1
     ]
     if not intervals:
@@ -285,8 +300,11 @@ def measured_variances(evidence: Evidence, workspace: Path) -> tuple[Variances, 
     )
     if replicates is None:  # one seed each: the spread between replicates holds that of seeds
         replicates = _mean_square([math.sqrt(i.error.run_variance) for i in intervals])
-    n_patients = min(interval.error.n_patients for interval in intervals)
-    return Variances(seeds=seeds, replicates=replicates, patients=patients), n_patients
+    return Spread(
+        variances=Variances(seeds=seeds, replicates=replicates, patients=patients),
+        n_patients=min(interval.error.n_patients for interval in intervals),
+        freedom=sum(interval.n_replicates - 1 for interval in intervals),
+    )
 
 
 def _mean_square(deviations: Sequence[float | None]) -> float | None:

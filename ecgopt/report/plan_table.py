@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from ecgopt.analysis.verdict import MIN_REPLICATES_TO_DECIDE
 from ecgopt.planning.plan import Load, Plan
 from ecgopt.report import words
 from ecgopt.study_file.spec import StudySpec
@@ -19,11 +20,12 @@ def plan_lines(plan: Plan, spec: StudySpec, *, n_workers: int) -> list[str]:
         f"{'s' * (spec.budget.replicates != 1)}",
         *load_lines(plan.loads, n_workers=n_workers),
     ]
-    spread = plan.variances
+    spread = plan.spread.variances
     origin = (
-        "assumed; a pilot of two replicates would measure it"
+        "assumed; a pilot of three replicates would measure it"
         if plan.is_assumed
-        else "measured in the pilot"
+        else f"measured in the pilot on {plan.spread.freedom:.0f} degrees of freedom; the power is "
+        "the mean over what they leave open"
     )
     lines.append(
         f"spread of a difference: seeds {words.score(spread.seeds)}, replicates "
@@ -34,6 +36,17 @@ def plan_lines(plan: Plan, spec: StudySpec, *, n_workers: int) -> list[str]:
         f"{_replicates(plan.replicates_to_win)}; to call no difference equivalent: "
         f"{_replicates(plan.replicates_for_equivalence)}"
     )
+    if plan.largest_overlap:
+        lines.append(
+            f"a replicate draws up to {plan.largest_overlap:.0%} of a pool's records"
+            + (
+                ": where it draws all of them nothing is decided"
+                if plan.largest_overlap >= 1
+                else ", so replicates share records, which more replicates do not pay for"
+            )
+        )
+    if spec.budget.replicates < MIN_REPLICATES_TO_DECIDE:
+        lines.append("with one replicate nothing is decided: the report gives estimates only")
     return lines
 
 
@@ -57,7 +70,7 @@ def load_lines(loads: Sequence[Load], *, n_workers: int) -> list[str]:
 
 def _replicates(needed: int | None) -> str:
     if needed is None:
-        return "no number of replicates (the test set has too few patients)"
+        return "no number of replicates (too few test patients, or too much of the pool in each)"
     return f"{needed} replicates"
 
 
@@ -70,11 +83,11 @@ def power_table(plan: Plan) -> "rich.table.Table":
     for column in (
         "replicates",
         f"{words.signed(plan.difference)} wins",
-        "interval sees the margin",
+        "the margin wins",
         "no difference is equivalent",
     ):
         table.add_column(column, justify="right")
     for row in plan.power:
-        shares = (row.wins, row.sees_margin, row.equivalent)
+        shares = (row.wins, row.wins_at_margin, row.equivalent)
         table.add_row(str(row.replicates), *(f"{share:.0%}" for share in shares))
     return table

@@ -58,7 +58,7 @@ def _finite(value: object) -> object:
 HEADLINE_COLUMNS = (
     "upstream", "downstream", "model", "n", "published reference", "published", "reference",
     "tuned reference", "regime", "tuned", "difference", "low", "high", "verdict", "replicates",
-    "seeds", "p (Holm)", "further replicates",
+    "pairs", "planned pairs", "p (Holm)", "further replicates",
 )  # fmt: skip
 
 
@@ -87,8 +87,9 @@ def headline_table(conclusions: Conclusions) -> Table:
                     words.verdict_of(found),
                     found.n_replicates,
                     len(found.differences),
+                    found.n_planned,
                     found.judgement.corrected and found.judgement.corrected.difference,
-                    found.judgement.further_replicates,
+                    found.judgement.further_replicates and words.further_replicates(found),
                 )
             )
     return Table(name="verdicts", title="Verdicts", columns=HEADLINE_COLUMNS, rows=tuple(rows))

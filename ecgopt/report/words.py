@@ -150,8 +150,9 @@ def verdict_of(comparison: CellComparison) -> str:
 def verdict_sentence(comparison: CellComparison) -> str:
     """Return the verdict on one cell as a sentence with its numbers."""
     found = comparison.interval
-    if found is None:
-        return "No verdict yet: no pair of final fits is complete."
+    if comparison.decision is Decision.INTERIM:
+        return _interim(comparison)
+    assert found is not None
     numbers = difference(found)
     arm, reference = regime_name(comparison.regime), regime_name(comparison.reference)
     if comparison.decision is Decision.EQUIVALENT:
@@ -162,13 +163,41 @@ def verdict_sentence(comparison: CellComparison) -> str:
     return f"{winner[0].upper()}{winner[1:]}: {arm} minus {reference} is {numbers}."
 
 
-def _what_would_decide(comparison: CellComparison) -> str:
+def _interim(comparison: CellComparison) -> str:
+    present = f"{len(comparison.differences)} of {comparison.n_planned} planned pairs are there"
+    if comparison.interval is None:
+        return f"Interim: {present}; no verdict yet."
+    arm, reference = regime_name(comparison.regime), regime_name(comparison.reference)
+    return (
+        f"Interim: {present}; {arm} minus {reference} is {signed(comparison.interval.estimate)} so "
+        "far. No verdict before all planned work is done."
+    )
+
+
+def further_replicates(comparison: CellComparison) -> str:
+    """Return how many more replicates would decide, as a range, or a dash."""
     further = comparison.judgement.further_replicates
+    if further is None:
+        return MISSING
+    low, high = further
+    return f"{low} or many more" if high is None else f"{low} to {high}" if high > low else f"{low}"
+
+
+def _what_would_decide(comparison: CellComparison) -> str:
+    judgement = comparison.judgement
     if comparison.n_replicates == 1:
         return "One replicate never decides: use at least 3."
-    if further is None:
+    if comparison.n_replicates == 2:
+        return "Two replicates hardly know their spread: use at least 3."
+    if judgement.further_replicates is None:
         return "More replicates alone are unlikely to decide it."
+    needed = (
+        f"{further_replicates(comparison)} more replicates would probably decide it: the first "
+        "number if the estimate is right, the second if the truth is a standard error nearer to 0"
+    )
+    if judgement.level_left > 0:
+        return f"{needed}."
     return (
-        f"About {further} more replicate{'s' * (further != 1)} would decide it, if the estimates "
-        "are right."
+        f"{needed}; but this look spent the whole level, so they belong in a new study, or in one "
+        "with `most` in [verdict]."
     )

@@ -129,7 +129,7 @@ def test_the_waterfall_has_all_its_steps(finished):
     (steps,) = results["cells"][0]["waterfall"].values()
     assert [step["name"] for step in steps] == [
         "published recipe, best test epoch",
-        "last epoch instead",
+        "published recipe, last epoch",
         "epoch chosen on validation",
         "own learning rate",
         "all tuned",

@@ -22,7 +22,7 @@ from ecgopt.evidence.records import (
 )
 from ecgopt.evidence.rescore import scores_of
 from ecgopt.evidence.selection import choose_learning_rate, choose_winner
-from ecgopt.seeds import generator_for
+from ecgopt.seeds import generator_for, seed_for
 from ecgopt.training.metrics import best_thresholds, macro_auroc
 
 CLASSES = ("NORM", "MI", "STTC", "CD")
@@ -116,7 +116,17 @@ def invent(world: World, workspace: Path) -> Evidence:
                 trials=world.trials, final_seeds=world.final_seeds, replicates=world.replicates
             ),
             cells=world.cells,
-            spec={"name": world.name, "seed": world.seed},
+            spec={
+                "name": world.name,
+                "seed": world.seed,
+                "regimes": list(world.regimes),
+                "verdict": {"margin": 0.01, "confidence": 0.95, "least_positives": 5},
+                "budget": {
+                    "trials": world.trials,
+                    "final_seeds": world.final_seeds,
+                    "replicates": world.replicates,
+                },
+            },
             space={
                 "shared": {
                     "learning_rate": {"low": 1e-5, "high": 0.1, "log": True},
@@ -269,7 +279,9 @@ def invent_final(
         replicate=study.replicate,
         role=role,
         seed_index=seed_index,
-        seed=1000 + seed_index,
+        seed=seed_for(
+            world.seed, "final", study.downstream, study.n_train, study.replicate, seed_index
+        ),
         trial_number=trial.number,
         parameters=trial.parameters,
         metrics=scores_of(stored, thresholds),
@@ -301,12 +313,13 @@ def invent_predictions(
     if study.regime == "fine_tune":
         shift += world.gain * min(world.train_sizes) / study.n_train
     own = generator_for(world.seed, study.study, role, seed_index, part)
-    scores = shift * labels + 0.9 * difficulty + 0.45 * own.normal(size=labels.shape)
+    # Mostly below one half, as three in ten records carry a label.
+    scores = shift * labels - 1.2 + 0.9 * difficulty + 0.45 * own.normal(size=labels.shape)
     return Predictions(
         labels=labels,
         scores=1 / (1 + np.exp(-scores)),
-        records=tuple(f"{part}-r{i:05d}" for i in range(world.n_patients)),
-        patients=tuple(f"{part}-p{i:05d}" for i in range(world.n_patients)),
+        records=tuple(f"{part}{world.seed}-r{i:05d}" for i in range(world.n_patients)),
+        patients=tuple(f"{part}{world.seed}-p{i:05d}" for i in range(world.n_patients)),
         classes=CLASSES,
     )
 

@@ -27,6 +27,8 @@ class PlantedTruth:
     """n/N: the correlation of the replicates' effects."""
     pretraining_sd: float = 0.0
     """Of one checkpoint per comparison, shared by all replicates and contrasts."""
+    unequal: bool = False
+    """Replicates spread by 0.004 in every other cell and by 0.030 in the rest."""
     heavy_tails: bool = False
     """Replicate effects follow a t distribution with 3 degrees of freedom."""
 
@@ -52,7 +54,10 @@ def draw(truth: PlantedTruth, n_comparisons: int, random: np.random.Generator) -
     seeds = _contrast(shape, random) * truth.seed_sd / np.sqrt(truth.n_seeds)
     patients = _contrast((*shape[:3], 1), random) * truth.patient_sd
     checkpoint = random.normal(size=(n_comparisons, 1, 1, 1)) * truth.pretraining_sd
-    total = truth.difference + effects * truth.replicate_sd + seeds + patients + checkpoint
+    spread = np.full((truth.n_cells, 1, 1), truth.replicate_sd)
+    if truth.unequal:
+        spread[::2], spread[1::2] = 0.004, 0.030
+    total = truth.difference + effects * spread + seeds + patients + checkpoint
     flat = (n_comparisons, truth.n_cells * truth.n_arms)
     freedom = truth.n_replicates * (truth.n_seeds - 1)
     of_seeds = random.chisquare(freedom, flat) / freedom if freedom else np.zeros(flat)

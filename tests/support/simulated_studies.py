@@ -13,8 +13,8 @@ import numpy as np
 from scipy import stats
 
 from ecgopt.analysis.influence import PatientInfluence, influence_of_patients
-from ecgopt.analysis.interval import Interval, PairedDifference, paired_interval
-from ecgopt.analysis.verdict import decide, run_tests
+from ecgopt.analysis.interval import PairedDifference, estimate_mean
+from ecgopt.analysis.verdict import Rules, Verdict, decide_together
 from ecgopt.evidence.predictions import Predictions
 
 
@@ -39,8 +39,8 @@ class Truth:
     confidence: float = 0.95
 
 
-def simulate(truth: Truth, random: np.random.Generator) -> Interval:
-    """Return the interval that one simulated cell gives."""
+def simulate(truth: Truth, random: np.random.Generator) -> Verdict:
+    """Return what the report's rule says of one simulated cell."""
     labels = random.random((truth.n_patients, len(truth.prevalences))) < truth.prevalences
     labels[0], labels[1] = True, False
     names = tuple(f"p{index:05d}" for index in range(truth.n_patients))
@@ -74,7 +74,9 @@ def simulate(truth: Truth, random: np.random.Generator) -> Interval:
         )
         for pair in reference
     }
-    return paired_interval(differences, confidence=truth.confidence)
+    rules = Rules.of_one_look(margin=truth.margin, confidence=truth.confidence)
+    (found,) = decide_together([estimate_mean(differences)], rules)
+    return found
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,8 +97,9 @@ def calibrate(truth: Truth, n_studies: int, seed: int) -> Calibration:
     random = np.random.default_rng(seed)
     verdicts, covered, widths = Counter(), 0, []
     for _ in range(n_studies):
-        interval = simulate(truth, random)
-        verdicts[decide(interval, run_tests(interval, truth.margin), truth.margin)] += 1
+        found = simulate(truth, random)
+        interval = found.interval
+        verdicts[found.decision] += 1
         covered += interval.low <= truth.difference <= interval.high
         widths.append(interval.high - interval.low)
     return Calibration(

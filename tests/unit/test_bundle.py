@@ -234,6 +234,26 @@ def test_clusters_of_another_seed_add_replicates(tmp_path):
     assert {check.study for check in whole.checks} <= {study.study for study in whole.studies}
     (found,) = conclude(whole, tmp_path / "merged").cells[0].comparisons
     assert found.n_replicates == 4
+    # The first seed's replicates were a look already, and no plan left anything for a second one.
+    assert whole.comparison.looks == (2,)
+    assert (found.verdict, found.judgement.level) == ("undecided", 0.0)
+
+
+def test_parts_that_lost_a_replicate_merge_into_an_interim_comparison(tmp_path):
+    def lose(evidence):
+        kept = tuple(study for study in evidence.studies if study.replicate == 0)
+        return replace(
+            evidence, studies=kept, finals=tuple(f for f in evidence.finals if f.replicate == 0)
+        )
+
+    paths = []
+    for seed in (0, 1):
+        (tmp_path / str(seed)).mkdir()
+        paths.append(bundle_of(replace(SMALL, seed=seed), tmp_path / str(seed), change=lose))
+    whole = merged(tmp_path, *paths)
+    assert whole.comparison.budget.replicates == 4
+    (found,) = conclude(whole, tmp_path / "merged").cells[0].comparisons
+    assert found.verdict == "interim"
 
 
 def test_a_merged_bundle_verifies(tmp_path):

@@ -10,7 +10,8 @@ import pytest
 from simulated_studies import Truth, calibrate, simulate
 
 from ecgopt.analysis.interval import Variances
-from ecgopt.analysis.power import Rules, replicates_needed
+from ecgopt.analysis.power import Design, replicates_needed
+from ecgopt.analysis.verdict import Rules
 
 N_STUDIES = 400
 DESIGN = {"replicate_spread": 0.05, "seed_spread": 0.04, "n_patients": 400}
@@ -20,17 +21,20 @@ DESIGN = {"replicate_spread": 0.05, "seed_spread": 0.04, "n_patients": 400}
 def planned_replicates():
     """The replicates that a pilot of 40 studies plans for a true difference of 0.03."""
     random = np.random.default_rng(0)
-    pilots = [simulate(Truth(**DESIGN), random).variances for _ in range(40)]
+    pilots = [simulate(Truth(**DESIGN), random).interval.variances for _ in range(40)]
     seeds, replicates, patients = (
         math.sqrt(np.mean([getattr(pilot, part) ** 2 for pilot in pilots]))
         for part in ("seeds", "replicates", "patients")
     )
     return replicates_needed(
         0.03,
-        Variances(seeds=seeds, replicates=replicates, patients=patients),
-        Rules(margin=0.01, confidence=0.95),
-        n_seeds=2,
-        n_patients=DESIGN["n_patients"],
+        Design(
+            overlaps=[0.0],
+            n_seeds=2,
+            n_patients=DESIGN["n_patients"],
+            variances=Variances(seeds=seeds, replicates=replicates, patients=patients),
+        ),
+        Rules.of_one_look(margin=0.01, confidence=0.95),
     )
 
 

@@ -65,3 +65,38 @@ def test_patients_missing_from_a_run_have_no_influence_on_it():
     patients, rows = align_influences([first, second])
     assert patients == ("a", "b", "c")
     assert rows[0][2] == rows[1][0] == 0.0
+
+
+def rare_label(random, n_positives, n_patients=100):
+    """Return labels of which each is carried by so many patients, and scores that see them."""
+    labels = np.zeros((n_patients, len(n_positives)), bool)
+    for label, count in enumerate(n_positives):
+        labels[random.choice(n_patients, count, replace=False), label] = True
+    return labels, labels + random.normal(size=labels.shape)
+
+
+@pytest.mark.parametrize("n_positives", [2, 3, 8])
+def test_the_variance_of_rare_labels_is_that_of_drawing_other_patients(n_positives):
+    random = np.random.default_rng(2)
+    names = [f"p{i}" for i in range(100)]
+    found = [
+        influence_of_patients(predictions_of(*rare_label(random, [n_positives] * 4), names))
+        for _ in range(1500)
+    ]
+    stated = np.mean([(each.values**2).sum() for each in found])
+    assert stated == pytest.approx(np.var([each.macro_auroc for each in found]), rel=0.1)
+
+
+def test_labels_that_too_few_patients_carry_or_lack_are_left_out():
+    labels, scores = rare_label(np.random.default_rng(3), [30, 4, 1, 97])
+    names = [f"p{i}" for i in range(100)]
+    found = influence_of_patients(predictions_of(labels, scores, names), least_positives=5)
+    assert (found.left_out, found.fewest) == ((1, 2, 3), 30)
+    assert found.macro_auroc == pytest.approx(macro_auroc(labels[:, :1], scores[:, :1]).value)
+
+
+def test_records_of_one_patient_count_as_one_patient_with_the_label():
+    labels, scores = rare_label(np.random.default_rng(4), [30, 10])
+    names = ["one" if labels[i, 1] else f"p{i}" for i in range(100)]
+    found = influence_of_patients(predictions_of(labels, scores, names))
+    assert found.left_out == (1,)

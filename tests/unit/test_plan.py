@@ -5,8 +5,9 @@ import torch
 from fakes_evidence import World, invent
 
 from ecgopt.analysis.interval import Variances
-from ecgopt.analysis.power import Rules, chances, planned_error, replicates_needed
-from ecgopt.planning.plan import ASSUMED, mean_epochs, measured_seconds, measured_variances, plan
+from ecgopt.analysis.power import Design, chances, replicates_needed
+from ecgopt.analysis.verdict import Rules
+from ecgopt.planning.plan import ASSUMED, mean_epochs, measured_seconds, measured_spread, plan
 from ecgopt.planning.training_speed import measure_seconds_per_sample
 from ecgopt.study_file.spec import StudySpec
 from ecgopt.study_file.tables import (
@@ -20,7 +21,13 @@ from ecgopt.study_file.tables import (
 )
 from ecgopt.training.recipe import Recipe
 
-RULES = Rules(margin=0.01, confidence=0.95)
+RULES = Rules.of_one_look(margin=0.01, confidence=0.95)
+
+
+def design_of(variances=ASSUMED.variances, *, n_verdicts=1, **more):
+    overlaps = more.pop("overlaps", [0.0] * n_verdicts)
+    fields = {"n_seeds": 3, "n_patients": 1500, "variances": variances, "overlaps": overlaps}
+    return Design(**(fields | more))
 
 
 def spec_with(**changes):
@@ -90,7 +97,7 @@ def test_epochs_that_are_not_tuned_are_the_recipes():
 def test_without_a_pilot_the_spread_is_said_to_be_assumed():
     found = plan(spec_with(), seconds_per_sample={"resnet1d18": 0.01})
     assert found.is_assumed
-    assert found.variances == ASSUMED
+    assert found.spread == ASSUMED
 
 
 def test_more_replicates_win_more_often():
@@ -100,53 +107,62 @@ def test_more_replicates_win_more_often():
 
 
 def test_needed_replicates_reach_the_power_and_one_less_does_not():
-    needed = replicates_needed(0.03, ASSUMED, RULES, n_seeds=3, n_patients=1500)
-    wins = [
-        chances(
-            0.03, planned_error(ASSUMED, n_replicates=n, n_seeds=3, n_patients=1500), RULES
-        ).higher_wins
-        for n in (needed - 1, needed)
-    ]
+    needed = replicates_needed(0.03, design_of(), RULES)
+    wins = [chances(0.03, design_of(), RULES, n).higher_wins for n in (needed - 1, needed)]
     assert wins[0] < 0.8 <= wins[1]
 
 
 def test_a_small_test_set_cannot_be_replaced_by_replicates():
     small = Variances(seeds=0.01, replicates=0.01, patients=0.02)
-    assert replicates_needed(0.03, small, RULES, n_seeds=3, n_patients=100) is None
+    assert replicates_needed(0.03, design_of(small, n_patients=100), RULES) is None
 
 
-def test_many_cells_need_more_replicates():
+def test_many_cells_win_less_often():
     alone, among = (
-        replicates_needed(
-            0.03,
-            ASSUMED,
-            Rules(margin=0.01, confidence=0.95, n_verdicts=n_cells),
-            n_seeds=3,
-            n_patients=1500,
-        )
-        for n_cells in (1, 12)
+        chances(0.03, design_of(n_verdicts=n_cells), RULES, 10).higher_wins for n_cells in (1, 40)
     )
-    assert alone < among
+    assert alone > among
+
+
+def test_the_power_from_a_small_pilot_is_the_mean_over_what_it_leaves_open():
+    known, pilot = (
+        chances(0.03, design_of(freedom=freedom), RULES, 6).higher_wins for freedom in (math.inf, 2)
+    )
+    assert pilot < known - 0.05
+    sure, unsure = (
+        replicates_needed(0.03, design_of(freedom=freedom), RULES) for freedom in (math.inf, 3)
+    )
+    assert unsure > sure
+
+
+@pytest.mark.parametrize("overlap", [0.7, 1.0])
+def test_records_that_replicates_share_cannot_be_replaced_by_replicates(overlap):
+    assert replicates_needed(0.03, design_of(overlaps=[overlap]), RULES) is None
+
+
+def test_a_plan_says_how_much_of_the_pool_a_replicate_draws():
+    found = plan(spec_with(train_sizes=("all",)), seconds_per_sample={"resnet1d18": 0.01})
+    assert found.largest_overlap == 1
+    assert [row.wins for row in found.power] == [0.0] * len(found.power)
 
 
 def test_chances_add_up_to_at_most_one():
     for true in (-0.05, 0.0, 0.005, 0.03):
-        error = planned_error(ASSUMED, n_replicates=5, n_seeds=3, n_patients=1500)
-        found = chances(true, error, RULES)
+        found = chances(true, design_of(), RULES, 5)
         assert 0 <= found.higher_wins + found.lower_wins + found.equivalent <= 1 + 1e-12
 
 
 def test_a_pilot_gives_time_and_spread(tmp_path):
     evidence = invent(World(replicates=3), tmp_path)
     assert measured_seconds(evidence) == {"resnet1d18": pytest.approx(2.5 / 150)}
-    variances, n_patients = measured_variances(evidence, tmp_path)
-    assert n_patients == 150
-    assert variances.replicates > 0
+    found = measured_spread(evidence, tmp_path)
+    assert (found.n_patients, found.freedom) == (150, 2)
+    assert found.variances.replicates > 0
 
 
 def test_a_pilot_of_one_replicate_gives_no_spread(tmp_path):
     evidence = invent(World(replicates=1), tmp_path)
-    assert measured_variances(evidence, tmp_path) is None
+    assert measured_spread(evidence, tmp_path) is None
 
 
 def test_training_speed_is_measured_on_the_real_training_code():

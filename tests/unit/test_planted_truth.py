@@ -7,8 +7,8 @@ import pytest
 from planted_truth import PlantedTruth, draw
 from scipy import special, stats
 
-from ecgopt.analysis.moderation import estimate_prior, label_variance, mean_variance
-from ecgopt.analysis.spending import alpha_spent, plan_looks
+from ecgopt.analysis.moderation import estimate_prior, shared_variance
+from ecgopt.analysis.spending import alpha_spent, plan_looks, this_look
 
 
 def test_the_prior_of_many_cells_is_found_again():
@@ -47,18 +47,8 @@ def test_subsets_of_one_pool_have_the_stated_variance(overlap):
         pool = random.normal(size=n_pool)
         row[:] = [random.choice(pool, n_subset, replace=False).mean() for _ in row]
     run = means.var(axis=1, ddof=1).mean()
-    stated = mean_variance(run, 3, overlap=n_subset / n_pool)
+    stated = run / 3 + shared_variance(run, 0.0, overlap=n_subset / n_pool)
     assert stated == pytest.approx(means.mean(axis=1).var(), rel=0.1)
-
-
-def test_rare_labels_keep_their_patient_variance():
-    random = np.random.default_rng(2)
-    positives, negatives = random.normal(1, 1, (2000, 3)), random.normal(size=(2000, 60))
-    pairs = list(zip(positives, negatives, strict=True))
-    scores = [(one[:, None] > other).mean() for one, other in pairs]
-    stated = np.mean([label_variance(one, other) for one, other in pairs])
-    assert stated == pytest.approx(np.var(scores), rel=0.1)
-    assert label_variance(positives[0][:1], negatives[0]) == math.inf
 
 
 @pytest.mark.parametrize(
@@ -79,6 +69,28 @@ def test_bounds_equal_published_ones(shape, published):
 def test_looks_that_do_not_increase_are_refused():
     with pytest.raises(ValueError, match="do not increase"):
         plan_looks([3, 3], 10, alpha=0.05)
+
+
+@pytest.mark.parametrize(
+    ("looks", "most", "level"),
+    [
+        ([3], None, 0.05),
+        ([5], 5, 0.05),
+        ([3, 8], None, 0.0),  # the first look spent everything
+        ([3, 3], 10, 0.0),  # the same replicates again
+        ([3, 12], 10, 0.0),  # more than planned
+    ],
+)
+def test_what_a_look_may_spend(looks, most, level):
+    assert this_look(looks, most, alpha=0.05).level == level
+
+
+def test_looks_of_a_plan_spend_the_rest_at_the_last():
+    first, last = this_look([2], 4, alpha=0.05), this_look([2, 4], 4, alpha=0.05)
+    # O'Brien and Fleming's bounds at half of the information and at all of it.
+    assert first.level == pytest.approx(2 * stats.norm.sf(2.963), rel=0.01)
+    assert last.level == pytest.approx(2 * stats.norm.sf(1.969), rel=0.01)
+    assert last.spent == pytest.approx(0.05)
 
 
 def test_planted_differences_vary_as_stated():

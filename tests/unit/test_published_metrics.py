@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sklearn.metrics import roc_auc_score
 
 from ecgopt.analysis.bootstrap import bootstrap_macro_auroc, count_draws
 from ecgopt.analysis.influence import influence_of_patients
@@ -51,7 +52,10 @@ def test_influence_rests_on_the_same_macro_auroc(benchmark):
             classes=tuple(str(column) for column in range(labels.shape[1])),
         )
     )
-    assert found.macro_auroc == pytest.approx(0.9254358590055028, abs=1e-9)
+    # One label of the benchmark's test has a single positive: its error cannot be known.
+    assert found.left_out == tuple(np.flatnonzero(labels.sum(axis=0) < 2))
+    kept = labels.sum(axis=0) >= 2
+    assert found.macro_auroc == pytest.approx(roc_auc_score(labels[:, kept], scores[:, kept]))
 
 
 @needs(PTBXL)

@@ -154,7 +154,10 @@ def test_results_hold_difference_interval_margin_and_verdict_per_cell(results):
         low, high = found["interval"]
         assert low <= found["difference"] <= high
         assert found["margin"] == 0.01
-        assert (found["verdict"], found["winner"]) == ("undecided", None)
+        wins = found["p_difference_holm"] <= 0.05 and found["difference"] > 0.01
+        expected = ("fine_tune wins", "fine_tune") if wins else ("undecided", None)
+        assert (found["verdict"], found["winner"]) == expected
+        assert (found["n_pairs"], found["n_pairs_planned"]) == (6, 6)
 
 
 def test_the_csv_of_trials_holds_every_trial_with_full_precision(paths, evidence):
@@ -177,13 +180,13 @@ def test_pdf_figures_are_written_on_demand(tmp_path):
 def test_a_comparison_without_any_trial_still_has_a_report(evidence, workspace, tmp_path):
     empty = replace(evidence, studies=(), finals=(), openings=(), checks=(), pretrainings=())
     text = write_report(conclude(empty, workspace), tmp_path).html.read_text("utf-8")
-    assert "All 3 comparisons: undecided." in text
+    assert "Interim: 3 of 3 comparisons wait for planned work (0 of 18 pairs are there)" in text
 
 
 def test_a_comparison_with_trials_but_no_finals_says_that_there_is_no_verdict(evidence, workspace):
     halfway = replace(evidence, finals=(), openings=())
     lines = verdict_lines(conclude(halfway, workspace))
-    assert "No verdict yet: no pair of final fits is complete." in lines[0]
+    assert "Interim: 0 of 6 planned pairs are there; no verdict yet." in lines[0]
 
 
 def test_the_terminal_table_fits_eighty_columns(evidence, workspace):

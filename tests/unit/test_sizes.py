@@ -3,10 +3,10 @@ import pytest
 
 from ecgopt.analysis.compare import CellComparison, Judgement
 from ecgopt.analysis.influence import PatientInfluence
-from ecgopt.analysis.interval import PairedDifference, paired_interval
+from ecgopt.analysis.interval import PairedDifference, estimate_mean
 from ecgopt.analysis.pooled import pool
 from ecgopt.analysis.sizes import joint_covariance, size_ladders
-from ecgopt.analysis.verdict import Decision
+from ecgopt.analysis.verdict import Decision, Rules, decide_together
 from ecgopt.evidence.records import CellKey
 
 SIZES = (200, 600, 2000, 6000)
@@ -18,18 +18,23 @@ def cell_with(values, *, n_train=200, upstream="u", downstream="d", influence=No
         (replicate, 0): PairedDifference(value=float(value), influence=influence)
         for replicate, value in enumerate(values)
     }
+    rules = Rules.of_one_look(margin=0.01, confidence=0.95)
+    (verdict,) = decide_together([estimate_mean(differences)], rules)
     return CellComparison(
         cell=CellKey(upstream=upstream, downstream=downstream, model="m", n_train=n_train),
         reference="scratch",
         regime="fine_tune",
         role="tuned",
         differences=differences,
-        interval=paired_interval(differences, confidence=0.95),
+        n_planned=len(differences),
+        interval=verdict.interval,
         margin=0.01,
         judgement=Judgement(
             decision=Decision.UNDECIDED,
             tests=None,
             corrected=None,
+            level=0.05,
+            level_left=0.0,
             further_replicates=None,
             caveats=(),
         ),

@@ -9,35 +9,44 @@ from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
 from ecgopt.analysis.influence import PatientInfluence
-from ecgopt.analysis.interval import Interval, PairedDifference, Variances, paired_interval
-from ecgopt.analysis.mean_error import MeanError
+from ecgopt.analysis.interval import Estimate, PairedDifference, Variances, estimate_mean
+from ecgopt.analysis.mean_error import tails
 from ecgopt.analysis.power import further_replicates
-from ecgopt.analysis.verdict import PValues, correct_together, decide, holm, run_tests
+from ecgopt.analysis.verdict import (
+    Rules,
+    decide_together,
+    holm,
+)
 
 UNKNOWN = Variances(seeds=None, replicates=None, patients=None)
+RULES = Rules.of_one_look(margin=0.01, confidence=0.95)
 
 
-def interval_of(estimate, *, run_sd=0.01, n_units=5, patient_sd=0.0, n_patients=2000):
-    error = MeanError(
-        run_variance=run_sd**2,
-        patient_variance=patient_sd**2,
-        n_units=n_units,
-        n_patients=n_patients,
-    )
-    half = error.reach(0.95)
-    return Interval(
-        estimate=estimate,
-        low=estimate - half,
-        high=estimate + half,
-        confidence=0.95,
+def estimate_of(value, *, run_sd=0.01, n_units=5, patient_sd=0.0, n_patients=2000, **more):
+    return Estimate(
+        value=value,
         n_replicates=n_units,
-        error=error,
+        n_units=n_units,
+        run_variance=run_sd**2,
+        explained=0.0,
+        patient_variance=patient_sd**2,
+        n_patients=n_patients,
         variances=UNKNOWN,
+        **more,
     )
 
 
-def verdict_of(interval, margin=0.01):
-    return decide(interval, run_tests(interval, margin), margin)
+def alone(estimate, rules=RULES):
+    (found,) = decide_together([estimate], rules)
+    return found
+
+
+def interval_of(value, **spread):
+    return alone(estimate_of(value, **spread)).interval
+
+
+def paired_interval(differences):
+    return alone(estimate_mean(differences)).interval
 
 
 def differences_of(values, influences=None):
@@ -60,13 +69,13 @@ def differences_of(values, influences=None):
     ],
 )
 def test_verdict_of_one_cell(estimate, run_sd, verdict):
-    assert verdict_of(interval_of(estimate, run_sd=run_sd)) == verdict
+    assert alone(estimate_of(estimate, run_sd=run_sd)).decision == verdict
 
 
 def test_a_real_difference_inside_the_margin_is_equivalent_not_a_win():
-    interval = interval_of(0.004, run_sd=0.0005)
-    assert interval.low > 0
-    assert verdict_of(interval) == "equivalent"
+    found = alone(estimate_of(0.004, run_sd=0.0005))
+    assert found.interval.low > 0
+    assert found.decision == "equivalent"
 
 
 @given(
@@ -76,8 +85,8 @@ def test_a_real_difference_inside_the_margin_is_equivalent_not_a_win():
     n_units=st.integers(2, 20),
 )
 def test_tests_and_interval_always_agree(estimate, run_sd, patient_sd, n_units):
-    interval = interval_of(estimate, run_sd=run_sd, patient_sd=patient_sd, n_units=n_units)
-    tests = run_tests(interval, 0.01)
+    found = alone(estimate_of(estimate, run_sd=run_sd, patient_sd=patient_sd, n_units=n_units))
+    interval, tests = found.interval, found.tests
     for value, limit in ((interval.low, 0.0), (interval.high, 0.0)):
         if abs(value - limit) < 1e-9:
             return
@@ -89,16 +98,15 @@ def test_tests_and_interval_always_agree(estimate, run_sd, patient_sd, n_units):
 def test_identical_arms_give_exactly_zero_and_read_equivalent():
     zero = PatientInfluence(macro_auroc=0.0, patients=("a", "b"), values=np.zeros(2))
     pairs = [(replicate, seed) for replicate in range(2) for seed in range(2)]
-    interval = paired_interval(
-        differences_of(dict.fromkeys(pairs, 0.0), dict.fromkeys(pairs, zero)), confidence=0.95
-    )
-    assert (interval.estimate, interval.low, interval.high) == (0.0, 0.0, 0.0)
-    assert verdict_of(interval) == "equivalent"
+    differences = differences_of(dict.fromkeys(pairs, 0.0), dict.fromkeys(pairs, zero))
+    found = alone(estimate_mean(differences))
+    assert (found.interval.estimate, found.interval.low, found.interval.high) == (0.0, 0.0, 0.0)
+    assert found.decision == "equivalent"
 
 
 def test_without_patients_the_interval_is_the_paired_t_over_replicates():
     values = {(0, 0): 0.01, (1, 0): 0.03, (2, 0): 0.02, (3, 0): 0.05, (4, 0): 0.01}
-    interval = paired_interval(differences_of(values), confidence=0.95)
+    interval = paired_interval(differences_of(values))
     numbers = list(values.values())
     expected = stats.t.interval(0.95, 4, np.mean(numbers), stats.sem(numbers))
     assert (interval.low, interval.high) == pytest.approx(expected, abs=1e-12)
@@ -106,7 +114,7 @@ def test_without_patients_the_interval_is_the_paired_t_over_replicates():
 
 def test_seeds_are_averaged_within_their_replicate():
     values = {(0, 0): 0.0, (0, 1): 0.02, (1, 0): 0.03}
-    assert paired_interval(differences_of(values), confidence=0.95).estimate == pytest.approx(0.02)
+    assert paired_interval(differences_of(values)).estimate == pytest.approx(0.02)
 
 
 def test_patients_common_to_all_replicates_widen_the_interval_whatever_their_number():
@@ -118,11 +126,9 @@ def test_patients_common_to_all_replicates_widen_the_interval_whatever_their_num
     for n_replicates in (5, 500):
         pairs = [(replicate, 0) for replicate in range(n_replicates)]
         values = {pair: float(random.normal(0.02, 0.01)) for pair in pairs}
-        interval = paired_interval(
-            differences_of(values, dict.fromkeys(pairs, influence)), confidence=0.95
-        )
+        interval = paired_interval(differences_of(values, dict.fromkeys(pairs, influence)))
         widths.append(interval.high - interval.low)
-    floor = 2 * stats.t.ppf(0.975, 399) * math.sqrt((influence.values**2).sum() * 400 / 399)
+    floor = 2 * stats.t.ppf(0.975, 399) * math.sqrt((influence.values**2).sum())
     assert widths[1] == pytest.approx(floor, rel=0.01)
     assert widths[0] > widths[1]
 
@@ -137,24 +143,22 @@ def test_replicates_with_test_sets_of_their_own_are_not_charged_twice():
         )
         for replicate in range(6)
     }
-    interval = paired_interval(
-        differences_of(dict.fromkeys(influences, 0.0), influences), confidence=0.95
-    )
+    interval = paired_interval(differences_of(dict.fromkeys(influences, 0.0), influences))
     assert interval.error.patient_variance == 0.0
 
 
 def test_one_replicate_rests_on_its_seeds_and_patients():
     values = {(0, 0): 0.01, (0, 1): 0.03, (0, 2): 0.02}
-    interval = paired_interval(differences_of(values), confidence=0.95)
+    interval = paired_interval(differences_of(values))
     assert interval.error.n_units == 3
     assert interval.variances.replicates is None
 
 
 def test_one_pair_without_predictions_has_an_unknown_error_and_stays_undecided():
-    interval = paired_interval(differences_of({(0, 0): 0.2}), confidence=0.95)
-    assert math.isinf(interval.high)
-    assert verdict_of(interval) == "undecided"
-    assert further_replicates(interval, margin=0.01) is None
+    found = alone(estimate_mean(differences_of({(0, 0): 0.2})))
+    assert math.isinf(found.interval.high)
+    assert found.decision == "undecided"
+    assert further_replicates(found.interval, RULES, n_verdicts=1) is None
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
@@ -164,38 +168,84 @@ def test_holm_equals_statsmodels(p_values):
 
 
 def test_a_cell_that_would_win_alone_may_be_undecided_among_many():
-    interval = interval_of(0.02, run_sd=0.014)
-    alone = run_tests(interval, 0.01)
-    others = [PValues(difference=1.0, equivalence=1.0)] * 9
-    assert decide(interval, alone, 0.01) == "higher"
-    assert decide(interval, correct_together([alone, *others])[0], 0.01) == "undecided"
+    estimate = estimate_of(0.02, run_sd=0.014)
+    assert alone(estimate).decision == "higher"
+    (among,) = decide_together([estimate], RULES, n_verdicts=10)
+    assert among.decision == "undecided"
+    assert among.corrected.difference == pytest.approx(10 * among.tests.difference)
 
 
 def test_further_replicates_grow_as_the_difference_shrinks():
     needed = [
-        further_replicates(interval_of(estimate, run_sd=0.03, n_units=3), margin=0.01)
-        for estimate in (0.08, 0.04, 0.025)
+        further_replicates(interval_of(estimate, run_sd=0.03, n_units=3), RULES, n_verdicts=1)
+        for estimate in (0.08, 0.04, 0.03)
     ]
     assert needed == sorted(needed)
     assert needed[0] < needed[-1]
 
 
 def test_no_replication_decides_a_difference_at_the_margin():
-    assert further_replicates(interval_of(0.01, run_sd=0.02), margin=0.01) is None
+    assert further_replicates(interval_of(0.01, run_sd=0.02), RULES, n_verdicts=1) is None
 
 
 def test_no_replication_decides_when_the_test_set_is_too_small():
     interval = interval_of(0.03, run_sd=0.02, patient_sd=0.03, n_patients=60)
-    assert further_replicates(interval, margin=0.01) is None
+    assert further_replicates(interval, RULES, n_verdicts=1) is None
 
 
 def test_the_largest_tail_is_one_half():
     error = interval_of(0.0).error
-    assert error.tail(0.0) == pytest.approx(0.5, abs=1e-9)
-    assert error.tail(-0.01) == pytest.approx(1 - error.tail(0.01))
+    at_zero, above, below = tails([0.0, 0.01, -0.01], [error] * 3)
+    assert at_zero == pytest.approx(0.5, abs=1e-8)
+    assert below == pytest.approx(1 - above)
 
 
 def test_more_units_never_widen_the_interval():
     error = interval_of(0.0, patient_sd=0.01).error
     reaches = [replace(error, n_units=n).reach(0.95) for n in range(2, 30)]
     assert reaches == sorted(reaches, reverse=True)
+
+
+def test_two_replicates_give_no_number_of_further_ones():
+    interval = interval_of(0.03, run_sd=0.03, n_units=2)
+    assert further_replicates(interval, RULES, n_verdicts=1) is None
+
+
+def test_further_replicates_are_more_if_the_truth_is_nearer_to_zero():
+    low, high = further_replicates(interval_of(0.04, run_sd=0.02, n_units=3), RULES, n_verdicts=1)
+    assert low < high
+
+
+def test_cells_lend_each_other_their_variance():
+    quiet, loud = (
+        estimate_of(0.03, run_sd=0.01, n_units=2),
+        estimate_of(0.03, run_sd=0.02, n_units=2),
+    )
+    among = [decide_together([quiet, loud, quiet, loud], RULES)[index] for index in range(2)]
+    assert alone(quiet).interval.error.freedom == 1
+    assert among[0].interval.error.freedom > 1
+    assert among[0].interval.error.run_variance > quiet.run_variance
+    assert among[1].interval.error.run_variance < loud.run_variance
+
+
+def test_the_run_variance_is_never_below_what_seeds_explain():
+    seeds = {(replicate, seed): 0.02 * seed for replicate in range(3) for seed in range(2)}
+    found = estimate_mean(differences_of(seeds))
+    assert found.run_variance == 0
+    assert alone(found).interval.error.run_variance == pytest.approx(0.0002 / 2)
+
+
+def test_replicates_that_share_records_widen_the_interval_and_the_whole_pool_decides_nothing():
+    none, half, whole = (
+        alone(estimate_of(0.05, run_sd=0.005, overlap=overlap)) for overlap in (0.0, 0.5, 1.0)
+    )
+    assert none.interval.high < half.interval.high
+    assert (half.decision, whole.decision) == ("higher", "undecided")
+    assert math.isinf(whole.interval.high)
+
+
+def test_a_smaller_level_decides_less():
+    rules = Rules(margin=0.01, confidence=0.95, level=0.001)
+    estimate = estimate_of(0.03)
+    assert (alone(estimate).decision, alone(estimate, rules).decision) == ("higher", "undecided")
+    assert alone(estimate, rules).interval == alone(estimate).interval

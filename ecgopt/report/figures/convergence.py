@@ -12,7 +12,7 @@ from ecgopt.report.figures.drawing import FAINT, Drawing, add_legend, arm_style,
 CAPTION = (
     "Validation macro AUROC of the final fits after each epoch, every arm at its own winner: thin "
     "lines are fits, thick lines end where their schedules do on average. Dotted: the common score "
-    "that every arm reaches (95% of the weakest arm's gain over chance)."
+    "that every arm reaches on average (95% of the weakest arm's gain over chance)."
 )
 Unit = Literal["epochs", "seconds"]
 

@@ -21,6 +21,13 @@ def answer(conclusions: Conclusions) -> str:
     found = [comparison for cell in conclusions.cells for comparison in cell.comparisons]
     if len(found) == 1:
         return words.verdict_sentence(found[0])
+    if interim := [item for item in found if item.decision is Decision.INTERIM]:
+        n_present = sum(len(item.differences) for item in found)
+        return (
+            f"Interim: {len(interim)} of {len(found)} comparisons wait for planned work "
+            f"({n_present} of {sum(item.n_planned for item in found)} pairs are there); they have "
+            "no verdict."
+        )
     counts = Counter(words.verdict_of(item) for item in found)
     if len(counts) == 1:
         return f"All {len(found)} comparisons: {next(iter(counts))}."
@@ -114,14 +121,15 @@ def _verdict_row(
 def _to_decide(found: CellComparison) -> str:
     if found.decision is not Decision.UNDECIDED or found.interval is None:
         return words.MISSING
-    if found.n_replicates == 1:
+    if found.n_replicates <= 2:
         return "replicates"
     if found.judgement.further_replicates is None:
         return "not by replicates"
-    return f"+{found.judgement.further_replicates} repl."
+    return f"+{words.further_replicates(found)} repl."
 
 
 def _spread_table(conclusions: Conclusions) -> PageTable:
+    seeds = conclusions.evidence.comparison.budget.final_seeds
     rows = tuple(
         (
             words.cell_label(cell.cell, conclusions, found.regime),
@@ -134,8 +142,10 @@ def _spread_table(conclusions: Conclusions) -> PageTable:
                     interval.error.standard_error,
                 )
             ),
-            str(found.n_replicates),
-            str(len(found.differences)),
+            f"{interval.error.freedom:.1f}",
+            f"{found.n_replicates} of {found.n_planned // seeds}",
+            f"{len(found.differences)} of {found.n_planned}",
+            f"{interval.overlap:.0%}",
             f"{interval.error.n_patients:,}",
         )
         for cell in conclusions.cells
@@ -150,8 +160,10 @@ def _spread_table(conclusions: Conclusions) -> PageTable:
             "between replicates",
             "patients, of the mean",
             "error of the mean",
+            "degrees of freedom",
             "replicates",
             "pairs",
+            "of the pool",
             "test patients",
         ),
         rows=rows,
@@ -183,7 +195,7 @@ def score_section(conclusions: Conclusions) -> Section | None:
     ]
     if left_out:
         paragraphs.append(
-            "Labels that the test set lacks one class of are left out: "
+            "Labels that too few test patients carry or lack are left out of the macro AUROC: "
             f"{'; '.join(sorted(left_out))}."
         )
     return Section(
