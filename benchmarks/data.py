@@ -78,7 +78,7 @@ def naive_loop(headers: Sequence[Path], target: Path) -> None:
     stored = np.zeros((len(headers), 12, 1000), dtype=np.int16)
     for row, header in enumerate(headers):
         record = wfdb.rdrecord(str(header.with_suffix("")))
-        microvolts = resample_poly(record.p_signal, 1, 5, axis=0).T[:, :1000] * 1000
+        microvolts = resample_poly(record.p_signal, 1, 5, axis=0, padtype="line").T[:, :1000] * 1000
         stored[row] = np.rint(microvolts)
     np.save(target, stored)
 

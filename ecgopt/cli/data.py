@@ -21,8 +21,8 @@ from ecgopt.cli.data_output import (
 )
 
 if TYPE_CHECKING:
-    from ecgopt.data.conditioning import PrepareSettings
     from ecgopt.data.records import Source
+    from ecgopt.data.signals import PrepareSettings
 
 app = App(name="data", help="List, fetch, prepare, check and show data sets.")
 
@@ -44,7 +44,7 @@ class Form:
 
     def settings(self, broken: Literal["stop", "drop"] = "stop") -> "PrepareSettings":
         """Return the settings of `prepare`."""
-        from ecgopt.data.conditioning import PrepareSettings
+        from ecgopt.data.signals import PrepareSettings
 
         return PrepareSettings(
             sampling_rate_hz=self.rate,

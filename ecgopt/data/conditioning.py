@@ -2,52 +2,21 @@
 
 import hashlib
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from jaxtyping import Bool, Float64, Int16
 
 from ecgopt.data.records import LeftOut
-from ecgopt.data.resample import rational_ratio, resample, resampled_length
-from ecgopt.data.signal_quality import flat_and_saturated
-from ecgopt.data.signals import LEADS, RawSignal
-from ecgopt.errors import DataError
+from ecgopt.data.resample import resample
+from ecgopt.data.signals import LEADS, Part, PrepareSettings, RawSignal
 
 REPAIRABLE_SHARE = 0.01
 """Share of a lead's samples that may be missing and is then filled from its neighbours."""
 
 MAX_MICROVOLTS = 32767
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PrepareSettings:
-    """What a prepared record looks like, and what happens to records that are not like it."""
-
-    sampling_rate_hz: int = 100
-    seconds: float = 10.0
-    longer: Literal["first", "centre"] = "first"
-    """Which part of a longer record stays; the published study keeps the first."""
-    shorter: Literal["drop", "pad"] = "drop"
-    """What happens to shorter records: left out, or zeros appended."""
-    broken: Literal["stop", "drop"] = "stop"
-    """What a damaged record does: end the preparation with an error, or be left out and counted."""
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.sampling_rate_hz <= 10_000:
-            raise DataError(
-                "`1 <= sampling_rate_hz <= 10000` must hold, but got "
-                f"sampling_rate_hz={self.sampling_rate_hz}"
-            )
-        if not 0 < self.seconds <= 3600 or self.n_samples < 1:
-            raise DataError(
-                "`0 < seconds <= 3600` and at least one sample must hold, but got "
-                f"seconds={self.seconds}"
-            )
-
-    @property
-    def n_samples(self) -> int:
-        """Samples per lead of a prepared record."""
-        return round(self.sampling_rate_hz * self.seconds)
+SATURATED_S = 0.08
+"""A lead that rests this long at its extreme is saturated; no wave has so flat a top."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +28,7 @@ class Conditioned:
     """Duration of the record as found."""
     was_cut: bool
     zero_padded_s: float
-    """Zeros in all leads at both ends of the record as found: padding by its publisher."""
+    """Zeros in all leads at both ends of the kept part: padding by its publisher."""
     padded_samples: int
     """Zeros appended here."""
     repaired_samples: int
@@ -78,33 +47,31 @@ def condition(raw: RawSignal, settings: PrepareSettings) -> Conditioned | LeftOu
     order = _lead_order(raw.leads)
     if isinstance(order, LeftOut):
         return order
-    ratio = rational_ratio(settings.sampling_rate_hz, raw.sampling_rate_hz)
-    if ratio is None:
+    part = settings.part(raw.n_samples, raw.sampling_rate_hz)
+    if part is None:
         return LeftOut(f"sampling rate {raw.sampling_rate_hz:g} Hz cannot be resampled")
-    microvolts = raw.microvolts if raw.leads == LEADS else raw.microvolts[order]
-    length = resampled_length(microvolts.shape[1], *ratio)
-    if length < settings.n_samples and settings.shorter == "drop":
+    if part.length < settings.n_samples and settings.shorter == "drop":
         return LeftOut(f"shorter than {settings.seconds:g} s")
-    filled = repair_missing(microvolts)
+    needed = raw.microvolts[:, part.first - raw.first : part.end - raw.first]
+    filled = repair_missing(needed if raw.leads == LEADS else needed[order])
     if isinstance(filled, LeftOut):
         return filled
     repaired, n_repaired = filled
-    kept = min(length, settings.n_samples)
-    start = (length - kept) // 2 if settings.longer == "centre" else 0
-    flat, saturated = flat_and_saturated(
-        _source_part(repaired, *ratio, start=start, n=kept), raw.sampling_rate_hz
-    )
+    kept = _source_part(repaired, part)
+    flat, saturated = flat_and_saturated(kept, raw.sampling_rate_hz)
     if flat.all():
         return LeftOut("all leads are flat")
-    stored, n_clipped = _to_int16(resample(repaired, *ratio, start=start, n=kept))
-    padded = settings.n_samples - kept
+    stored, n_clipped = _to_int16(
+        resample(repaired, part.up, part.down, start=part.start, n=part.n_kept)
+    )
+    padded = settings.n_samples - part.n_kept
     if padded:
         stored = np.pad(stored, ((0, 0), (0, padded)))
     return Conditioned(
         signal=stored,
-        seconds=raw.microvolts.shape[1] / raw.sampling_rate_hz,
-        was_cut=length > settings.n_samples,
-        zero_padded_s=_zero_padding(raw.microvolts) / raw.sampling_rate_hz,
+        seconds=raw.n_samples / raw.sampling_rate_hz,
+        was_cut=part.length > settings.n_samples,
+        zero_padded_s=_zero_padding(kept) / raw.sampling_rate_hz,
         padded_samples=padded,
         repaired_samples=n_repaired,
         clipped_samples=n_clipped,
@@ -120,11 +87,11 @@ def signal_hash(samples: bytes) -> str:
 
 
 def _source_part(
-    microvolts: Float64[np.ndarray, "lead time"], up: int, down: int, *, start: int, n: int
-) -> Float64[np.ndarray, "lead part"]:
-    """Return the samples that lie where the resampled ones from `start` to `start + n` do."""
-    first, last = start * down // up, -(-(start + n) * down // up)
-    return microvolts[:, first:last]
+    microvolts: Float64[np.ndarray, "lead time"], part: Part
+) -> Float64[np.ndarray, "lead kept"]:
+    """Return the samples that lie where the stored ones do."""
+    first, end = part.start * part.down, (part.start + part.n_kept) * part.down
+    return microvolts[:, first // part.up : -(-end // part.up)]
 
 
 def _lead_order(leads: tuple[str, ...]) -> list[int] | LeftOut:
@@ -168,11 +135,10 @@ def _zero_padding(microvolts: Float64[np.ndarray, "lead time"]) -> int:
     """Return the number of samples at both ends that are zero in all leads."""
     if microvolts[:, 0].any() and microvolts[:, -1].any():
         return 0
-    n_samples = int(microvolts.shape[1])
     occupied = np.flatnonzero(microvolts.any(axis=0))
     if not occupied.size:
-        return n_samples
-    return n_samples - (int(occupied[-1]) + 1 - int(occupied[0]))
+        return int(microvolts.shape[1])
+    return int(microvolts.shape[1] - 1 - occupied[-1] + occupied[0])
 
 
 def _to_int16(
@@ -183,3 +149,28 @@ def _to_int16(
         return rounded.astype(np.int16), 0
     outside = int((np.abs(rounded) > MAX_MICROVOLTS).sum())
     return rounded.clip(-MAX_MICROVOLTS, MAX_MICROVOLTS).astype(np.int16), outside
+
+
+def flat_and_saturated(
+    microvolts: Float64[np.ndarray, "lead time"], sampling_rate_hz: float
+) -> tuple[Bool[np.ndarray, " lead"], Bool[np.ndarray, " lead"]]:
+    """Return which leads never change, and which rest at their own extreme for `SATURATED_S`.
+
+    The signal must be as recorded: a filter rounds off flat tops.
+    """
+    high, low = microvolts.max(axis=1), microvolts.min(axis=1)
+    flat = high == low
+    run = max(2, round(SATURATED_S * sampling_rate_hz))
+    saturated = np.zeros(len(microvolts), dtype=np.bool_)
+    for extreme in (high, low):
+        # A run of `run` samples covers two neighbours of a grid half as wide: a cheap first sieve.
+        grid = microvolts[:, :: max(1, run // 2)] == extreme[:, None]
+        suspects = (grid[:, :-1] & grid[:, 1:]).any(axis=1) & ~flat & (extreme != 0)
+        for lead in np.flatnonzero(suspects):
+            saturated[lead] |= _longest_run(microvolts[lead] == extreme[lead]) >= run
+    return flat, saturated
+
+
+def _longest_run(flags: Bool[np.ndarray, " time"]) -> int:
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], flags.astype(np.int8), [0]])))
+    return int((edges[1::2] - edges[::2]).max(initial=0))

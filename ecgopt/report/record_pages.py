@@ -1,6 +1,7 @@
 """The page of one record: its signal, and what is known of it in words."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ from ecgopt.data.conditioning import repair_missing
 from ecgopt.data.overlap import finding_of
 from ecgopt.data.prepared import PreparedSet
 from ecgopt.data.records import LeftOut, Source
-from ecgopt.data.signals import LEADS
+from ecgopt.data.signals import LEADS, PrepareSettings
 from ecgopt.errors import DataError
 from ecgopt.report.ecg_paper import EcgPage
 
@@ -48,7 +49,7 @@ def raw_page(source: Source, folders: Sequence[Path], record: str) -> EcgPage:
     entry = next((item for item in source.entries(folders) if item.record == record), None)
     if entry is None:
         raise DataError(f"{source.name} has no record {record!r} in {', '.join(map(str, folders))}")
-    reading = source.read(entry)
+    reading = source.read(replace(entry, settings=PrepareSettings(seconds=10.0)))
     if isinstance(reading, LeftOut):
         raise DataError(f"record {record} cannot be drawn: {reading.reason}")
     signal, facts = reading.signal, reading.facts

@@ -13,12 +13,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from made_sets import limb_consistent, make_code_test, make_cpsc_native, make_ptb, make_sph
 
-from ecgopt.data.conditioning import PrepareSettings
 from ecgopt.data.csv_tables import read_rows
 from ecgopt.data.errata import errata_of, ptb_patients
 from ecgopt.data.labels import label_set
 from ecgopt.data.prepare import prepare
-from ecgopt.data.signals import LEADS
+from ecgopt.data.signals import LEADS, PrepareSettings
 from ecgopt.data.sources.catalog import dataset_info, source, source_names
 from ecgopt.errors import DataError, RecordError, UserError
 
@@ -491,7 +490,7 @@ def test_code_test_labels_include_the_derived_normal_class(tmp_path):
 
 def test_code_test_zero_padding_is_counted(tmp_path):
     prepared = prepare("code_test", [make_code_test(tmp_path / "in")], tmp_path, PrepareSettings())
-    assert prepared.records["zero_padded_s"].round(2).tolist() == [0.24, 3.24] * 4
+    assert prepared.records["zero_padded_s"].round(2).tolist() == [0.12, 3.0] * 4
     assert prepared.manifest["counts"]["padded_at_source"] == 8
 
 

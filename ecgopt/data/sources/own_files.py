@@ -124,7 +124,8 @@ class OwnSource:
         """Return the signal and facts of one record."""
         assert entry.facts is not None
         path = entry.files[0]
-        return Reading(entry.facts, read_wfdb(read_header(path), path.parent))
+        signal = read_wfdb(read_header(path), path.parent, entry.settings)
+        return Reading(entry.facts, signal)
 
     def _rows(self) -> Sequence[Row]:
         columns, statements = self.description.columns, self.description.statements
