@@ -145,7 +145,7 @@ def _to_int16(
     microvolts: Float64[np.ndarray, "lead time"],
 ) -> tuple[Int16[np.ndarray, "lead time"], int]:
     rounded = np.rint(microvolts)
-    if np.abs(rounded).max() <= MAX_MICROVOLTS:
+    if max(rounded.max(), -rounded.min()) <= MAX_MICROVOLTS:
         return rounded.astype(np.int16), 0
     outside = int((np.abs(rounded) > MAX_MICROVOLTS).sum())
     return rounded.clip(-MAX_MICROVOLTS, MAX_MICROVOLTS).astype(np.int16), outside

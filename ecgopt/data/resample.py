@@ -94,14 +94,15 @@ def _padded(
 ) -> Float64[np.ndarray, "lead window"]:
     """Return `n` samples from index `first`, on the line where the signal does not reach."""
     last = signal.shape[1] - 1
-    slope = (signal[:, -1:] - signal[:, :1]) / max(last, 1)
-    position = np.arange(first, first + n)
-    window = np.where(position < 0, signal[:, :1] + slope * position, 0.0)
-    beyond = position > last
-    window[:, beyond] = signal[:, -1:] + slope * (position[beyond] - last)
-    low, high = max(first, 0), min(first + n, last + 1)
-    if low < high:
-        window[:, low - first : high - first] = signal[:, low:high]
+    slope = (signal[:, -1] - signal[:, 0])[:, None] / max(last, 1)
+    low, high = min(max(first, 0), first + n), max(min(first + n, last + 1), first)
+    window = np.empty((len(signal), n))
+    window[:, low - first : high - first] = signal[:, low:high]
+    if first < low:
+        window[:, : low - first] = signal[:, :1] + slope * np.arange(first, low)
+    if high < first + n:
+        beyond = np.arange(high - last, first + n - last)
+        window[:, high - first :] = signal[:, -1:] + slope * beyond
     return window
 
 

@@ -131,7 +131,8 @@ def _read_samples(
                 raise RecordError(header.record, reason, path.name)
             # Lead by lead: what follows runs along time, several times as fast in this order.
             block = np.ascontiguousarray(adc.reshape(n_block, n_leads).T)
-            sums += block.sum(axis=1, dtype=np.int64)
+            # 16 bits wrap around as the checksum does, and need no conversion.
+            sums += block.sum(axis=1, dtype=np.int16)
             if start < window.stop and window.start < start + n_block:
                 kept.append(block[:, max(0, window.start - start) : window.stop - start])
     except OSError as error:
