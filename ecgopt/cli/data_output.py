@@ -5,6 +5,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ecgopt.errors import printable
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
@@ -81,8 +83,16 @@ def raw_folders(name: str, given: list[Path] | None) -> Sequence[Path]:
 
 
 def open_console() -> "Console":
-    """Return a console that wraps lines for a person and never for a file or a pipe."""
-    from rich.console import Console
+    """Return a console that wraps lines for a person and never for a file or a pipe.
+
+    Control characters are printed as escapes.
+    """
+    from rich.console import Console as RichConsole
+
+    class Console(RichConsole):
+        def print(self, *objects: Any, **options: Any) -> None:  # noqa: ANN401 as the base class
+            texts = [printable(each) if isinstance(each, str) else each for each in objects]
+            super().print(*texts, **options)
 
     # No markup: names and reasons come from files and may hold brackets.
     console = Console(highlight=False, markup=False, emoji=False)
@@ -94,7 +104,11 @@ def open_console() -> "Console":
 def new_table(*columns: str, title: str | None = None, header: bool = True) -> "Table":
     """Return an empty table: ruled in a terminal, aligned text elsewhere."""
     from rich import box
-    from rich.table import Table
+    from rich.table import Table as RichTable
+
+    class Table(RichTable):
+        def add_row(self, *cells: Any, **options: Any) -> None:  # noqa: ANN401 as the base class
+            super().add_row(*(printable(str(each)) for each in cells), **options)
 
     plain = not open_console().is_terminal
     table = Table(

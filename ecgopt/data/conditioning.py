@@ -15,6 +15,9 @@ REPAIRABLE_SHARE = 0.01
 
 MAX_MICROVOLTS = 32767
 
+_IMPOSSIBLE_MICROVOLTS = 1e12
+"""A sample this large, infinity included, is no measurement but missing."""
+
 SATURATED_S = 0.08
 """A lead that rests this long at its extreme is saturated; no wave has so flat a top."""
 
@@ -112,9 +115,10 @@ def repair_missing(
     so, and the file is not damaged.
     """
     # One reduction instead of a mask: NaN and infinity both survive a sum.
-    if np.isfinite(microvolts.sum()):
-        return microvolts, 0
-    missing = ~np.isfinite(microvolts)
+    with np.errstate(over="ignore", invalid="ignore"):
+        if np.isfinite(microvolts.sum()):
+            return microvolts, 0
+        missing = ~(np.abs(microvolts) < _IMPOSSIBLE_MICROVOLTS)
     if missing.mean(axis=1).max() > REPAIRABLE_SHARE:
         return LeftOut(f"more than {REPAIRABLE_SHARE:.0%} of a lead's samples are missing")
     return _interpolate(microvolts, missing), int(missing.sum())

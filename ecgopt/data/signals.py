@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Float64
+from jaxtyping import Float64, Num
 
 from ecgopt.data.resample import filter_half, rational_ratio, resampled_length
 from ecgopt.errors import DataError
@@ -32,6 +32,16 @@ class RawSignal:
     def n_samples(self) -> int:
         """Samples of each lead in the whole record."""
         return self.microvolts.shape[1] if self.whole_length is None else self.whole_length
+
+
+LIMB_FROM_I_AND_II = np.array([[1, 0], [0, 1], [-1, 1], [-0.5, -0.5], [1, -0.5], [-0.5, 1]])
+"""The six limb leads, in the order of `LEADS`, from I and II (Einthoven, Goldberger)."""
+
+
+def from_millivolts(values: Num[np.ndarray, "*shape"]) -> Float64[np.ndarray, "*shape"]:
+    """Return microvolts; what is too large for a number becomes infinite, and so missing."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return np.asarray(np.asarray(values, dtype=np.float64) * 1000.0)
 
 
 def lead_name(text: str) -> str:
