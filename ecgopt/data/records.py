@@ -13,6 +13,11 @@ if TYPE_CHECKING:
 Sex = Literal["female", "male"]
 
 
+NO_FINDING = "no finding"
+"""Statement of a record that has none of the findings it was examined for; a record without any
+statement is unknown."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordFacts:
     """What is known of a record besides its signal."""

@@ -203,6 +203,9 @@ class PreparedData:
             **counts,
             "fingerprint": split_fingerprint(prepared, *parts),
             "left_out_of_validation": left_out,
+            # Kept records that count as negative for every class: all, and those never examined.
+            "n_without_class": int((~row_labels(prepared, subset, labels).any(axis=1)).sum()),
+            "n_without_statement": int((~np.isin(subset, stated_rows(prepared))).sum()),
             "prepared": prepared.fingerprint,
         }
         if len(left_out) == len(labels.classes):

@@ -11,7 +11,14 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from ecgopt.data.csv_tables import Row, read_rows
 from ecgopt.data.label_classes import LabelSet
 from ecgopt.data.listing import Listing, existing_folders, find_files, listing
-from ecgopt.data.records import Reading, RecordEntry, RecordFacts, number_or_none, sex_of
+from ecgopt.data.records import (
+    NO_FINDING,
+    Reading,
+    RecordEntry,
+    RecordFacts,
+    number_or_none,
+    sex_of,
+)
 from ecgopt.data.wfdb_files import read_wfdb
 from ecgopt.data.wfdb_header import read_header
 from ecgopt.errors import DataError
@@ -88,7 +95,7 @@ class OwnSource:
     folder: Path
     """Folder of the description file."""
     sampling_rates_hz: tuple[float, ...] = ()
-    version: int = 2
+    version: int = 3
 
     def __repr__(self) -> str:
         # Part of the preparation's key, which must not depend on where the folder lies.
@@ -178,7 +185,8 @@ class OwnSource:
                     f"{self.description.table}: line {row.line}: {name} must be 0 or 1, but is "
                     f"{row[name][:40]!r}"
                 )
-        return {name: 100.0 for name in statements.flags if row[name].strip().lower() in _TRUE}
+        found = {name: 100.0 for name in statements.flags if row[name].strip().lower() in _TRUE}
+        return found or {NO_FINDING: 100.0}
 
 
 def own_source(path: Path) -> OwnSource:
