@@ -162,21 +162,32 @@ def counts_table(manifest: Mapping[str, Any]) -> "Table":
     return table
 
 
-def print_doubts(console: "Console", found: "DataCheck") -> None:
-    """Print records and codes of a checked set that are doubtful, and its warnings."""
-    lists = {
-        "equal signals": ["=".join(group) for group in found.duplicates],
-        "flat": found.flat,
-        "saturated": found.saturated,
-        "statements that no class uses": [f"{c} ({n})" for c, n in found.unused_codes.items()],
-        "codes of the classes that no record has": found.absent_codes,
-    }
-    for kind, names in lists.items():
-        if names:
-            more = f" and {len(names) - 10} more" if len(names) > 10 else ""
-            console.print(f"{kind}: {'; '.join(names[:10])}{more}")
-    for warning in found.warnings:
-        console.print(f"warning: {warning}", style="yellow")
+def print_check(console: "Console", found: "DataCheck", manifest: Mapping[str, Any]) -> None:
+    """Print the counts of a checked set, and what is doubtful."""
+    total = found.counts["kept"]
+    console.print(counts_table(manifest))
+    classes = new_table("class", "records", "share", "patients")
+    for label, count in found.positives.items():
+        patients = str(found.positive_patients[label])
+        classes.add_row(label, str(count), f"{count / total:.1%}", patients)
+    classes.add_row("(none of them)", str(found.unlabelled), f"{found.unlabelled / total:.1%}", "")
+    console.print(classes)
+    if found.records_per_fold:
+        folds = new_table("fold", "records", "patients")
+        for fold, count in found.records_per_fold.items():
+            folds.add_row(str(fold), str(count), str(found.patients_per_fold[fold]))
+        console.print(folds)
+    ages = "no ages"
+    if found.ages_years is not None:
+        low, median, high = found.ages_years
+        ages = f"ages {low:g} to {high:g}, median {median:g} years"
+    rates = ", ".join(f"{rate:g} Hz" for rate in found.sampling_rates_hz)
+    console.print(f"{found.patients} patients, {ages}; files at {rates}")
+    styles = {"error": "bold red", "warning": "yellow", "note": "dim"}
+    for doubt in found.doubts:
+        more = f" and {len(doubt.records) - 10} more" if len(doubt.records) > 10 else ""
+        names = f": {', '.join(doubt.records[:10])}{more}" if doubt.records else ""
+        console.print(f"{doubt.level}: {doubt.text}{names}", style=styles[doubt.level])
 
 
 @contextmanager

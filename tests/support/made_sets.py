@@ -114,7 +114,8 @@ def make_own(folder: Path) -> Path:
     rows = []
     for number in range(6):
         name = f"ward{number % 2}/ecg{number}"
-        write_record(folder / "ecgs" / f"ward{number % 2}", f"ecg{number}", adc(5000, seed=number))
+        samples = limb_consistent(5000, seed=number).round().astype("<i2")
+        write_record(folder / "ecgs" / f"ward{number % 2}", f"ecg{number}", samples)
         rows.append(
             {
                 "file": name,
