@@ -237,8 +237,8 @@ def check(  # noqa: PLR0913 one parameter per option
         facts = {"folder": str(folder), "labels": chosen, **asdict(found)}
         console.print_json(json_module.dumps(facts))
     else:
-        console.print(f"{len(prepared)} records in {folder}, label set {chosen}")
-        print_check(console, found, prepared.manifest)
+        console.print(f"{len(prepared)} records in {folder}")
+        print_check(console, found, prepared.manifest, labels=chosen)
     if page is not None:
         from ecgopt.report.check_page import write_check_page
 

@@ -162,11 +162,13 @@ def counts_table(manifest: Mapping[str, Any]) -> "Table":
     return table
 
 
-def print_check(console: "Console", found: "DataCheck", manifest: Mapping[str, Any]) -> None:
+def print_check(
+    console: "Console", found: "DataCheck", manifest: Mapping[str, Any], *, labels: str
+) -> None:
     """Print the counts of a checked set, and what is doubtful."""
     total = found.counts["kept"]
     console.print(counts_table(manifest))
-    classes = new_table("class", "records", "share", "patients")
+    classes = new_table("class", "records", "share", "patients", title=f"label set {labels}")
     for label, count in found.positives.items():
         patients = str(found.positive_patients[label])
         classes.add_row(label, str(count), f"{count / total:.1%}", patients)

@@ -19,6 +19,7 @@ from ecgopt.data.lead_check import (
 from ecgopt.data.overlap import finding_of
 from ecgopt.data.prepared import PreparedSet
 from ecgopt.data.records import NO_FINDING
+from ecgopt.data.same_patients import copied_rows, copies_within
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -128,7 +129,7 @@ def check(
         *_doubts_of_signals(records, leads),
         *_doubts_of_people(records, found),
         *_doubts_of_labels(found),
-        *_copies_elsewhere(records, others),
+        *_copies(prepared, others),
     ]
     doubts.sort(key=lambda doubt: ("error", "warning", "note").index(doubt.level))
     return replace(found, doubts=tuple(doubts))
@@ -210,11 +211,6 @@ def _doubts_of_signals(records: "pd.DataFrame", leads: LeadFacts) -> Iterator[Do
                 text=f"{(size > 0).sum()} records have {what}",
                 records=_chosen(records, size > 0, size),
             )
-    copies = records[records["signal_hash"].duplicated(keep=False)]
-    if len(copies):
-        groups = copies.groupby("signal_hash", sort=False)["record"].agg("=".join).tolist()
-        text = f"{len(groups)} groups of records have equal signals"
-        yield Doubt(level="warning", topic="copies", text=text, records=tuple(groups))
 
 
 def _doubts_of_people(records: "pd.DataFrame", found: DataCheck) -> Iterator[Doubt]:
@@ -295,13 +291,18 @@ def _in_words(code: str) -> str:
     return code if finding == code else f"{code} {finding}"
 
 
-def _copies_elsewhere(records: "pd.DataFrame", others: Sequence[PreparedSet]) -> Iterator[Doubt]:
+def _copies(prepared: PreparedSet, others: Sequence[PreparedSet]) -> Iterator[Doubt]:
+    names = prepared.records["record"].to_numpy()
+    pairs = tuple(f"{names[first]}={names[second]}" for first, second in copies_within(prepared))
+    if pairs:
+        text = f"{len(pairs)} pairs of records are the same recording, perhaps filtered"
+        yield Doubt(level="warning", topic="copies", text=text, records=pairs)
     for other in others:
-        copied = records["signal_hash"].isin(set(other.records["signal_hash"])).to_numpy()
-        if copied.any():
+        rows = copied_rows(prepared, other)
+        if len(rows):
             yield Doubt(
                 level="note",
                 topic="copies",
-                text=f"{copied.sum()} records are stored alike in {other.folder.name}",
-                records=_chosen(records, copied),
+                text=f"{len(rows)} records are in {other.folder.name} too",
+                records=tuple(prepared.records["record"].iloc[rows]),
             )

@@ -2,9 +2,10 @@
 
 import hashlib
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
-from jaxtyping import Bool, Float64, Int16
+from jaxtyping import Bool, Float32, Float64, Int16
 
 from ecgopt.data.records import LeftOut
 from ecgopt.data.resample import resample
@@ -17,6 +18,10 @@ MAX_MICROVOLTS = 32767
 
 _IMPOSSIBLE_MICROVOLTS = 1e12
 """A sample this large, infinity included, is no measurement but missing."""
+
+_SKETCH_LENGTH = 6
+_SKETCHED_SAMPLES = 1024
+"""Every fourth sample counts, up to so many per lead."""
 
 SATURATED_S = 0.08
 """A lead that rests this long at its extreme is saturated; no wave has so flat a top."""
@@ -43,6 +48,8 @@ class Conditioned:
     """Leads that rest at the end of their range within the kept part."""
     signal_hash: str
     """Hash of the stored samples: equal for two copies of one recording."""
+    sketch: tuple[float, ...]
+    """Nearly equal for two copies of one recording with other rounding, gain or offsets."""
 
 
 def condition(raw: RawSignal, settings: PrepareSettings) -> Conditioned | LeftOut:
@@ -81,12 +88,37 @@ def condition(raw: RawSignal, settings: PrepareSettings) -> Conditioned | LeftOu
         flat_leads=int(flat.sum()),
         saturated_leads=int(saturated.sum()),
         signal_hash=signal_hash(stored.tobytes()),
+        sketch=sketch(stored),
     )
 
 
 def signal_hash(samples: bytes) -> str:
     """Return the hash of a record's stored samples."""
     return hashlib.blake2b(samples, digest_size=8).hexdigest()
+
+
+def sketch(signal: Int16[np.ndarray, "lead time"]) -> tuple[float, ...]:
+    """Return projections of a recording on fixed random patterns, each of the order of 1.
+
+    Copies that differ by rounding differ by about the relative size of the rounding; two different
+    recordings differ by about 1 in each. Gain and offset of the leads have no influence.
+    """
+    few = signal[:, : 4 * _SKETCHED_SAMPLES : 4].astype(np.float32)
+    few -= few.mean(axis=1, keepdims=True)
+    flat = few.ravel()
+    size = float(np.sqrt(flat @ flat))
+    if size == 0:
+        return (0.0,) * _SKETCH_LENGTH
+    projected = _patterns(len(flat)) @ flat / size
+    return tuple(round(value, 4) for value in projected.tolist())
+
+
+@cache
+def _patterns(length: int) -> Float32[np.ndarray, "pattern sample"]:
+    """Return patterns of 1 and -1, drawn by a hash so that they are equal everywhere."""
+    drawn = hashlib.shake_128(b"ecgopt sketch").digest(-(-_SKETCH_LENGTH * length // 8))
+    bits = np.unpackbits(np.frombuffer(drawn, dtype=np.uint8))[: _SKETCH_LENGTH * length]
+    return bits.reshape(_SKETCH_LENGTH, length).astype(np.float32) * 2 - 1
 
 
 def _source_part(

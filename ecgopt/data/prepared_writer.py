@@ -247,4 +247,5 @@ def _row(kept: Kept) -> dict[str, Any]:
         "flat_leads": stored.flat_leads,
         "saturated_leads": stored.saturated_leads,
         "signal_hash": stored.signal_hash,
+        "sketch": stored.sketch,
     }

@@ -67,7 +67,7 @@ def test_check_names_classes_duplicates_and_warnings(capsys):
     text = capsys.readouterr().out
     assert "label set ptbxl_superclass" in text
     assert "00459=00460" in text
-    assert "warning: 1 groups of records have equal signals" in text
+    assert "warning: 3 pairs of records are the same recording, perhaps filtered" in text
 
 
 def test_check_as_json_and_as_a_page_with_pictures_of_the_worst_records(capsys, tmp_path):
