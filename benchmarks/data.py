@@ -139,7 +139,7 @@ def write_prepared(folder: Path, n_records: int) -> None:
             stored = Conditioned(
                 signal=noise[number % 64], seconds=10.0, was_cut=False, zero_padded_s=0.0,
                 padded_samples=0, repaired_samples=0, clipped_samples=0, flat_leads=0,
-                saturated_leads=0, signal_hash=f"{number:016x}", sketch=(0.0,),
+                saturated_leads=0, derived_leads=0, signal_hash=f"{number:016x}", sketch=(0.0,),
             )  # fmt: skip
             writer.add(Kept(f"{number:05d}", facts, 100.0, stored, ()))
         settings = {"sampling_rate_hz": 100}

@@ -137,6 +137,7 @@ _WHY = {
     "repaired": "missing samples, filled from their neighbours",
     "corrected": "with a known error of the publisher, set right",
     "clipped": "samples beyond 32.767 mV, set to it",
+    "derived": "III, aVR, aVL or aVF missing, computed from I and II",
     "with_flat_lead": "a lead that never changes: kept as published",
     "copies": "signal equal to that of an earlier record",
     "broken": "of the dropped: damaged files",

@@ -9,7 +9,14 @@ from jaxtyping import Bool, Float32, Float64, Int16
 
 from ecgopt.data.records import LeftOut
 from ecgopt.data.resample import resample
-from ecgopt.data.signals import LEADS, Part, PrepareSettings, RawSignal
+from ecgopt.data.signals import (
+    DERIVED_LEADS,
+    LEADS,
+    LIMB_FROM_I_AND_II,
+    Part,
+    PrepareSettings,
+    RawSignal,
+)
 
 REPAIRABLE_SHARE = 0.01
 """Share of a lead's samples that may be missing and is then filled from its neighbours."""
@@ -46,6 +53,8 @@ class Conditioned:
     """Leads that never change within the kept part."""
     saturated_leads: int
     """Leads that rest at the end of their range within the kept part."""
+    derived_leads: int
+    """Limb leads that the file lacks, computed from I and II."""
     signal_hash: str
     """Hash of the stored samples: equal for two copies of one recording."""
     sketch: tuple[float, ...]
@@ -54,16 +63,16 @@ class Conditioned:
 
 def condition(raw: RawSignal, settings: PrepareSettings) -> Conditioned | LeftOut:
     """Return `raw` in stored form, or the reason why it has none."""
-    order = _lead_order(raw.leads)
-    if isinstance(order, LeftOut):
-        return order
+    unusable = why_leads_are_unusable(raw.leads)
+    if unusable:
+        return LeftOut(unusable)
     part = settings.part(raw.n_samples, raw.sampling_rate_hz)
     if part is None:
         return LeftOut(f"sampling rate {raw.sampling_rate_hz:g} Hz cannot be resampled")
     if part.length < settings.n_samples and settings.shorter == "drop":
         return LeftOut(f"shorter than {settings.seconds:g} s")
     needed = raw.microvolts[:, part.first - raw.first : part.end - raw.first]
-    filled = repair_missing(needed if raw.leads == LEADS else needed[order])
+    filled = repair_missing(needed if raw.leads == LEADS else twelve_leads(needed, raw.leads))
     if isinstance(filled, LeftOut):
         return filled
     repaired, n_repaired = filled
@@ -87,6 +96,7 @@ def condition(raw: RawSignal, settings: PrepareSettings) -> Conditioned | LeftOu
         clipped_samples=n_clipped,
         flat_leads=int(flat.sum()),
         saturated_leads=int(saturated.sum()),
+        derived_leads=sum(lead not in raw.leads for lead in LEADS),
         signal_hash=signal_hash(stored.tobytes()),
         sketch=sketch(stored),
     )
@@ -129,13 +139,29 @@ def _source_part(
     return microvolts[:, first // part.up : -(-end // part.up)]
 
 
-def _lead_order(leads: tuple[str, ...]) -> list[int] | LeftOut:
+def why_leads_are_unusable(leads: tuple[str, ...]) -> str:
+    """Return why `leads` do not give the twelve leads, an empty text if they do."""
     missing = [lead for lead in LEADS if lead not in leads]
-    if missing:
-        return LeftOut(f"lacks {len(missing)} of 12 leads ({', '.join(missing)})")
+    if set(missing) - set(DERIVED_LEADS):
+        names = ", ".join(leads[:12])
+        return f"lacks {len(missing)} of 12 leads ({', '.join(missing)}); it has {names}"
     if any(leads.count(lead) > 1 for lead in LEADS):
-        return LeftOut("names a lead twice")
-    return [leads.index(lead) for lead in LEADS]
+        return "names a lead twice"
+    return ""
+
+
+def twelve_leads(
+    microvolts: Float64[np.ndarray, "lead time"], leads: tuple[str, ...]
+) -> Float64[np.ndarray, "12 time"]:
+    """Return the leads in the order of `LEADS`; III to aVF follow from I and II if missing."""
+    rows = []
+    for position, lead in enumerate(LEADS):
+        if lead in leads:
+            rows.append(microvolts[leads.index(lead)])
+        else:
+            of_one, of_two = LIMB_FROM_I_AND_II[position]
+            rows.append(of_one * rows[0] + of_two * rows[1])
+    return np.stack(rows)
 
 
 def repair_missing(

@@ -232,7 +232,7 @@ def _content_hash(file: Path) -> str:
     return _hash_of_content(file, status.st_size, status.st_mtime_ns)
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=64)
 def _hash_of_content(file: Path, size: int, changed_ns: int) -> str:  # noqa: ARG001 part of the key
     # Cached, because hundreds of records may lie in one file.
     return sha256_of(file)

@@ -1,5 +1,6 @@
 """The signal of one record as its file holds it, and the form in which it is stored."""
 
+import re
 from dataclasses import dataclass
 from typing import Literal
 
@@ -13,6 +14,10 @@ LEADS = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V
 """The twelve leads in the order of every prepared set."""
 
 _LEAD_BY_LOWER = {lead.lower(): lead for lead in LEADS}
+_SPELLED = re.compile(
+    r"(?:(?:mdc_ecg_lead|ecg|ekg|lead)[ _:-]*)?(?:d?(i{1,3})|d([123])|(av[rlf])|[vc]([1-6]))",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +42,9 @@ class RawSignal:
 LIMB_FROM_I_AND_II = np.array([[1, 0], [0, 1], [-1, 1], [-0.5, -0.5], [1, -0.5], [-0.5, 1]])
 """The six limb leads, in the order of `LEADS`, from I and II (Einthoven, Goldberger)."""
 
+DERIVED_LEADS = LEADS[2:6]
+"""Leads that follow exactly from I and II."""
+
 
 def from_millivolts(values: Num[np.ndarray, "*shape"]) -> Float64[np.ndarray, "*shape"]:
     """Return microvolts; what is too large for a number becomes infinite, and so missing."""
@@ -45,9 +53,18 @@ def from_millivolts(values: Num[np.ndarray, "*shape"]) -> Float64[np.ndarray, "*
 
 
 def lead_name(text: str) -> str:
-    """Return the name in `LEADS` that `text` spells in any case (`AVR`, `avr`), else `text`."""
+    """Return the name in `LEADS` that `text` spells, else `text`.
+
+    Known are any case (`AVR`), the prefixes of EDF, HL7 and others (`ECG I`, `Lead I`,
+    `MDC_ECG_LEAD_I`), `DI` or `D1` for I, and `C1` for V1.
+    """
     stripped = text.strip()
-    return _LEAD_BY_LOWER.get(stripped.lower(), stripped)
+    match = _SPELLED.fullmatch(stripped)
+    if match is None:
+        return stripped
+    roman, digit, augmented, chest = match.groups()
+    name = roman or (digit and "I" * int(digit)) or augmented or f"V{chest}"
+    return _LEAD_BY_LOWER[name.lower()]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

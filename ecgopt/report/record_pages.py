@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
-from ecgopt.data.conditioning import repair_missing
+from ecgopt.data.conditioning import repair_missing, twelve_leads, why_leads_are_unusable
 from ecgopt.data.overlap import finding_of
 from ecgopt.data.prepared import PreparedSet
 from ecgopt.data.records import LeftOut, Source
-from ecgopt.data.signals import LEADS, PrepareSettings
+from ecgopt.data.signals import PrepareSettings
 from ecgopt.errors import DataError
 from ecgopt.report.ecg_paper import EcgPage
 
@@ -53,11 +53,9 @@ def raw_page(source: Source, folders: Sequence[Path], record: str) -> EcgPage:
     if isinstance(reading, LeftOut):
         raise DataError(f"record {record} cannot be drawn: {reading.reason}")
     signal, facts = reading.signal, reading.facts
-    missing = [lead for lead in LEADS if lead not in signal.leads]
-    if missing:
-        raise DataError(f"record {record} cannot be drawn: it lacks {', '.join(missing)}")
-    order = [signal.leads.index(lead) for lead in LEADS]
-    filled = repair_missing(signal.microvolts[order])
+    if unusable := why_leads_are_unusable(signal.leads):
+        raise DataError(f"record {record} cannot be drawn: it {unusable}")
+    filled = repair_missing(twelve_leads(signal.microvolts, signal.leads))
     if isinstance(filled, LeftOut):
         raise DataError(f"record {record} cannot be drawn: {filled.reason}")
     return EcgPage(

@@ -8,7 +8,15 @@ from pathlib import Path
 import numpy as np
 import wfdb
 from ecg_files import adc, write_record
-from made_sets import make_code_test, make_cpsc_native, make_own, make_ptb, make_sph, write_table
+from made_sets import (
+    make_code15_native,
+    make_code_test,
+    make_cpsc_native,
+    make_own,
+    make_ptb,
+    make_sph,
+    write_table,
+)
 
 from ecgopt.data.prepare import prepare
 from ecgopt.data.signals import LEADS, PrepareSettings
@@ -69,6 +77,8 @@ SETS: Mapping[str, tuple[Callable[[Path], Path], str, tuple[str, ...]]] = {
     "table of SPH": (make_sph, "sph", ("*.csv",)),
     "HDF5 file of CODE-test": (make_code_test, "code_test", ("*.hdf5",)),
     "tables of CODE-test": (make_code_test, "code_test", ("*.csv",)),
+    "HDF5 files of CODE-15%": (make_code15_native, "code15_native", ("*.hdf5",)),
+    "table of CODE-15%": (make_code15_native, "code15_native", ("*.csv",)),
     "own table": (make_own, "own", ("*.csv",)),
     "own description": (make_own, "own", ("*.toml",)),
 }

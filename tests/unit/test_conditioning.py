@@ -1,12 +1,15 @@
 import numpy as np
 import pytest
-from ecg_files import adc
+from ecg_files import adc, real
 from hypothesis import given
 from hypothesis import strategies as st
+from made_sets import limb_consistent
 
 from ecgopt.data.conditioning import Conditioned, condition, flat_and_saturated
 from ecgopt.data.records import LeftOut
-from ecgopt.data.signals import LEADS, PrepareSettings, RawSignal
+from ecgopt.data.signals import LEADS, PrepareSettings, RawSignal, lead_name
+from ecgopt.data.wfdb_files import read_wfdb
+from ecgopt.data.wfdb_header import read_header
 from ecgopt.errors import DataError
 
 SETTINGS = PrepareSettings()
@@ -48,6 +51,51 @@ def test_extra_leads_are_left_out():
 
 def test_lead_subset_is_left_out_with_the_missing_names():
     assert reason(raw(leads=("I", "II", "V2"))).startswith("lacks 9 of 12 leads (III, aVR, aVL,")
+
+
+def test_message_of_missing_leads_names_those_that_are_there():
+    assert reason(raw(leads=("I", "II", "V2"))).endswith("; it has I, II, V2")
+
+
+@pytest.mark.parametrize("absent", [("III", "aVR", "aVL", "aVF"), ("aVF",)])
+def test_missing_limb_leads_follow_exactly_from_i_and_ii(absent):
+    signal = limb_consistent(1000).T
+    kept = [row for row, lead in enumerate(LEADS) if lead not in absent]
+    order = kept[::-1]
+    result = stored(RawSignal(signal[order], tuple(LEADS[row] for row in order), 100.0))
+    assert result.derived_leads == len(absent)
+    np.testing.assert_array_equal(result.signal, np.rint(signal))
+
+
+def test_leads_of_a_real_record_are_nearly_those_derived_from_two_of_them():
+    path = real("ptbxl_native", "records100", "00000", "00148_lr.hea")
+    whole = read_wfdb(read_header(path), path.parent)
+    few = [0, 1, *range(6, 12)]
+    part = RawSignal(whole.microvolts[few], tuple(LEADS[row] for row in few), 100.0)
+    difference = stored(part).signal.astype(int) - stored(whole).signal
+    assert stored(part).derived_leads == 4
+    assert np.abs(difference).max() <= 10
+    np.testing.assert_array_equal(difference[few], 0)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        [f"ECG {lead}" for lead in LEADS],
+        [f"MDC_ECG_LEAD_{lead}" for lead in LEADS],
+        [f"Lead {lead.upper()}" for lead in LEADS],
+        ["DI", "DII", "DIII", *LEADS[3:]],
+        ["d1", "D2", "D3", *LEADS[3:]],
+        [*LEADS[:6], *(f"C{number}" for number in range(1, 7))],
+    ],
+)
+def test_leads_are_known_in_the_spellings_of_other_formats(names):
+    assert tuple(map(lead_name, names)) == LEADS
+
+
+@pytest.mark.parametrize("name", ["VR", "V7", "IIII", "-aVR", "V1R", "vx", "1", "ECG", ""])
+def test_what_is_none_of_the_twelve_leads_keeps_its_name(name):
+    assert lead_name(name) == name
 
 
 def test_lead_named_twice_is_left_out():

@@ -13,7 +13,14 @@ import scipy.io
 from ecg_files import adc, as_nobody, real, write_record
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from made_sets import limb_consistent, make_code_test, make_cpsc_native, make_ptb, make_sph
+from made_sets import (
+    limb_consistent,
+    make_code15_native,
+    make_code_test,
+    make_cpsc_native,
+    make_ptb,
+    make_sph,
+)
 
 from ecgopt.data.csv_tables import read_rows
 from ecgopt.data.errata import errata_of, ptb_patients
@@ -684,3 +691,47 @@ def test_any_table_gives_records_or_a_data_error(tmp_path, table):
     (tmp_path / "ptbxl_database.csv").write_bytes(header + table)
     with contextlib.suppress(DataError):
         source("ptbxl").entries([tmp_path])
+
+
+# CODE-15% as published
+
+
+def test_exams_of_code15_are_found_in_their_parts_by_number(tmp_path):
+    reader, folder = source("code15_native"), make_code15_native(tmp_path)
+    reading = reader.read(entry_of(reader, [folder], "1018"))
+    expected = limb_consistent(4000, seed=11).T
+    np.testing.assert_allclose(reading.signal.microvolts[:, 48:4048], expected, atol=1e-2)
+    assert (reading.facts.patient, reading.facts.age_years) == ("code15-101", 41.0)
+    assert reading.facts.sex == "female"
+    assert set(reading.facts.statements) == {"RBBB"}
+
+
+def test_labels_of_code15_are_the_six_of_code_and_normal(tmp_path):
+    folder = make_code15_native(tmp_path / "in")
+    prepared = prepare("code15_native", [folder], tmp_path / "out", PrepareSettings())
+    labels = dict(
+        zip(prepared.records["record"], prepared.labels(label_set("code_test")), strict=True)
+    )
+    classes = label_set("code_test").classes
+    assert [classes[i] for i in np.flatnonzero(labels["11"])] == ["1dAVb"]
+    assert [classes[i] for i in np.flatnonzero(labels["32"])] == ["NORM"]
+    # Neither normal nor any of the six: known, and negative for all classes.
+    assert not labels["1032"].any()
+    assert (prepared.records["statement_codes"].map(len) > 0).all()
+    assert prepared.records["patient"].nunique() == 4
+
+
+def test_code15_may_be_read_in_part_and_counts_the_other_exams(tmp_path):
+    folder = make_code15_native(tmp_path / "in")
+    (folder / "exams_part1.hdf5").unlink()
+    manifest = prepare("code15_native", [folder], tmp_path / "out", PrepareSettings()).manifest
+    assert manifest["counts"]["kept"] == 4
+    assert manifest["left_aside"]["exam of a part that is not in the folders"]["count"] == 4
+
+
+def test_unknown_flag_of_code15_is_refused_with_its_line(tmp_path):
+    folder = make_code15_native(tmp_path)
+    table = folder / "exams.csv"
+    table.write_text(table.read_text().replace("True,False,False,False", "True,,False,False", 1))
+    with pytest.raises(DataError, match=r"line 2: RBBB must be True or False, but is \'\'"):
+        source("code15_native").entries([folder])

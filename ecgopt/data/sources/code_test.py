@@ -25,7 +25,7 @@ NORMAL = "normal_ecg"
 # The two descriptions that the authors published name the augmented leads in different orders.
 _ORDERS = (LEADS, ("I", "II", "III", "aVL", "aVF", "aVR", *LEADS[6:]))
 _PROBED_RECORDS, _PROBED_SAMPLES = 32, 4096
-_MAX_SAMPLES = 1 << 20
+MAX_SAMPLES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ class CodeTest:
         annotations = read_rows(root / GOLD_STANDARD, CLASSES)
         with open_dataset(root / TRACINGS, "tracings", record=self.name) as tracings:
             shape = tracings.shape
-        if len(shape) != 3 or shape[2] != len(LEADS) or shape[1] > _MAX_SAMPLES:
+        if len(shape) != 3 or shape[2] != len(LEADS) or shape[1] > MAX_SAMPLES:
             raise DataError(f"{root / TRACINGS}: tracings must be (exam, time, 12), but is {shape}")
         if not len(attributes) == len(annotations) == shape[0]:
             raise DataError(
@@ -114,12 +114,12 @@ def lead_order(path: Path) -> tuple[str, ...]:
     Raises:
         RecordError: no published order fits.
     """
-    with open_dataset(path, "tracings", record="code_test") as tracings:
+    with open_dataset(path, "tracings", record=path.stem) as tracings:
         probe = from_millivolts(tracings[:_PROBED_RECORDS, :_PROBED_SAMPLES])
     probe = np.where(np.abs(probe) < MAX_MICROVOLTS, probe, 0.0).reshape(-1, len(LEADS)).T
     misfits = [_goldberger_misfit(probe, order) for order in _ORDERS]
     if min(misfits) > 0.2:
-        raise RecordError("code_test", f"{path.name}: the limb leads fit no published lead order")
+        raise RecordError(path.stem, "the limb leads fit no published lead order", path.name)
     return _ORDERS[int(np.argmin(misfits))]
 
 
