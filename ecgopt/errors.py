@@ -29,8 +29,24 @@ MOST_NAMES: Final = 20
 """Names that a message lists at most."""
 
 
+def printable(text: str) -> str:
+    """Return `text` with escapes in place of control characters other than line ends.
+
+    Names and values in messages come from files, and a terminal obeys what it is sent.
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        char if char.isprintable() or char == "\n" else char.encode("unicode_escape").decode()
+        for char in text
+    )
+
+
 class EcgoptError(Exception):
     """Base of all errors that ecgopt raises on purpose."""
+
+    def __str__(self) -> str:
+        return printable(super().__str__())
 
 
 class UserError(EcgoptError):

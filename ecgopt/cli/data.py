@@ -1,5 +1,6 @@
 """`ecgopt data`: list, fetch, prepare, check and show data sets."""
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -14,15 +15,15 @@ from ecgopt.cli.data_output import (
     new_table,
     open_console,
     prepared_folder,
-    print_doubts,
+    print_check,
     progress_bar,
     raw_folder,
     raw_folders,
 )
 
 if TYPE_CHECKING:
-    from ecgopt.data.conditioning import PrepareSettings
     from ecgopt.data.records import Source
+    from ecgopt.data.signals import PrepareSettings
 
 app = App(name="data", help="List, fetch, prepare, check and show data sets.")
 
@@ -44,7 +45,7 @@ class Form:
 
     def settings(self, broken: Literal["stop", "drop"] = "stop") -> "PrepareSettings":
         """Return the settings of `prepare`."""
-        from ecgopt.data.conditioning import PrepareSettings
+        from ecgopt.data.signals import PrepareSettings
 
         return PrepareSettings(
             sampling_rate_hz=self.rate,
@@ -122,8 +123,6 @@ def fetch(  # noqa: PLR0913 one parameter per option
         archive: Fetch the publisher's one zip file, where there is one.
         connections: Number of files that are fetched in parallel.
     """
-    import sys
-
     from ecgopt.data.download import FetchSettings
     from ecgopt.data.download import fetch as fetch_files
     from ecgopt.data.sources.catalog import dataset_info
@@ -194,56 +193,60 @@ def prepare(
 
 
 @app.command
-def check(
+def check(  # noqa: PLR0913 one parameter per option
     name: str,
     *,
     labels: str | None = None,
     from_: Folders = None,
     to: Path | None = None,
+    page: Path | None = None,
+    json: bool = False,
     form: Annotated[Form, Parameter(name="*")] = _FORM,
 ) -> None:
-    """Count records, classes, patients and folds of a prepared set, and name what is doubtful.
+    """Judge a prepared set: codes, classes, patients, ages, leads, amplitudes, rates and copies.
 
-    Its files are compared with their SHA-256.
+    Ends with exit code 1 if the whole set is probably read wrongly. The set's files are compared
+    with their SHA-256, and its records with the other prepared sets.
 
-    Example: `ecgopt data check ptbxl --labels ptbxl_rhythm`
+    Example: `ecgopt data check ptbxl --labels ptbxl_rhythm --page check.html`
 
     Args:
         name: Name in `ecgopt data list`, or a description `own.toml`.
         labels: Label set; by default the first that fits the data set.
         from_: Folders of the raw records; by default those that the set was prepared from.
         to: Folder of prepared sets; by default `prepared` in the workspace.
+        page: Write an HTML page with pictures of the worst records to this file.
+        json: Print everything as JSON, with the names of all records concerned.
         form: As given to `prepare`.
     """
+    from dataclasses import asdict
+
     from ecgopt.data.check import check as check_set
     from ecgopt.data.labels import label_set
-    from ecgopt.data.prepared import open_prepared
+    from ecgopt.data.prepared import open_prepared, other_prepared
     from ecgopt.data.sources.catalog import dataset_info, source
 
     folder = _asked_for(source(name), name, from_, to, form)
     prepared = open_prepared(folder, recheck=True)
     chosen = labels or (name if name.endswith(".toml") else dataset_info(name).labels[0])
-    found = check_set(prepared, label_set(chosen))
+    found = check_set(prepared, label_set(chosen), others=other_prepared(prepared))
     console = open_console()
-    console.print(f"{len(prepared)} records in {folder}")
-    console.print(counts_table(prepared.manifest))
-    classes = new_table("class", "records", "share", title=f"label set {chosen}")
-    for label, count in found.positives.items():
-        classes.add_row(label, str(count), f"{count / len(prepared):.1%}")
-    classes.add_row(
-        "(none of them)", str(found.unlabelled), f"{found.unlabelled / len(prepared):.1%}"
-    )
-    console.print(classes)
-    if found.records_per_fold:
-        folds = new_table("fold", "records", "patients")
-        for fold, count in found.records_per_fold.items():
-            folds.add_row(str(fold), str(count), str(found.patients_per_fold[fold]))
-        console.print(folds)
-    console.print(
-        f"{found.patients} patients, {found.without_age} records without age, "
-        f"{found.without_sex} without sex"
-    )
-    print_doubts(console, found)
+    if json:
+        import json as json_module
+
+        facts = {"folder": str(folder), "labels": chosen, **asdict(found)}
+        console.print_json(json_module.dumps(facts))
+    else:
+        console.print(f"{len(prepared)} records in {folder}")
+        print_check(console, found, prepared.manifest, labels=chosen)
+    if page is not None:
+        from ecgopt.report.check_page import write_check_page
+
+        write_check_page(page, prepared, found, labels=chosen)
+        if not json:
+            console.print(f"wrote {page}")
+    if any(doubt.level == "error" for doubt in found.doubts):
+        sys.exit(1)
 
 
 def _asked_for(

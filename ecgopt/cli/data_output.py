@@ -5,6 +5,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ecgopt.errors import printable
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
@@ -81,8 +83,16 @@ def raw_folders(name: str, given: list[Path] | None) -> Sequence[Path]:
 
 
 def open_console() -> "Console":
-    """Return a console that wraps lines for a person and never for a file or a pipe."""
-    from rich.console import Console
+    """Return a console that wraps lines for a person and never for a file or a pipe.
+
+    Control characters are printed as escapes.
+    """
+    from rich.console import Console as RichConsole
+
+    class Console(RichConsole):
+        def print(self, *objects: Any, **options: Any) -> None:  # noqa: ANN401 as the base class
+            texts = [printable(each) if isinstance(each, str) else each for each in objects]
+            super().print(*texts, **options)
 
     # No markup: names and reasons come from files and may hold brackets.
     console = Console(highlight=False, markup=False, emoji=False)
@@ -94,7 +104,11 @@ def open_console() -> "Console":
 def new_table(*columns: str, title: str | None = None, header: bool = True) -> "Table":
     """Return an empty table: ruled in a terminal, aligned text elsewhere."""
     from rich import box
-    from rich.table import Table
+    from rich.table import Table as RichTable
+
+    class Table(RichTable):
+        def add_row(self, *cells: Any, **options: Any) -> None:  # noqa: ANN401 as the base class
+            super().add_row(*(printable(str(each)) for each in cells), **options)
 
     plain = not open_console().is_terminal
     table = Table(
@@ -123,6 +137,7 @@ _WHY = {
     "repaired": "missing samples, filled from their neighbours",
     "corrected": "with a known error of the publisher, set right",
     "clipped": "samples beyond 32.767 mV, set to it",
+    "derived": "III, aVR, aVL or aVF missing, computed from I and II",
     "with_flat_lead": "a lead that never changes: kept as published",
     "copies": "signal equal to that of an earlier record",
     "broken": "of the dropped: damaged files",
@@ -148,21 +163,34 @@ def counts_table(manifest: Mapping[str, Any]) -> "Table":
     return table
 
 
-def print_doubts(console: "Console", found: "DataCheck") -> None:
-    """Print records and codes of a checked set that are doubtful, and its warnings."""
-    lists = {
-        "equal signals": ["=".join(group) for group in found.duplicates],
-        "flat": found.flat,
-        "saturated": found.saturated,
-        "statements that no class uses": [f"{c} ({n})" for c, n in found.unused_codes.items()],
-        "codes of the classes that no record has": found.absent_codes,
-    }
-    for kind, names in lists.items():
-        if names:
-            more = f" and {len(names) - 10} more" if len(names) > 10 else ""
-            console.print(f"{kind}: {'; '.join(names[:10])}{more}")
-    for warning in found.warnings:
-        console.print(f"warning: {warning}", style="yellow")
+def print_check(
+    console: "Console", found: "DataCheck", manifest: Mapping[str, Any], *, labels: str
+) -> None:
+    """Print the counts of a checked set, and what is doubtful."""
+    total = found.counts["kept"]
+    console.print(counts_table(manifest))
+    classes = new_table("class", "records", "share", "patients", title=f"label set {labels}")
+    for label, count in found.positives.items():
+        patients = str(found.positive_patients[label])
+        classes.add_row(label, str(count), f"{count / total:.1%}", patients)
+    classes.add_row("(none of them)", str(found.unlabelled), f"{found.unlabelled / total:.1%}", "")
+    console.print(classes)
+    if found.records_per_fold:
+        folds = new_table("fold", "records", "patients")
+        for fold, count in found.records_per_fold.items():
+            folds.add_row(str(fold), str(count), str(found.patients_per_fold[fold]))
+        console.print(folds)
+    ages = "no ages"
+    if found.ages_years is not None:
+        low, median, high = found.ages_years
+        ages = f"ages {low:g} to {high:g}, median {median:g} years"
+    rates = ", ".join(f"{rate:g} Hz" for rate in found.sampling_rates_hz)
+    console.print(f"{found.patients} patients, {ages}; files at {rates}")
+    styles = {"error": "bold red", "warning": "yellow", "note": "dim"}
+    for doubt in found.doubts:
+        more = f" and {len(doubt.records) - 10} more" if len(doubt.records) > 10 else ""
+        names = f": {', '.join(doubt.records[:10])}{more}" if doubt.records else ""
+        console.print(f"{doubt.level}: {doubt.text}{names}", style=styles[doubt.level])
 
 
 @contextmanager

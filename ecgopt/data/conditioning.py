@@ -2,52 +2,36 @@
 
 import hashlib
 from dataclasses import dataclass
-from typing import Literal
+from functools import cache
 
 import numpy as np
-from jaxtyping import Bool, Float64, Int16
+from jaxtyping import Bool, Float32, Float64, Int16
 
 from ecgopt.data.records import LeftOut
-from ecgopt.data.resample import rational_ratio, resample, resampled_length
-from ecgopt.data.signal_quality import flat_and_saturated
-from ecgopt.data.signals import LEADS, RawSignal
-from ecgopt.errors import DataError
+from ecgopt.data.resample import resample
+from ecgopt.data.signals import (
+    DERIVED_LEADS,
+    LEADS,
+    LIMB_FROM_I_AND_II,
+    Part,
+    PrepareSettings,
+    RawSignal,
+)
 
 REPAIRABLE_SHARE = 0.01
 """Share of a lead's samples that may be missing and is then filled from its neighbours."""
 
 MAX_MICROVOLTS = 32767
 
+_IMPOSSIBLE_MICROVOLTS = 1e12
+"""A sample this large, infinity included, is no measurement but missing."""
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PrepareSettings:
-    """What a prepared record looks like, and what happens to records that are not like it."""
+_SKETCH_LENGTH = 6
+_SKETCHED_SAMPLES = 1024
+"""Every fourth sample counts, up to so many per lead."""
 
-    sampling_rate_hz: int = 100
-    seconds: float = 10.0
-    longer: Literal["first", "centre"] = "first"
-    """Which part of a longer record stays; the published study keeps the first."""
-    shorter: Literal["drop", "pad"] = "drop"
-    """What happens to shorter records: left out, or zeros appended."""
-    broken: Literal["stop", "drop"] = "stop"
-    """What a damaged record does: end the preparation with an error, or be left out and counted."""
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.sampling_rate_hz <= 10_000:
-            raise DataError(
-                "`1 <= sampling_rate_hz <= 10000` must hold, but got "
-                f"sampling_rate_hz={self.sampling_rate_hz}"
-            )
-        if not 0 < self.seconds <= 3600 or self.n_samples < 1:
-            raise DataError(
-                "`0 < seconds <= 3600` and at least one sample must hold, but got "
-                f"seconds={self.seconds}"
-            )
-
-    @property
-    def n_samples(self) -> int:
-        """Samples per lead of a prepared record."""
-        return round(self.sampling_rate_hz * self.seconds)
+SATURATED_S = 0.08
+"""A lead that rests this long at its extreme is saturated; no wave has so flat a top."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +43,7 @@ class Conditioned:
     """Duration of the record as found."""
     was_cut: bool
     zero_padded_s: float
-    """Zeros in all leads at both ends of the record as found: padding by its publisher."""
+    """Zeros in all leads at both ends of the kept part: padding by its publisher."""
     padded_samples: int
     """Zeros appended here."""
     repaired_samples: int
@@ -69,48 +53,52 @@ class Conditioned:
     """Leads that never change within the kept part."""
     saturated_leads: int
     """Leads that rest at the end of their range within the kept part."""
+    derived_leads: int
+    """Limb leads that the file lacks, computed from I and II."""
     signal_hash: str
     """Hash of the stored samples: equal for two copies of one recording."""
+    sketch: tuple[float, ...]
+    """Nearly equal for two copies of one recording with other rounding, gain or offsets."""
 
 
 def condition(raw: RawSignal, settings: PrepareSettings) -> Conditioned | LeftOut:
     """Return `raw` in stored form, or the reason why it has none."""
-    order = _lead_order(raw.leads)
-    if isinstance(order, LeftOut):
-        return order
-    ratio = rational_ratio(settings.sampling_rate_hz, raw.sampling_rate_hz)
-    if ratio is None:
+    unusable = why_leads_are_unusable(raw.leads)
+    if unusable:
+        return LeftOut(unusable)
+    part = settings.part(raw.n_samples, raw.sampling_rate_hz)
+    if part is None:
         return LeftOut(f"sampling rate {raw.sampling_rate_hz:g} Hz cannot be resampled")
-    microvolts = raw.microvolts if raw.leads == LEADS else raw.microvolts[order]
-    length = resampled_length(microvolts.shape[1], *ratio)
-    if length < settings.n_samples and settings.shorter == "drop":
+    if part.length < settings.n_samples and settings.shorter == "drop":
         return LeftOut(f"shorter than {settings.seconds:g} s")
-    filled = repair_missing(microvolts)
+    needed = raw.microvolts[:, part.first - raw.first : part.end - raw.first]
+    filled = repair_missing(needed if raw.leads == LEADS else twelve_leads(needed, raw.leads))
     if isinstance(filled, LeftOut):
         return filled
     repaired, n_repaired = filled
-    kept = min(length, settings.n_samples)
-    start = (length - kept) // 2 if settings.longer == "centre" else 0
-    flat, saturated = flat_and_saturated(
-        _source_part(repaired, *ratio, start=start, n=kept), raw.sampling_rate_hz
-    )
+    kept = _source_part(repaired, part)
+    flat, saturated = flat_and_saturated(kept, raw.sampling_rate_hz)
     if flat.all():
         return LeftOut("all leads are flat")
-    stored, n_clipped = _to_int16(resample(repaired, *ratio, start=start, n=kept))
-    padded = settings.n_samples - kept
+    stored, n_clipped = _to_int16(
+        resample(repaired, part.up, part.down, start=part.start, n=part.n_kept)
+    )
+    padded = settings.n_samples - part.n_kept
     if padded:
         stored = np.pad(stored, ((0, 0), (0, padded)))
     return Conditioned(
         signal=stored,
-        seconds=raw.microvolts.shape[1] / raw.sampling_rate_hz,
-        was_cut=length > settings.n_samples,
-        zero_padded_s=_zero_padding(raw.microvolts) / raw.sampling_rate_hz,
+        seconds=raw.n_samples / raw.sampling_rate_hz,
+        was_cut=part.length > settings.n_samples,
+        zero_padded_s=_zero_padding(kept) / raw.sampling_rate_hz,
         padded_samples=padded,
         repaired_samples=n_repaired,
         clipped_samples=n_clipped,
         flat_leads=int(flat.sum()),
         saturated_leads=int(saturated.sum()),
+        derived_leads=sum(lead not in raw.leads for lead in LEADS),
         signal_hash=signal_hash(stored.tobytes()),
+        sketch=sketch(stored),
     )
 
 
@@ -119,21 +107,61 @@ def signal_hash(samples: bytes) -> str:
     return hashlib.blake2b(samples, digest_size=8).hexdigest()
 
 
+def sketch(signal: Int16[np.ndarray, "lead time"]) -> tuple[float, ...]:
+    """Return projections of a recording on fixed random patterns, each of the order of 1.
+
+    Copies that differ by rounding differ by about the relative size of the rounding; two different
+    recordings differ by about 1 in each. Gain and offset of the leads have no influence.
+    """
+    few = signal[:, : 4 * _SKETCHED_SAMPLES : 4].astype(np.float32)
+    few -= few.mean(axis=1, keepdims=True)
+    flat = few.ravel()
+    size = float(np.sqrt(flat @ flat))
+    if size == 0:
+        return (0.0,) * _SKETCH_LENGTH
+    projected = _patterns(len(flat)) @ flat / size
+    return tuple(round(value, 4) for value in projected.tolist())
+
+
+@cache
+def _patterns(length: int) -> Float32[np.ndarray, "pattern sample"]:
+    """Return patterns of 1 and -1, drawn by a hash so that they are equal everywhere."""
+    drawn = hashlib.shake_128(b"ecgopt sketch").digest(-(-_SKETCH_LENGTH * length // 8))
+    bits = np.unpackbits(np.frombuffer(drawn, dtype=np.uint8))[: _SKETCH_LENGTH * length]
+    return bits.reshape(_SKETCH_LENGTH, length).astype(np.float32) * 2 - 1
+
+
 def _source_part(
-    microvolts: Float64[np.ndarray, "lead time"], up: int, down: int, *, start: int, n: int
-) -> Float64[np.ndarray, "lead part"]:
-    """Return the samples that lie where the resampled ones from `start` to `start + n` do."""
-    first, last = start * down // up, -(-(start + n) * down // up)
-    return microvolts[:, first:last]
+    microvolts: Float64[np.ndarray, "lead time"], part: Part
+) -> Float64[np.ndarray, "lead kept"]:
+    """Return the samples that lie where the stored ones do."""
+    first, end = part.start * part.down, (part.start + part.n_kept) * part.down
+    return microvolts[:, first // part.up : -(-end // part.up)]
 
 
-def _lead_order(leads: tuple[str, ...]) -> list[int] | LeftOut:
+def why_leads_are_unusable(leads: tuple[str, ...]) -> str:
+    """Return why `leads` do not give the twelve leads, an empty text if they do."""
     missing = [lead for lead in LEADS if lead not in leads]
-    if missing:
-        return LeftOut(f"lacks {len(missing)} of 12 leads ({', '.join(missing)})")
+    if set(missing) - set(DERIVED_LEADS):
+        names = ", ".join(leads[:12])
+        return f"lacks {len(missing)} of 12 leads ({', '.join(missing)}); it has {names}"
     if any(leads.count(lead) > 1 for lead in LEADS):
-        return LeftOut("names a lead twice")
-    return [leads.index(lead) for lead in LEADS]
+        return "names a lead twice"
+    return ""
+
+
+def twelve_leads(
+    microvolts: Float64[np.ndarray, "lead time"], leads: tuple[str, ...]
+) -> Float64[np.ndarray, "12 time"]:
+    """Return the leads in the order of `LEADS`; III to aVF follow from I and II if missing."""
+    rows = []
+    for position, lead in enumerate(LEADS):
+        if lead in leads:
+            rows.append(microvolts[leads.index(lead)])
+        else:
+            of_one, of_two = LIMB_FROM_I_AND_II[position]
+            rows.append(of_one * rows[0] + of_two * rows[1])
+    return np.stack(rows)
 
 
 def repair_missing(
@@ -145,9 +173,10 @@ def repair_missing(
     so, and the file is not damaged.
     """
     # One reduction instead of a mask: NaN and infinity both survive a sum.
-    if np.isfinite(microvolts.sum()):
-        return microvolts, 0
-    missing = ~np.isfinite(microvolts)
+    with np.errstate(over="ignore", invalid="ignore"):
+        if np.isfinite(microvolts.sum()):
+            return microvolts, 0
+        missing = ~(np.abs(microvolts) < _IMPOSSIBLE_MICROVOLTS)
     if missing.mean(axis=1).max() > REPAIRABLE_SHARE:
         return LeftOut(f"more than {REPAIRABLE_SHARE:.0%} of a lead's samples are missing")
     return _interpolate(microvolts, missing), int(missing.sum())
@@ -168,18 +197,42 @@ def _zero_padding(microvolts: Float64[np.ndarray, "lead time"]) -> int:
     """Return the number of samples at both ends that are zero in all leads."""
     if microvolts[:, 0].any() and microvolts[:, -1].any():
         return 0
-    n_samples = int(microvolts.shape[1])
     occupied = np.flatnonzero(microvolts.any(axis=0))
     if not occupied.size:
-        return n_samples
-    return n_samples - (int(occupied[-1]) + 1 - int(occupied[0]))
+        return int(microvolts.shape[1])
+    return int(microvolts.shape[1] - 1 - occupied[-1] + occupied[0])
 
 
 def _to_int16(
     microvolts: Float64[np.ndarray, "lead time"],
 ) -> tuple[Int16[np.ndarray, "lead time"], int]:
     rounded = np.rint(microvolts)
-    if np.abs(rounded).max() <= MAX_MICROVOLTS:
+    if max(rounded.max(), -rounded.min()) <= MAX_MICROVOLTS:
         return rounded.astype(np.int16), 0
     outside = int((np.abs(rounded) > MAX_MICROVOLTS).sum())
     return rounded.clip(-MAX_MICROVOLTS, MAX_MICROVOLTS).astype(np.int16), outside
+
+
+def flat_and_saturated(
+    microvolts: Float64[np.ndarray, "lead time"], sampling_rate_hz: float
+) -> tuple[Bool[np.ndarray, " lead"], Bool[np.ndarray, " lead"]]:
+    """Return which leads never change, and which rest at their own extreme for `SATURATED_S`.
+
+    The signal must be as recorded: a filter rounds off flat tops.
+    """
+    high, low = microvolts.max(axis=1), microvolts.min(axis=1)
+    flat = high == low
+    run = max(2, round(SATURATED_S * sampling_rate_hz))
+    saturated = np.zeros(len(microvolts), dtype=np.bool_)
+    for extreme in (high, low):
+        # A run of `run` samples covers two neighbours of a grid half as wide: a cheap first sieve.
+        grid = microvolts[:, :: max(1, run // 2)] == extreme[:, None]
+        suspects = (grid[:, :-1] & grid[:, 1:]).any(axis=1) & ~flat & (extreme != 0)
+        for lead in np.flatnonzero(suspects):
+            saturated[lead] |= _longest_run(microvolts[lead] == extreme[lead]) >= run
+    return flat, saturated
+
+
+def _longest_run(flags: Bool[np.ndarray, " time"]) -> int:
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], flags.astype(np.int8), [0]])))
+    return int((edges[1::2] - edges[::2]).max(initial=0))

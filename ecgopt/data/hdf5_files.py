@@ -1,5 +1,6 @@
 """Data sets inside HDF5 files, opened so that no file can point at another one."""
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,14 +10,16 @@ import numpy as np
 
 from ecgopt.errors import RecordError
 
+MAX_CHUNK_BYTES = 64 << 20
+
 
 @contextmanager
 def open_dataset(path: Path, name: str, *, record: str) -> Iterator[Any]:
     """Give the data set `name` at the root of the HDF5 file `path`, not yet read.
 
     Raises:
-        RecordError: the file is missing or damaged, or the data set is absent, no numbers, or
-            stored outside the file.
+        RecordError: the file is missing or damaged, or the data set is absent, no numbers, stored
+            outside the file, or in chunks that do not fit the memory.
     """
     import h5py
 
@@ -29,7 +32,11 @@ def open_dataset(path: Path, name: str, *, record: str) -> Iterator[Any]:
                 raise RecordError(record, f"it must hold a data set {name!r} of its own", path.name)
             if dataset.dtype.kind not in "fiu" or not np.issubdtype(dataset.dtype, np.number):
                 raise RecordError(record, f"{name} must be numbers", path.name)
+            # One sample of a compressed chunk costs the memory of the whole chunk.
+            if math.prod(dataset.chunks or ()) * dataset.dtype.itemsize > MAX_CHUNK_BYTES:
+                reason = f"{name} has chunks larger than {MAX_CHUNK_BYTES >> 20} MiB"
+                raise RecordError(record, reason, f"{path.name}: {dataset.chunks}")
             yield dataset
-    except (OSError, RuntimeError, KeyError, ValueError) as error:
+    except (OSError, RuntimeError, KeyError, ValueError, TypeError, MemoryError) as error:
         detail = f"{path}: {str(error)[:160]}"
         raise RecordError(record, "it cannot be read as HDF5", detail) from error

@@ -3,11 +3,12 @@
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing import get_context
 
-from ecgopt.data.conditioning import Conditioned, PrepareSettings, condition
+from ecgopt.data.conditioning import Conditioned, condition
 from ecgopt.data.records import LeftOut, RecordEntry, RecordFacts, Source
+from ecgopt.data.signals import PrepareSettings
 from ecgopt.errors import RecordError
 
 _CHUNK = 32
@@ -47,7 +48,7 @@ def outcome(source: Source, entry: RecordEntry, settings: PrepareSettings) -> Ou
     if entry.left_out:
         return Dropped(entry.record, entry.left_out, broken=False)
     try:
-        reading = source.read(entry)
+        reading = source.read(replace(entry, settings=settings))
     except RecordError as error:
         return Dropped(entry.record, error.reason, broken=True, detail=error.detail)
     if isinstance(reading, LeftOut):

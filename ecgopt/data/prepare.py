@@ -10,13 +10,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from ecgopt.data.conditioning import PrepareSettings
 from ecgopt.data.listing import first_few
 from ecgopt.data.outcomes import Dropped, outcomes
 from ecgopt.data.prepared import PreparedSet, open_prepared
 from ecgopt.data.prepared_writer import PreparedWriter
 from ecgopt.data.records import Source
 from ecgopt.data.request import PREPARE_VERSION, PreparationRequest, remember_folders
+from ecgopt.data.signals import PrepareSettings
 from ecgopt.data.sources.catalog import published_records, source
 from ecgopt.errors import DataError
 

@@ -141,6 +141,24 @@ def write_local(folder: Path, notes: Mapping[str, Any]) -> None:
         logger.info("%s cannot be written, so the set is verified at each opening: %s", path, error)
 
 
+def other_prepared(prepared: PreparedSet) -> list[PreparedSet]:
+    """Return the newest set of equal form of each other data set in the folder of `prepared`."""
+    parent = prepared.folder.parent
+    names = {path.parent.name[:-13] for path in parent.glob(f"*/{MANIFEST}")} - {prepared.source}
+    found: list[PreparedSet] = []
+    for name in sorted(names):
+        for folder in prepared_folders(parent, name):
+            try:
+                other = open_prepared(folder)
+            except DataError as error:
+                logger.warning("not compared with %s: %s", folder.name, error)
+                continue
+            if other.manifest["settings"] == prepared.manifest["settings"]:
+                found.append(other)
+                break
+    return found
+
+
 def prepared_folders(folder: Path, name: str) -> list[Path]:
     """Return the folders of all prepared sets of the data set `name` below `folder`, newest first.
 

@@ -210,6 +210,7 @@ def _counts(rows: Sequence[Mapping[str, Any]], dropped: Sequence[Dropped]) -> di
         "repaired": sum(row["repaired_samples"] > 0 for row in rows),
         "corrected": sum(bool(row["correction"]) for row in rows),
         "clipped": sum(row["clipped_samples"] > 0 for row in rows),
+        "derived": sum(row["derived_leads"] > 0 for row in rows),
         "with_flat_lead": sum(row["flat_leads"] > 0 for row in rows),
         "copies": len(rows) - len({row["signal_hash"] for row in rows}),
         "dropped": len(dropped),
@@ -246,5 +247,7 @@ def _row(kept: Kept) -> dict[str, Any]:
         "clipped_samples": stored.clipped_samples,
         "flat_leads": stored.flat_leads,
         "saturated_leads": stored.saturated_leads,
+        "derived_leads": stored.derived_leads,
         "signal_hash": stored.signal_hash,
+        "sketch": stored.sketch,
     }

@@ -5,12 +5,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
-from ecgopt.data.signals import RawSignal
+from ecgopt.data.signals import PrepareSettings, RawSignal
 
 if TYPE_CHECKING:
     from ecgopt.data.listing import Listing
 
 Sex = Literal["female", "male"]
+
+
+NO_FINDING = "no finding"
+"""Statement of a record that has none of the findings it was examined for; a record without any
+statement is unknown."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +45,8 @@ class RecordEntry:
     """None where they are in the record's own header."""
     left_out: str = ""
     """Why the record is not read although its files are there, else empty."""
+    settings: PrepareSettings | None = None
+    """How the record will be stored; a reader may leave out samples that this does not need."""
 
 
 @dataclass(frozen=True, slots=True)

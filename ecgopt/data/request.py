@@ -8,15 +8,15 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from ecgopt.data.conditioning import PrepareSettings
 from ecgopt.data.outcomes import Dropped, outcome
 from ecgopt.data.prepared import open_prepared, prepared_folders, read_local, write_local
 from ecgopt.data.records import RecordEntry, Source
+from ecgopt.data.signals import PrepareSettings
 from ecgopt.errors import DataError
 from ecgopt.files import sha256_of
 from ecgopt.plugins import code_identity
 
-PREPARE_VERSION = 5
+PREPARE_VERSION = 6
 """Rises whenever the same input would be stored otherwise."""
 
 _HASHED_WHOLE_BYTES = 1 << 16
@@ -232,7 +232,7 @@ def _content_hash(file: Path) -> str:
     return _hash_of_content(file, status.st_size, status.st_mtime_ns)
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=64)
 def _hash_of_content(file: Path, size: int, changed_ns: int) -> str:  # noqa: ARG001 part of the key
     # Cached, because hundreds of records may lie in one file.
     return sha256_of(file)

@@ -60,6 +60,8 @@ def safe_relative_path(name: str) -> PurePosixPath | None:
 
 def _safe_path(member: zipfile.ZipInfo, archive: Path) -> PurePosixPath:
     # `orig_filename`, because zipfile silently mends some hostile names in `filename`.
+    if member.header_offset < 0:
+        raise zipfile.BadZipFile(f"a member lies {-member.header_offset} bytes before its begin")
     path = safe_relative_path(member.orig_filename)
     if path is None:
         name = member.orig_filename[:80]

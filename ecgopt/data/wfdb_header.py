@@ -16,7 +16,12 @@ MAX_SAMPLES_PER_FRAME = 1000
 MAX_SKEW = 100_000
 MAX_SAMPLING_RATE_HZ = 100_000.0
 
-_MICROVOLTS_PER_UNIT = {"nv": 1e-3, "uv": 1.0, "µv": 1.0, "μv": 1.0, "mv": 1e3, "v": 1e6}
+_MICROVOLTS_PER_UNIT = {
+    **dict.fromkeys(("nv", "nanovolt", "nanovolts"), 1e-3),
+    **dict.fromkeys(("uv", "µv", "μv", "uvolt", "microvolt", "microvolts"), 1.0),
+    **dict.fromkeys(("mv", "mvolt", "millivolt", "millivolts"), 1e3),
+    **dict.fromkeys(("v", "volt", "volts"), 1e6),
+}
 
 _FORMAT = re.compile(r"(\d+)(?:x(\d+))?(?::(\d+))?(?:\+(\d+))?")
 _GAIN = re.compile(r"([-+.0-9eE]+)(?:\((-?\d+)\))?(?:/(\S+))?")

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
-from ecgopt.data.conditioning import PrepareSettings
 from ecgopt.data.folds import Folds, classes_never_scored, fold_rows, held_out
 from ecgopt.data.label_classes import LabelSet
 from ecgopt.data.labels import label_set
 from ecgopt.data.prepare import prepare
 from ecgopt.data.prepared import PreparedSet, open_prepared
 from ecgopt.data.same_patients import shared_patients, without_patients
+from ecgopt.data.signals import PrepareSettings
 from ecgopt.data.sources.synthetic import SyntheticSettings, write_synthetic
 from ecgopt.data.splits import (
     Rows,
@@ -203,6 +203,9 @@ class PreparedData:
             **counts,
             "fingerprint": split_fingerprint(prepared, *parts),
             "left_out_of_validation": left_out,
+            # Kept records that count as negative for every class: all, and those never examined.
+            "n_without_class": int((~row_labels(prepared, subset, labels).any(axis=1)).sum()),
+            "n_without_statement": int((~np.isin(subset, stated_rows(prepared))).sum()),
             "prepared": prepared.fingerprint,
         }
         if len(left_out) == len(labels.classes):

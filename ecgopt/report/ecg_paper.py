@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from ecgopt.data.signals import LEADS
-from ecgopt.errors import DataError, UserError
+from ecgopt.errors import DataError, UserError, printable
 from ecgopt.files import replacing
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ def draw_ecg_page(page: EcgPage) -> "Figure":
 
 def _write(figure: "Figure", place: tuple[float, float], text: str, **style: Any) -> None:  # noqa: ANN401
     # A record's name or statement is shown as it stands, never read as mathematics.
-    figure.text(*place, text.replace("$", r"\$"), va="center", **style)
+    figure.text(*place, printable(text).replace("$", r"\$"), va="center", **style)
 
 
 def _draw_grid(axes: "Axes") -> None:

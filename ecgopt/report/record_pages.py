@@ -1,15 +1,16 @@
 """The page of one record: its signal, and what is known of it in words."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from ecgopt.data.conditioning import repair_missing
+from ecgopt.data.conditioning import repair_missing, twelve_leads, why_leads_are_unusable
 from ecgopt.data.overlap import finding_of
 from ecgopt.data.prepared import PreparedSet
 from ecgopt.data.records import LeftOut, Source
-from ecgopt.data.signals import LEADS
+from ecgopt.data.signals import PrepareSettings
 from ecgopt.errors import DataError
 from ecgopt.report.ecg_paper import EcgPage
 
@@ -48,15 +49,13 @@ def raw_page(source: Source, folders: Sequence[Path], record: str) -> EcgPage:
     entry = next((item for item in source.entries(folders) if item.record == record), None)
     if entry is None:
         raise DataError(f"{source.name} has no record {record!r} in {', '.join(map(str, folders))}")
-    reading = source.read(entry)
+    reading = source.read(replace(entry, settings=PrepareSettings(seconds=10.0)))
     if isinstance(reading, LeftOut):
         raise DataError(f"record {record} cannot be drawn: {reading.reason}")
     signal, facts = reading.signal, reading.facts
-    missing = [lead for lead in LEADS if lead not in signal.leads]
-    if missing:
-        raise DataError(f"record {record} cannot be drawn: it lacks {', '.join(missing)}")
-    order = [signal.leads.index(lead) for lead in LEADS]
-    filled = repair_missing(signal.microvolts[order])
+    if unusable := why_leads_are_unusable(signal.leads):
+        raise DataError(f"record {record} cannot be drawn: it {unusable}")
+    filled = repair_missing(twelve_leads(signal.microvolts, signal.leads))
     if isinstance(filled, LeftOut):
         raise DataError(f"record {record} cannot be drawn: {filled.reason}")
     return EcgPage(

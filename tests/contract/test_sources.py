@@ -7,7 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from ecg_files import adc, real, write_record
-from made_sets import make_code_test, make_cpsc_native, make_own, make_ptb, make_sph
+from made_sets import (
+    make_code15_native,
+    make_code_test,
+    make_cpsc_native,
+    make_own,
+    make_ptb,
+    make_sph,
+)
 
 from ecgopt.data.labels import label_set
 from ecgopt.data.prepare import PrepareSettings, prepare
@@ -51,6 +58,7 @@ SETS: dict[str, tuple[Callable[[Path], list[Path]], int]] = {
     "ptb_cinc": (cinc, 3),
     "ptbxl_cinc": (cinc, 28),
     "code_test": (lambda folder: [make_code_test(folder)], 8),
+    "code15_native": (lambda folder: [make_code15_native(folder)], 8),
     "code15": (lambda _: [real("chagas2025_code15")], 39),
     "chapman": (cinc, 14),
     "ningbo": (cinc, 43),

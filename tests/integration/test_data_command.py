@@ -4,11 +4,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from ecg_files import real
+from ecg_files import real, write_record
 from file_server import file_server
-from made_sets import make_own
+from made_sets import limb_consistent, make_own
 
 from ecgopt.cli.data import app
+from ecgopt.data.signals import LEADS
 from ecgopt.errors import DataError, UserError
 
 
@@ -66,7 +67,40 @@ def test_check_names_classes_duplicates_and_warnings(capsys):
     text = capsys.readouterr().out
     assert "label set ptbxl_superclass" in text
     assert "00459=00460" in text
-    assert "warning: 1 groups of records have equal signals" in text
+    assert "warning: 3 pairs of records are the same recording, perhaps filtered" in text
+
+
+def test_check_as_json_and_as_a_page_with_pictures_of_the_worst_records(capsys, tmp_path):
+    folders = [str(real("ptbxl_native")), str(real("ptbxl_resampled100"))]
+    run(["prepare", "ptbxl", "--from", *folders, "--processes", "1"])
+    capsys.readouterr()
+    run(["check", "ptbxl", "--json", "--page", "check.html"])
+    found = json.loads(capsys.readouterr().out)
+    assert found["positives"]["NORM"] == 950
+    assert found["positive_patients"]["NORM"] == 934
+    doubts = {doubt["topic"]: doubt for doubt in found["doubts"]}
+    assert doubts["leads"]["records"] == ["12162"]
+    page = (tmp_path / "check.html").read_text()
+    assert page.count("data:image/png;base64,") == 3
+    assert 'alt="twelve leads of 12162"' in page
+    assert "http" not in page
+
+
+def test_check_of_a_set_that_is_read_wrongly_ends_with_1_and_prints_escapes(capsys, tmp_path):
+    leads = ("I", "II", "III", "aVR", "aVF", "aVL", *LEADS[6:])
+    for number in range(3):
+        samples = limb_consistent(5000, seed=number).round().astype("<i2")
+        comments = "#Dx: 426783006,\x1b[31mred\n"
+        write_record(tmp_path / "in", f"r{number}", samples, leads=leads, comments=comments)
+    run(["prepare", "cinc", "--from", "in", "--processes", "1"])
+    with pytest.raises(SystemExit) as ended:
+        run("check cinc --page check.html")
+    assert ended.value.code == 1
+    text = capsys.readouterr().out
+    assert "error: 3 records have limb leads" in text
+    assert "aVL and aVF exchanged" in text
+    assert "\\x1b[31mred (3)" in text
+    assert "\x1b" not in text
 
 
 def test_check_and_show_read_the_set_that_was_made_last_for_the_files_as_they_are(capsys, tmp_path):

@@ -48,6 +48,32 @@ def make_code_test(folder: Path, *, n: int = 8, order: tuple[str, ...] = LEADS) 
     return folder
 
 
+def make_code15_native(folder: Path, *, n: int = 4) -> Path:
+    """Write two parts of CODE-15% as published: the last row of each is empty."""
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = []
+    for part in range(2):
+        tracings = np.zeros((n + 1, 4096, 12), dtype=np.float32)
+        exams = np.zeros(n + 1, dtype=np.int64)
+        for row in range(n):
+            exams[row] = 1000 * part + 7 * row + 11
+            tracings[row, 48:4048] = limb_consistent(4000, seed=10 * part + row) / 1000
+            flags = {name: row == i for i, name in enumerate(("1dAVb", "RBBB", "LBBB"))}
+            rows.append(
+                {
+                    "exam_id": exams[row], "age": 40 + row, "is_male": row % 2 == 0,
+                    "nn_predicted_age": 41.5, **flags, "SB": False, "ST": False, "AF": False,
+                    "patient_id": 100 + row, "death": "", "timey": "",
+                    "normal_ecg": row == 3 and part == 0, "trace_file": f"exams_part{part}.hdf5",
+                }
+            )  # fmt: skip
+        with h5py.File(folder / f"exams_part{part}.hdf5", "w") as file:
+            file["exam_id"] = exams
+            file["tracings"] = tracings
+    write_table(folder / "exams.csv", rows)
+    return folder
+
+
 PTB_COMMENTS = "# age: 81\n# sex: female\n# ECG date: 01/10/1990\n# Diagnose:\n"
 
 
@@ -114,7 +140,8 @@ def make_own(folder: Path) -> Path:
     rows = []
     for number in range(6):
         name = f"ward{number % 2}/ecg{number}"
-        write_record(folder / "ecgs" / f"ward{number % 2}", f"ecg{number}", adc(5000, seed=number))
+        samples = limb_consistent(5000, seed=number).round().astype("<i2")
+        write_record(folder / "ecgs" / f"ward{number % 2}", f"ecg{number}", samples)
         rows.append(
             {
                 "file": name,

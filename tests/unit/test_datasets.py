@@ -38,6 +38,41 @@ def test_a_study_reads_ones_own_data_from_its_description(study_file, workspace,
     assert 0 < len(data.pool("down")) < 6
 
 
+def test_flags_that_are_all_0_are_known_and_no_reason_to_drop_a_record(
+    study_file, workspace, tmp_path
+):
+    own = make_own(tmp_path)
+    study = study_file()
+    study.write_text(
+        study.read_text().replace(
+            'source = "synthetic"\nlabels = "synthetic"\n'
+            'synthetic = { records = 160, seed = 2, population = "B" }',
+            f'source = "{own}"\nlabels = "{own}"\nunlabelled = "drop_unstated"',
+        )
+    )
+    data = opened(study, workspace)
+    labels = data.prepared("down").labels(data.labels("down"))
+    assert (~labels.any(axis=1)).sum() == 2
+    assert len(data.rows("down")) == 6
+
+
+def test_split_counts_the_records_that_are_negative_for_every_class(study_file, workspace):
+    data = opened(study_file(), workspace)
+    for row in data.pool("down")[::3]:
+        for column in ("statement_codes", "statement_likelihoods"):
+            data.prepared("down").records.at[row, column] = []
+    for row in data.pool("down")[1::3]:
+        data.prepared("down").records.at[row, "statement_codes"] = ["a finding of no class"]
+        data.prepared("down").records.at[row, "statement_likelihoods"] = [100.0]
+    ((fold,), split) = data.downstream(expand_studies(data.spec)[0])
+    labels = np.concatenate([fold.train.labels, fold.validation.labels])
+    names = [*fold.train.records, *fold.validation.records]
+    table = data.prepared("down").records.set_index("record").loc[names]
+    n_unknown = (table["statement_codes"].map(len) == 0).sum()
+    assert split["n_without_class"] == (labels.sum(axis=1) == 0).sum() > n_unknown
+    assert split["n_without_statement"] == n_unknown > 0
+
+
 def test_progress_tells_the_writing_of_synthetic_records_from_their_preparation(
     study_file, tmp_path
 ):

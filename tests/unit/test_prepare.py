@@ -38,7 +38,9 @@ def prepare_cinc(folder: Path, settings: PrepareSettings = SETTINGS, **options):
 
 def test_signals_are_resampled_and_rounded_microvolts(folder):
     prepared = prepare_cinc(folder)
-    expected = np.rint(resample_poly(adc(5000, seed=2).T.astype(float), 1, 5, axis=1))
+    expected = np.rint(
+        resample_poly(adc(5000, seed=2).T.astype(float), 1, 5, axis=1, padtype="line")
+    )
     np.testing.assert_array_equal(prepared.signals[2], expected)
     assert prepared.signals.dtype == np.int16
     assert not prepared.signals.flags.writeable

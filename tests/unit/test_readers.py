@@ -2,23 +2,31 @@ import contextlib
 import os
 import struct
 import tempfile
+import tracemalloc
 import zlib
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
+import scipy.io
 from ecg_files import adc, as_nobody, real, write_record
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from made_sets import limb_consistent, make_code_test, make_cpsc_native, make_ptb, make_sph
+from made_sets import (
+    limb_consistent,
+    make_code15_native,
+    make_code_test,
+    make_cpsc_native,
+    make_ptb,
+    make_sph,
+)
 
-from ecgopt.data.conditioning import PrepareSettings
 from ecgopt.data.csv_tables import read_rows
 from ecgopt.data.errata import errata_of, ptb_patients
 from ecgopt.data.labels import label_set
 from ecgopt.data.prepare import prepare
-from ecgopt.data.signals import LEADS
+from ecgopt.data.signals import LEADS, PrepareSettings
 from ecgopt.data.sources.catalog import dataset_info, source, source_names
 from ecgopt.errors import DataError, RecordError, UserError
 
@@ -432,13 +440,93 @@ def test_truncated_matlab_file_is_a_record_error(tmp_path, size):
         reader.read(entry_of(reader, [folder], "A1981"))
 
 
-def test_matlab_file_that_inflates_without_end_is_refused(tmp_path):
+@pytest.mark.parametrize(("order", "mark"), [("<", b"\x00\x01IM"), (">", b"\x01\x00MI")])
+def test_matlab_file_that_inflates_without_end_is_refused_in_both_byte_orders(
+    tmp_path, order, mark
+):
     reader, folder = source("cpsc2018_native"), make_cpsc_native(tmp_path)
     bomb = zlib.compress(b"\0" * (80 << 20), 9)
-    header = (folder / "A1981.mat").read_bytes()[:128]
-    (folder / "A1981.mat").write_bytes(header + struct.pack("<II", 15, len(bomb)) + bomb)
+    header = (folder / "A1981.mat").read_bytes()[:124] + mark
+    tag = struct.pack(f"{order}II", 15, len(bomb))
+    (folder / "A1981.mat").write_bytes(header + tag + bomb)
+    tracemalloc.start()
     with pytest.raises(RecordError, match="inflates beyond 64 MiB"):
         reader.read(entry_of(reader, [folder], "A1981"))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 150 << 20
+
+
+def big_endian(element):
+    """Return the bytes of a MATLAB element (type, content) in big-endian order."""
+    kind, content = element
+    return struct.pack(">II", kind, len(content)) + content + b"\0" * (-len(content) % 8)
+
+
+def big_endian_matrix(kind, shape, name, *parts):
+    head = [(6, struct.pack(">II", kind, 0)), (5, struct.pack(f">{len(shape)}i", *shape))]
+    content = b"".join(map(big_endian, [*head, (1, name), *parts]))
+    return 14, content
+
+
+def test_matlab_file_in_big_endian_order_is_read(tmp_path):
+    reader, folder = source("cpsc2018_native"), make_cpsc_native(tmp_path)
+    millivolts = adc(600).T / 1000
+    fields = [
+        big_endian_matrix(4, (1, 4), b"", (16, b"Male")),
+        big_endian_matrix(6, (1, 1), b"", (9, struct.pack(">d", 61))),
+        big_endian_matrix(6, (12, 600), b"", (9, millivolts.astype(">f8").tobytes(order="F"))),
+    ]
+    names = b"".join(name.ljust(8, b"\0") for name in (b"sex", b"age", b"data"))
+    struct_ = big_endian_matrix(2, (1, 1), b"ECG", (5, struct.pack(">i", 8)), (1, names), *fields)
+    path = folder / "A1981.mat"
+    path.write_bytes(path.read_bytes()[:124] + b"\x01\x00MI" + big_endian(struct_))
+    np.testing.assert_array_equal(scipy.io.loadmat(path)["ECG"]["data"][0, 0], millivolts)
+    reading = reader.read(entry_of(reader, [folder], "A1981"))
+    np.testing.assert_array_equal(reading.signal.microvolts, millivolts * 1000)
+    assert (reading.facts.sex, reading.facts.age_years) == ("male", 61.0)
+
+
+def test_whole_numbers_in_a_matlab_file_are_refused_since_their_unit_is_unknown(tmp_path):
+    reader, folder = source("cpsc2018_native"), make_cpsc_native(tmp_path)
+    ecg = {"sex": "Male", "age": 50, "data": adc(5000).T}
+    scipy.io.savemat(folder / "A1981.mat", {"ECG": ecg})
+    with pytest.raises(RecordError, match=r"decimals: .* unknown \(is .*12, 5000\)\)"):
+        reader.read(entry_of(reader, [folder], "A1981"))
+
+
+def test_matlab_7_3_file_is_refused_with_the_remedy(tmp_path):
+    reader, folder = source("cpsc2018_native"), make_cpsc_native(tmp_path)
+    with h5py.File(folder / "A1981.mat", "w", userblock_size=512) as file:
+        file["ECG"] = np.zeros((12, 5000))
+    with pytest.raises(RecordError, match=r"HDF5, the form of MATLAB 7\.3; store it by save -v7"):
+        reader.read(entry_of(reader, [folder], "A1981"))
+
+
+def test_hdf5_file_whose_chunks_do_not_fit_the_memory_is_refused(tmp_path):
+    reader, folder = source("sph"), make_sph(tmp_path)
+    name = reader.entries([folder])[0].record
+    path = next(folder.rglob(f"{name}.h5"))
+    with h5py.File(path, "w") as file:
+        file.create_dataset(
+            "ecg", (12, 5000), "f4", maxshape=(12, None), chunks=(12, 1 << 22), compression="gzip"
+        )
+    with pytest.raises(RecordError, match="ecg has chunks larger than 64 MiB"):
+        reader.read(entry_of(reader, [folder], name))
+
+
+def test_code_test_needs_little_memory_to_find_its_lead_order(tmp_path):
+    folder = make_code_test(tmp_path)
+    with h5py.File(folder / "data" / "ecg_tracings.hdf5", "w") as file:
+        file.create_dataset("tracings", (8, 1 << 18, 12), "f4", chunks=(1, 4096, 12))
+        file["tracings"][:, :4096] = limb_consistent(4096)[None] / 1000
+    reader = source("code_test")
+    entry = entry_of(reader, [folder], "code0000")
+    tracemalloc.start()
+    reader.read(entry)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 150 << 20
 
 
 def cpsc_with_rows(folder, *rows):
@@ -491,7 +579,7 @@ def test_code_test_labels_include_the_derived_normal_class(tmp_path):
 
 def test_code_test_zero_padding_is_counted(tmp_path):
     prepared = prepare("code_test", [make_code_test(tmp_path / "in")], tmp_path, PrepareSettings())
-    assert prepared.records["zero_padded_s"].round(2).tolist() == [0.24, 3.24] * 4
+    assert prepared.records["zero_padded_s"].round(2).tolist() == [0.12, 3.0] * 4
     assert prepared.manifest["counts"]["padded_at_source"] == 8
 
 
@@ -603,3 +691,47 @@ def test_any_table_gives_records_or_a_data_error(tmp_path, table):
     (tmp_path / "ptbxl_database.csv").write_bytes(header + table)
     with contextlib.suppress(DataError):
         source("ptbxl").entries([tmp_path])
+
+
+# CODE-15% as published
+
+
+def test_exams_of_code15_are_found_in_their_parts_by_number(tmp_path):
+    reader, folder = source("code15_native"), make_code15_native(tmp_path)
+    reading = reader.read(entry_of(reader, [folder], "1018"))
+    expected = limb_consistent(4000, seed=11).T
+    np.testing.assert_allclose(reading.signal.microvolts[:, 48:4048], expected, atol=1e-2)
+    assert (reading.facts.patient, reading.facts.age_years) == ("code15-101", 41.0)
+    assert reading.facts.sex == "female"
+    assert set(reading.facts.statements) == {"RBBB"}
+
+
+def test_labels_of_code15_are_the_six_of_code_and_normal(tmp_path):
+    folder = make_code15_native(tmp_path / "in")
+    prepared = prepare("code15_native", [folder], tmp_path / "out", PrepareSettings())
+    labels = dict(
+        zip(prepared.records["record"], prepared.labels(label_set("code_test")), strict=True)
+    )
+    classes = label_set("code_test").classes
+    assert [classes[i] for i in np.flatnonzero(labels["11"])] == ["1dAVb"]
+    assert [classes[i] for i in np.flatnonzero(labels["32"])] == ["NORM"]
+    # Neither normal nor any of the six: known, and negative for all classes.
+    assert not labels["1032"].any()
+    assert (prepared.records["statement_codes"].map(len) > 0).all()
+    assert prepared.records["patient"].nunique() == 4
+
+
+def test_code15_may_be_read_in_part_and_counts_the_other_exams(tmp_path):
+    folder = make_code15_native(tmp_path / "in")
+    (folder / "exams_part1.hdf5").unlink()
+    manifest = prepare("code15_native", [folder], tmp_path / "out", PrepareSettings()).manifest
+    assert manifest["counts"]["kept"] == 4
+    assert manifest["left_aside"]["exam of a part that is not in the folders"]["count"] == 4
+
+
+def test_unknown_flag_of_code15_is_refused_with_its_line(tmp_path):
+    folder = make_code15_native(tmp_path)
+    table = folder / "exams.csv"
+    table.write_text(table.read_text().replace("True,False,False,False", "True,,False,False", 1))
+    with pytest.raises(DataError, match=r"line 2: RBBB must be True or False, but is \'\'"):
+        source("code15_native").entries([folder])

@@ -1,11 +1,14 @@
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from ecg_files import adc, real, write_record
 
 from ecgopt.data.prepare import PrepareSettings, prepare
-from ecgopt.data.same_patients import shared_patients, without_patients
+from ecgopt.data.same_patients import copied_rows, copies_within, shared_patients, without_patients
+from ecgopt.data.wfdb_files import read_wfdb
+from ecgopt.data.wfdb_header import read_header
 
 SETTINGS = PrepareSettings()
 
@@ -65,3 +68,51 @@ def test_a_copied_recording_gives_away_its_patient_under_any_name(tmp_path):
     second = prepare("chapman", [tmp_path / "b"], tmp_path / "out", SETTINGS)
     assert shared_patients(first, second) == {"cinc-A0001"}
     assert shared_patients(second, first) == {"cinc-JS00001"}
+
+
+@pytest.mark.parametrize(("per_millivolt", "offset"), [(2000, 0), (400, 0), (204.8, 0), (100, 3)])
+def test_recordings_rounded_to_another_gain_are_recognised(ptbxl, tmp_path, per_millivolt, offset):
+    n = 60
+    for row in range(n):
+        numbers = np.rint(ptbxl.signals[row].T / 1000 * per_millivolt + offset).astype("<i2")
+        write_record(tmp_path / "in", f"r{row:03d}", numbers, rate=100, gain=f"{per_millivolt}/mV")
+    copies = prepare("synthetic", [tmp_path / "in"], tmp_path / "out", SETTINGS)
+    if per_millivolt < 1000:
+        assert not set(copies.records["signal_hash"]) & set(ptbxl.records["signal_hash"])
+    np.testing.assert_array_equal(copied_rows(copies, ptbxl), np.arange(n))
+    assert len(copied_rows(ptbxl, copies)) >= n
+    assert shared_patients(ptbxl, copies) == set(ptbxl.records["patient"][:n])
+
+
+def test_different_recordings_of_the_same_people_are_no_copies(ptbxl):
+    table = ptbxl.records
+    repeated = table["patient"].duplicated(keep=False).to_numpy()
+    assert repeated.sum() > 50
+    first = np.flatnonzero(~table["patient"].duplicated().to_numpy())
+    rest = np.setdiff1d(np.arange(len(table)), first)
+    sets = [
+        replace(ptbxl, signals=np.array(ptbxl.signals[rows]), records=table.iloc[rows])
+        for rows in (rest, first)
+    ]
+    copied = {table["record"].iloc[rest[row]] for row in copied_rows(*sets)}
+    # PTB-XL holds these three recordings twice: once with equal samples, and twice filtered alike.
+    assert copied == {"00460", "00138", "00144"}
+    assert {tuple(pair) for pair in copies_within(ptbxl)} == {
+        (list(table["record"]).index(first), list(table["record"]).index(second))
+        for first, second in (("00137", "00138"), ("00143", "00144"), ("00459", "00460"))
+    }
+
+
+def test_both_issues_of_ptb_share_their_recordings_without_a_table_of_patients(tmp_path):
+    """PTB has 2000 units per millivolt, its copy in the challenges 1000, so it is rounded."""
+    path = real("cinc2021_utu", "S0001.hea")
+    signal = read_wfdb(read_header(path), path.parent)
+    numbers = np.rint(signal.microvolts.T * 2)
+    odd = numbers + np.random.default_rng(0).integers(0, 2, numbers.shape)
+    write_record(tmp_path / "a", "A0001", odd.astype("<i2"), rate=1000, gain="2000/mV")
+    write_record(tmp_path / "b", "A0001", numbers.astype("<i2") // 2, rate=1000, gain="1000/mV")
+    sets = [
+        prepare(name, [folder], tmp_path / "out", SETTINGS)
+        for name, folder in (("cinc", tmp_path / "a"), ("cinc", tmp_path / "b"))
+    ]
+    assert copied_rows(*sets).tolist() == copied_rows(*reversed(sets)).tolist() == [0]

@@ -1,5 +1,6 @@
 import contextlib
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -10,7 +11,9 @@ from ecg_files import adc, real, write_record
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ecgopt.data.signals import LEADS
+from ecgopt.data import wfdb_files
+from ecgopt.data.conditioning import condition
+from ecgopt.data.signals import LEADS, PrepareSettings
 from ecgopt.data.wfdb_files import read_wfdb
 from ecgopt.data.wfdb_header import read_header
 from ecgopt.errors import RecordError
@@ -222,6 +225,77 @@ def test_checksums_of_every_format_are_verified(tmp_path, storage, options):
     fields[6] = str((int(fields[6]) + 1) % 65536)
     path.write_text("\n".join([first, " ".join(fields), *rest]) + "\n")
     with pytest.raises(RecordError, match="the checksum of a lead is wrong"):
+        read(path)
+
+
+STORED = [
+    *((storage, {}) for storage in ("16", "24", "32", "80", "212", "516")),
+    ("16", {"frames": 2}),
+    ("16", {"skew": 3}),
+]
+
+
+@pytest.mark.parametrize("longer", ["first", "centre"])
+@pytest.mark.parametrize(("storage", "options"), STORED)
+def test_long_record_is_read_in_blocks_and_its_needed_part_is_that_of_the_whole(
+    tmp_path, monkeypatch, storage, options, longer
+):
+    path = write_in_format(tmp_path, storage, **options)
+    whole = read(path)
+    monkeypatch.setattr(wfdb_files, "_BLOCK_SAMPLES", 12 * 64)
+    settings = PrepareSettings(seconds=0.2, longer=longer)
+    part = read_wfdb(read_header(path), tmp_path, settings)
+    assert part.n_samples == whole.n_samples == whole.microvolts.shape[1]
+    n_read = part.microvolts.shape[1]
+    assert n_read < 250
+    np.testing.assert_array_equal(
+        part.microvolts, whole.microvolts[:, part.first : part.first + n_read]
+    )
+    first, second = condition(whole, settings), condition(part, settings)
+    np.testing.assert_array_equal(first.signal, second.signal)
+
+
+@pytest.mark.parametrize("storage", ["16", "212", "24"])
+def test_wrong_sample_beyond_the_needed_part_is_found(tmp_path, monkeypatch, storage):
+    path = write_in_format(tmp_path, storage)
+    monkeypatch.setattr(wfdb_files, "_BLOCK_SAMPLES", 12 * 64)
+    data = bytearray((tmp_path / "r.dat").read_bytes())
+    data[-3] ^= 1
+    (tmp_path / "r.dat").write_bytes(bytes(data))
+    with pytest.raises(RecordError, match="the checksum of a lead is wrong"):
+        read_wfdb(read_header(path), tmp_path, PrepareSettings(seconds=0.1))
+
+
+READ_24_HOURS = r"""
+import re, sys
+from pathlib import Path
+from ecgopt.data.prepare import PrepareSettings, prepare
+prepared = prepare("cinc", [Path(sys.argv[1])], Path(sys.argv[2]), PrepareSettings())
+# Not ru_maxrss, which a process inherits from the one that started it.
+peak = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
+print(prepared.records["seconds"][0], int(peak.group(1)) / 1024)
+"""
+
+
+def test_record_of_24_hours_is_prepared_in_less_than_300_mib(tmp_path):
+    samples = adc(5000)
+    path = write_record(tmp_path / "in", "r", samples)
+    n_samples = 24 * 3600 * 500
+    path.write_text(path.read_text().replace("500 5000", f"500 {n_samples}"))
+    with (tmp_path / "in" / "r.dat").open("r+b") as stream:
+        # The file has no blocks on disk where only zeros follow.
+        stream.truncate(24 * n_samples)
+    command = [sys.executable, "-c", READ_24_HOURS, str(tmp_path / "in"), str(tmp_path / "out")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    seconds, mebibytes = map(float, done.stdout.split())
+    assert seconds == 86_400
+    assert mebibytes < 300
+
+
+def test_format_without_its_number_of_samples_is_refused(tmp_path):
+    path = write_in_format(tmp_path, "212")
+    path.write_text(path.read_text().replace("500 500", "500", 1))
+    with pytest.raises(RecordError, match="must state the number of samples"):
         read(path)
 
 

@@ -14,6 +14,7 @@ from typing import Any
 from ecgopt.data.csv_tables import TABLES
 from ecgopt.data.records import Source
 from ecgopt.data.sources.cinc import Cinc
+from ecgopt.data.sources.code15_native import Code15Native
 from ecgopt.data.sources.code_test import CodeTest
 from ecgopt.data.sources.cpsc_native import CpscNative
 from ecgopt.data.sources.own_files import own_source
@@ -39,6 +40,7 @@ SOURCES: Mapping[str, Source] = {
         Cinc("ptb_cinc", record_pattern=r"S\d{4}", sampling_rates_hz=(1000.0,)),
         Cinc("ptbxl_cinc", record_pattern=r"HR\d{5}", sampling_rates_hz=(500.0,)),
         CodeTest(),
+        Code15Native(),
         Cinc("code15", record_pattern=r"\d+.*", sampling_rates_hz=(400.0,)),
         Cinc("chapman", record_pattern=_CHAPMAN, sampling_rates_hz=(500.0,)),
         Cinc("ningbo", record_pattern=_NINGBO, sampling_rates_hz=(500.0,)),

@@ -76,7 +76,7 @@ class Cinc:
                 corrections.append(known.name)
         if len(_diagnosis_lines(header)) > 1:
             corrections.append("several Dx lines, all read")
-        signal = read_wfdb(header, entry.files[0].parent)
+        signal = read_wfdb(header, entry.files[0].parent, entry.settings)
         return Reading(facts, signal, tuple(corrections))
 
     def _right_header(self, entry: RecordEntry) -> tuple[WfdbHeader, list[str]]:

@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float64
 
+from ecgopt.data.conditioning import MAX_MICROVOLTS
 from ecgopt.data.csv_tables import Row, read_rows
 from ecgopt.data.hdf5_files import open_dataset
 from ecgopt.data.listing import Listing, existing_folders, listing
 from ecgopt.data.records import Reading, RecordEntry, RecordFacts, number_or_none, sex_of
-from ecgopt.data.signals import LEADS, RawSignal
+from ecgopt.data.signals import LEADS, LIMB_FROM_I_AND_II, RawSignal, from_millivolts
 from ecgopt.errors import DataError, RecordError
 
 TRACINGS = "ecg_tracings.hdf5"
@@ -23,8 +24,8 @@ NORMAL = "normal_ecg"
 
 # The two descriptions that the authors published name the augmented leads in different orders.
 _ORDERS = (LEADS, ("I", "II", "III", "aVL", "aVF", "aVR", *LEADS[6:]))
-_PROBED_RECORDS = 32
-_MAX_SAMPLES = 1 << 20
+_PROBED_RECORDS, _PROBED_SAMPLES = 32, 4096
+MAX_SAMPLES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,7 @@ class CodeTest:
         annotations = read_rows(root / GOLD_STANDARD, CLASSES)
         with open_dataset(root / TRACINGS, "tracings", record=self.name) as tracings:
             shape = tracings.shape
-        if len(shape) != 3 or shape[2] != len(LEADS) or shape[1] > _MAX_SAMPLES:
+        if len(shape) != 3 or shape[2] != len(LEADS) or shape[1] > MAX_SAMPLES:
             raise DataError(f"{root / TRACINGS}: tracings must be (exam, time, 12), but is {shape}")
         if not len(attributes) == len(annotations) == shape[0]:
             raise DataError(
@@ -76,7 +77,7 @@ class CodeTest:
         path = entry.files[0]
         row = int(entry.record.removeprefix("code"))
         with open_dataset(path, "tracings", record=entry.record) as tracings:
-            microvolts = np.asarray(tracings[row], dtype=np.float64).T * 1000.0
+            microvolts = from_millivolts(tracings[row].T)
         signal = RawSignal(np.ascontiguousarray(microvolts), lead_order(path), 400.0)
         return Reading(entry.facts, signal)
 
@@ -113,24 +114,18 @@ def lead_order(path: Path) -> tuple[str, ...]:
     Raises:
         RecordError: no published order fits.
     """
-    with open_dataset(path, "tracings", record="code_test") as tracings:
-        probe = np.asarray(tracings[:_PROBED_RECORDS], dtype=np.float64)
+    with open_dataset(path, "tracings", record=path.stem) as tracings:
+        probe = from_millivolts(tracings[:_PROBED_RECORDS, :_PROBED_SAMPLES])
+    probe = np.where(np.abs(probe) < MAX_MICROVOLTS, probe, 0.0).reshape(-1, len(LEADS)).T
     misfits = [_goldberger_misfit(probe, order) for order in _ORDERS]
     if min(misfits) > 0.2:
-        raise RecordError("code_test", f"{path.name}: the limb leads fit no published lead order")
+        raise RecordError(path.stem, "the limb leads fit no published lead order", path.name)
     return _ORDERS[int(np.argmin(misfits))]
 
 
-def _goldberger_misfit(
-    probe: Float64[np.ndarray, "record time lead"], order: tuple[str, ...]
-) -> float:
+def _goldberger_misfit(probe: Float64[np.ndarray, "lead time"], order: tuple[str, ...]) -> float:
     """Return how far the augmented leads are from what I and II make of them, 0 to about 1."""
-    lead = {name: probe[:, :, index] for index, name in enumerate(order)}
-    expected = {
-        "aVR": -(lead["I"] + lead["II"]) / 2,
-        "aVL": lead["I"] - lead["II"] / 2,
-        "aVF": lead["II"] - lead["I"] / 2,
-    }
-    error = sum(float(np.square(lead[name] - expected[name]).sum()) for name in expected)
-    size = sum(float(np.square(expected[name]).sum()) for name in expected)
-    return error / size if size else 0.0
+    limb = probe[[order.index(lead) for lead in LEADS[:6]]]
+    expected = (LIMB_FROM_I_AND_II @ limb[:2])[3:]
+    size = float(np.square(expected).sum())
+    return float(np.square(limb[3:] - expected).sum()) / size if size else 0.0

@@ -1,26 +1,24 @@
 """CPSC2018 as its organisers issued it: MATLAB files and REFERENCE.csv."""
 
 import re
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from jaxtyping import Float64
 
 from ecgopt.data.csv_tables import read_rows
 from ecgopt.data.listing import Listing, existing_folders, find_files, listing
+from ecgopt.data.matlab_files import read_structure
 from ecgopt.data.records import Reading, RecordEntry, RecordFacts, number_or_none, sex_of
-from ecgopt.data.signals import LEADS, RawSignal
+from ecgopt.data.signals import LEADS, RawSignal, from_millivolts
 from ecgopt.errors import DataError, RecordError
 
 TABLES = ("REFERENCE.csv", "cpsc2018_REFERENCE.csv")
 _RECORD = re.compile(r"A\d{4}")
 _LABELS = ("First_label", "Second_label", "Third_label")
 _STATEMENTS = ("Normal", "AF", "I-AVB", "LBBB", "RBBB", "PAC", "PVC", "STD", "STE")
-_MAX_BYTES = 64 << 20
-_MI_COMPRESSED = 15
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,17 +56,24 @@ class CpscNative:
     def read(self, entry: RecordEntry) -> Reading:
         """Return the signal and facts of one record."""
         assert entry.facts is not None
-        fields = load_struct(entry.files[0], "ECG", ("sex", "age", "data"))
-        millivolts = np.asarray(fields["data"])
-        if millivolts.ndim != 2 or len(millivolts) != len(LEADS) or millivolts.dtype.kind != "f":
-            reason = f"ECG.data must be 12 rows of numbers, but is {millivolts.shape}"
-            raise RecordError(entry.record, reason)
+        fields = read_structure(entry.files[0], "ECG")
+        microvolts = _microvolts(entry, fields.get("data"))
         facts = replace(
             entry.facts,
-            age_years=number_or_none(str(np.squeeze(fields["age"])), 0.0, 120.0),
-            sex=sex_of(str(np.squeeze(fields["sex"]))),
+            age_years=number_or_none(str(np.squeeze(fields.get("age", ""))), 0.0, 120.0),
+            sex=sex_of(str(fields.get("sex", ""))),
         )
-        return Reading(facts, RawSignal(millivolts.astype(np.float64) * 1000.0, LEADS, 500.0))
+        return Reading(facts, RawSignal(microvolts, LEADS, 500.0))
+
+
+def _microvolts(entry: RecordEntry, data: object) -> Float64[np.ndarray, "lead time"]:
+    is_ = f"{data.dtype} {data.shape}" if isinstance(data, np.ndarray) else "no numbers"
+    if not (isinstance(data, np.ndarray) and data.ndim == 2 and len(data) == len(LEADS)):
+        raise RecordError(entry.record, "ECG.data must have 12 rows of numbers", f"is {is_}")
+    if data.dtype.kind != "f":
+        reason = "ECG.data must be millivolts with decimals: the unit of whole numbers is unknown"
+        raise RecordError(entry.record, reason, f"is {is_}")
+    return from_millivolts(data)
 
 
 def _reference(folders: Sequence[Path]) -> Path:
@@ -105,43 +110,3 @@ def _statements(table: Path) -> Mapping[str, Mapping[str, float]]:
         names = [_STATEMENTS[int(number) - 1] for number in numbers]
         statements[record] = dict.fromkeys(names, 100.0)
     return statements
-
-
-def load_struct(path: Path, variable: str, fields: Sequence[str]) -> Mapping[str, Any]:
-    """Return the `fields` of the 1 x 1 structure `variable` in a MATLAB v5 file.
-
-    Raises:
-        RecordError: the file is missing, damaged, inflates to more than 64 MiB, or lacks a field.
-    """
-    from scipy.io import loadmat
-
-    try:
-        _refuse_bomb(path)
-        struct = loadmat(path, variable_names=[variable])[variable]
-        return {name: struct[name][0, 0] for name in fields}
-    except OSError as error:
-        reason = f"its file cannot be read: {error.strerror or error}"
-        raise RecordError(path.stem, reason, str(path)) from error
-    except RecordError:
-        raise
-    except Exception as error:
-        reason = f"it is no MATLAB file with {variable}.{'/'.join(fields)}"
-        raise RecordError(path.stem, reason, f"{path.name}: {error!r:.120}") from error
-
-
-def _refuse_bomb(path: Path) -> None:
-    """Raise if the compressed elements of a MATLAB v5 file inflate beyond the limit."""
-    if path.stat().st_size > _MAX_BYTES:
-        raise RecordError(path.stem, f"it is larger than {_MAX_BYTES >> 20} MiB", path.name)
-    data = path.read_bytes()
-    position = 128
-    while position + 8 <= len(data):
-        kind, size = np.frombuffer(data, "<u4", count=2, offset=position).tolist()
-        if kind == _MI_COMPRESSED:
-            inflater = zlib.decompressobj()
-            inflater.decompress(data[position + 8 : position + 8 + size], _MAX_BYTES)
-            if inflater.unconsumed_tail:
-                raise RecordError(
-                    path.stem, f"it inflates beyond {_MAX_BYTES >> 20} MiB", path.name
-                )
-        position += 8 + size

@@ -11,7 +11,14 @@ from pydantic import ConfigDict, Field, StringConstraints
 from ecgopt.data.csv_tables import Row, read_rows
 from ecgopt.data.label_classes import LabelSet
 from ecgopt.data.listing import Listing, existing_folders, find_files, listing
-from ecgopt.data.records import Reading, RecordEntry, RecordFacts, number_or_none, sex_of
+from ecgopt.data.records import (
+    NO_FINDING,
+    Reading,
+    RecordEntry,
+    RecordFacts,
+    number_or_none,
+    sex_of,
+)
 from ecgopt.data.wfdb_files import read_wfdb
 from ecgopt.data.wfdb_header import read_header
 from ecgopt.errors import DataError, did_you_mean
@@ -107,7 +114,7 @@ class OwnSource:
     folder: Path
     """The folder of the description file."""
     sampling_rates_hz: tuple[float, ...] = ()
-    version: int = 2
+    version: int = 3
 
     def __repr__(self) -> str:
         # Part of the preparation's key, which must not depend on the place of the folder.
@@ -143,7 +150,8 @@ class OwnSource:
         """Return the signal and facts of one record."""
         assert entry.facts is not None
         path = entry.files[0]
-        return Reading(entry.facts, read_wfdb(read_header(path), path.parent))
+        signal = read_wfdb(read_header(path), path.parent, entry.settings)
+        return Reading(entry.facts, signal)
 
     @property
     def _table(self) -> Path:
@@ -200,7 +208,8 @@ class OwnSource:
                     f"{self._table}: line {row.line}: {name} must be 0 or 1, but is "
                     f"{row[name][:40]!r}"
                 )
-        return {name: 100.0 for name in statements.flags if row[name].strip().lower() in _TRUE}
+        found = {name: 100.0 for name in statements.flags if row[name].strip().lower() in _TRUE}
+        return found or {NO_FINDING: 100.0}
 
 
 def own_source(path: Path) -> OwnSource:

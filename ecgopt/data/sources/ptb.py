@@ -53,7 +53,9 @@ class Ptb:
         """Return the signal and facts of one record."""
         path = entry.files[0]
         header = read_header(path)
-        return Reading(_facts(header, path.parent.name), read_wfdb(header, path.parent))
+        return Reading(
+            _facts(header, path.parent.name), read_wfdb(header, path.parent, entry.settings)
+        )
 
 
 def _facts(header: WfdbHeader, patient: str) -> RecordFacts:

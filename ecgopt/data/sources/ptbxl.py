@@ -59,7 +59,7 @@ class PtbXl:
         header_path = entry.files[0]
         header = read_header(header_path)
         assert entry.facts is not None
-        return Reading(entry.facts, read_wfdb(header, header_path.parent))
+        return Reading(entry.facts, read_wfdb(header, header_path.parent, entry.settings))
 
     def _entry(self, folder: Path, row: Row) -> RecordEntry:
         ecg_id = _whole_number(row, "ecg_id")

@@ -5,13 +5,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from ecgopt.data.csv_tables import Row, read_rows
 from ecgopt.data.hdf5_files import open_dataset
 from ecgopt.data.listing import Listing, find_files, listing
 from ecgopt.data.records import Reading, RecordEntry, RecordFacts, number_or_none, sex_of
-from ecgopt.data.signals import LEADS, RawSignal
+from ecgopt.data.signals import LEADS, RawSignal, from_millivolts
 from ecgopt.errors import DataError, RecordError
 
 TABLE = "metadata.csv"
@@ -56,9 +54,9 @@ class Sph:
         assert entry.facts is not None
         with open_dataset(entry.files[0], "ecg", record=entry.record) as dataset:
             shape = dataset.shape
-            if len(shape) != 2 or shape[0] != len(LEADS) or shape[1] > _MAX_SAMPLES:
+            if len(shape) != 2 or shape[0] != len(LEADS) or not 0 < shape[1] <= _MAX_SAMPLES:
                 raise RecordError(entry.record, f"ecg must be (12, time), but is {shape}")
-            microvolts = np.asarray(dataset[()], dtype=np.float64) * 1000.0
+            microvolts = from_millivolts(dataset[()])
         return Reading(entry.facts, RawSignal(microvolts, LEADS, 500.0))
 
 
