@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -57,18 +58,24 @@ def preparing(folder: Path, n_records: int) -> list[bool]:
     report("naive loop", f"{len(few) / naive_cpu:,.0f} records/s of CPU time")
     met = []
     for n_processes, target in ((1, 5.0), (2, 8.0)):
-        attempts = iter(range(3))
-        cpu, wall = best_of(
-            3,
-            lambda n=n_processes, k=attempts: prepare(
-                "synthetic", [raw], folder / f"{n}-{next(k)}", PrepareSettings(), n_processes=n
-            ),
-        )
+        cpu, wall = best_of(3, preparation(raw, folder, n_processes))
         seconds, naive_s = (cpu, naive_cpu) if n_processes == 1 else (wall, naive_wall)
         rate = n_records / seconds
         title = f"prepare, {n_processes} process{'es' if n_processes > 1 else ''}"
         met.append(claim(title, rate * naive_s / len(few), target, f"{rate:,.0f} records/s"))
     return met
+
+
+def preparation(raw: Path, folder: Path, n_processes: int) -> Callable[[], object]:
+    """Return what prepares `raw` into a new folder at each call."""
+    attempts = count()
+    return lambda: prepare(
+        "synthetic",
+        [raw],
+        folder / f"{n_processes}-{next(attempts)}",
+        PrepareSettings(),
+        n_processes=n_processes,
+    )
 
 
 def naive_loop(headers: Sequence[Path], target: Path) -> None:

@@ -45,8 +45,8 @@ def read_structure(path: Path, variable: str) -> Mapping[str, Shaped[np.ndarray,
         raise RecordError(path.stem, f"it is larger than {MAX_BYTES >> 20} MiB", path.name)
     order = _BYTE_ORDERS.get(data[_HEADER_BYTES - 2 : _HEADER_BYTES])
     if order is None or data[124:126] not in {b"\x00\x01", b"\x01\x00"}:
-        kind = "HDF5, the form of MATLAB 7.3" if b"\x89HDF" in data[:1024] else "another format"
-        detail = f"{path.name}: {kind}; store it by save -v7"
+        form = "HDF5, the form of MATLAB 7.3" if b"\x89HDF" in data[:1024] else "another format"
+        detail = f"{path.name}: {form}; store it by save -v7"
         raise RecordError(path.stem, "it is no MATLAB v5 file", detail)
     try:
         for kind, content in _elements(memoryview(data)[_HEADER_BYTES:], order):

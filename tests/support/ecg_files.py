@@ -56,11 +56,11 @@ def write_record(
 class as_nobody:
     """Give up root for a while: root may write anywhere."""
 
-    def __enter__(self):
+    def __enter__(self) -> None:
         self._user = os.geteuid()
         if self._user == 0:
             os.seteuid(65534)
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: object) -> None:
         if self._user == 0:
             os.seteuid(0)
