@@ -2,6 +2,7 @@
 
 import csv
 import shutil
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import h5py
@@ -20,7 +21,7 @@ def limb_consistent(n_samples: int, *, seed: int = 0) -> np.ndarray:
     return np.column_stack([*limb, signal[:, 6:]])
 
 
-def write_table(path: Path, rows: list[dict[str, object]]) -> None:
+def write_table(path: Path, rows: Sequence[Mapping[str, object]]) -> None:
     """Write a CSV table."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", newline="", encoding="utf-8") as stream:
