@@ -265,6 +265,7 @@ def pretrain(
         recipe,
         seed=seed_for(spec.seed, "pretrain", name),
         device=arms.device,
+        is_captured=spec.workers.cuda_graphs,
     )
     epochs = arms.epochs(pretraining, lease.claim.key)
     divergence = train_to_end(epochs, lease, stop)

@@ -150,6 +150,7 @@ class ArmRuns:
             device=self.device,
             evaluate_after=evaluate_after,
             prefix_cache=PrefixCache(self.workspace.prefix_cache),
+            is_captured=self.spec.workers.cuda_graphs,
         )
         return run, share
 

@@ -12,13 +12,17 @@ from ecgopt.models.stages import SignalBatch
 from ecgopt.shapes import RowIndex
 
 MICROVOLTS_PER_MILLIVOLT = 1000.0
+RESIDENT_SHARE = 0.5
+"""Share of a device's free memory that one part of the records may take."""
+ROWS_PER_COPY = 4096
 
 
 class BatchSource:
     """Stored inputs of some records, and their targets.
 
     On a CPU the inputs stay where they are (usually a memory map shared by all processes of the
-    host); on an accelerator those of the chosen rows are copied to the device once, as stored.
+    host); on an accelerator those of the chosen rows are copied to the device once, as stored, or
+    batch by batch if they would fill more than half of its free memory.
     """
 
     def __init__(
@@ -47,7 +51,7 @@ class BatchSource:
         self._rows = rows
         self._decode = decode
         self._device = device
-        self._resident = None if device.type == "cpu" else self._gather(rows).to(device)
+        self._resident = self._on_device() if device.type == "cuda" else None
 
     def __len__(self) -> int:
         return self._rows.size
@@ -58,10 +62,27 @@ class BatchSource:
         places = torch.from_numpy(order).to(self._device)
         for start, stop in batch_bounds(order.size, batch_size):
             if self._resident is None:
-                stored = self._gather(self._rows[order[start:stop]])
+                stored = self._gather(self._rows[order[start:stop]]).to(self._device)
             else:
                 stored = self._resident[places[start:stop]]
             yield self._decode(stored), self.targets[places[start:stop]]
+
+    def _on_device(self) -> Tensor | None:
+        """Return the chosen rows on the device, or None if they would crowd it."""
+        if not self._rows.size:
+            return None
+        first = self._gather(self._rows[:1])
+        free_bytes, _ = torch.cuda.mem_get_info(self._device)
+        if self._rows.size * first.nbytes > free_bytes * RESIDENT_SHARE:
+            return None
+        resident = torch.empty(
+            (self._rows.size, *first.shape[1:]), dtype=first.dtype, device=self._device
+        )
+        # In parts, so that the host never holds all of them twice.
+        for start in range(0, self._rows.size, ROWS_PER_COPY):
+            part = self._rows[start : start + ROWS_PER_COPY]
+            resident[start : start + part.size].copy_(self._gather(part))
+        return resident
 
     def _gather(self, rows: RowIndex) -> Tensor:
         return torch.from_numpy(np.asarray(self._storage[rows]))

@@ -6,7 +6,7 @@ A run has one phase or two: `Phase` trains one range of epochs with the same fro
 
 import math
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Final
@@ -24,7 +24,8 @@ from ecgopt.seeds import generator_for, seed_torch
 from ecgopt.shapes import RowIndex, ScoreMatrix
 from ecgopt.training.augmentation import Augmentation, epoch_generator
 from ecgopt.training.batches import BatchSource, batch_bounds, signal_source
-from ecgopt.training.evaluation import EVALUATION_BATCH, cuda_devices, outputs_and_targets
+from ecgopt.training.cuda import CapturedStep, cuda_devices, full_fp32
+from ecgopt.training.evaluation import outputs_and_targets
 from ecgopt.training.objectives import Evaluation, MultiLabel, Objective
 from ecgopt.training.optimizer import (
     build_optimizer,
@@ -82,6 +83,7 @@ class TrainContext:
     device: torch.device
     objective: Objective
     prefix_cache: PrefixCache | None
+    is_captured: bool
 
     @property
     def precision(self) -> Precision:
@@ -101,7 +103,12 @@ class Phase:
         self.epochs = epochs
         self._context = context
         context.model.freeze(epochs.n_frozen_stages)
-        self.optimizer = build_optimizer(context.model, context.recipe)
+        self.optimizer = build_optimizer(
+            context.model, context.recipe, is_captured=context.is_captured
+        )
+        self._captured = (
+            CapturedStep(self._train_step, context.device) if context.is_captured else None
+        )
         self._trained = [p for p in context.model.parameters() if p.requires_grad]
         n_batches = len(batch_bounds(len(context.data.train), context.recipe.batch_size))
         self._steps_per_epoch = n_batches
@@ -128,6 +135,11 @@ class Phase:
         """The validation records, in fp32, as evaluation uses them."""
         return self._source_of(self._context.data.validation, "fp32")
 
+    @property
+    def n_recorded_graphs(self) -> int:
+        """The shapes of batches whose step is recorded as a CUDA graph."""
+        return 0 if self._captured is None else self._captured.n_graphs
+
     def train_epoch(self, order: RowIndex, epochs_done: int) -> float:
         """Take the training records in `order` once, and return their mean loss.
 
@@ -135,6 +147,15 @@ class Phase:
             order: positions of all training records.
             epochs_done: of the whole run.
         """
+        if self._captured is None:
+            return self._take_steps(self._train_step, order, epochs_done)
+        self._captured.stream.wait_stream(torch.cuda.current_stream(self._context.device))
+        with torch.cuda.stream(self._captured.stream):
+            return self._take_steps(self._captured, order, epochs_done)
+
+    def _take_steps(
+        self, take_step: Callable[[Tensor, Tensor], Tensor], order: RowIndex, epochs_done: int
+    ) -> float:
         self._context.model.train()
         step = (epochs_done - self.epochs.first_epoch) * self._steps_per_epoch
         total = torch.zeros((), device=self._context.device)
@@ -143,7 +164,7 @@ class Phase:
             if self._augmentation is not None:
                 inputs = self._augmentation(inputs, draws)
             set_rate_factor(self.optimizer, self._rate_factor(step))
-            total += self._train_step(inputs, targets) * len(targets)
+            total += take_step(inputs, targets) * len(targets)
             step += 1
         return total.item() / order.size
 
@@ -202,6 +223,7 @@ class TrainingRun:
         evaluate_after: Collection[int] | None = None,
         objective: Objective | None = None,
         prefix_cache: PrefixCache | None = None,
+        is_captured: bool = False,
     ) -> None:
         """Prepare `model`, which is trained in place.
 
@@ -216,6 +238,8 @@ class TrainingRun:
             objective: what to train for; None predicts the labels, smoothed as in the recipe.
             prefix_cache: where features of frozen stages are kept if at most one stage besides
                 the head is trained; None computes them in every epoch. Results are equal.
+            is_captured: on a CUDA device, record the steps as CUDA graphs: faster for small
+                networks, equal up to rounding. It changes nothing on a CPU.
 
         Raises:
             UserError: the recipe freezes more stages than the model has.
@@ -233,6 +257,7 @@ class TrainingRun:
             device=device,
             objective=objective or MultiLabel(label_smoothing=recipe.label_smoothing),
             prefix_cache=prefix_cache,
+            is_captured=is_captured and device.type == "cuda",
         )
         self._evaluate_after = None if evaluate_after is None else frozenset(evaluate_after)
         if recipe.dropout:
@@ -299,10 +324,15 @@ class TrainingRun:
         epochs_done = metadata["epochs_done"]
         assert isinstance(epochs_done, int)
         self.epochs_done = epochs_done
-        # The state is that of the phase that was trained last.
-        self._enter_phase(max(0, epochs_done - 1))
+        # The state is that of the phase that was trained last; recorded steps end with their phase.
+        self._phase = self._new_phase(max(0, epochs_done - 1))
         if epochs_done:
             restore_optimizer(self.model, self._phase.optimizer, tensors)
+
+    @property
+    def n_recorded_graphs(self) -> int:
+        """The shapes of batches whose step is recorded as a CUDA graph in the present phase."""
+        return self._phase.n_recorded_graphs
 
     def predict(self, dataset: EcgDataset) -> ScoreMatrix:
         """Return the probability of each label for all records, with the present weights."""
@@ -329,14 +359,17 @@ class TrainingRun:
     def _enter_phase(self, epochs_done: int) -> None:
         """Begin the phase of the next epoch with a fresh optimiser, unless it has begun."""
         if epochs_done not in self._phase.epochs:
-            epochs = next(epochs for epochs in self._epoch_ranges if epochs_done in epochs)
-            self._phase = Phase(self._context, epochs)
+            self._phase = self._new_phase(epochs_done)
+
+    def _new_phase(self, epochs_done: int) -> Phase:
+        epochs = next(epochs for epochs in self._epoch_ranges if epochs_done in epochs)
+        return Phase(self._context, epochs)
 
     def _train_epoch(self) -> float:
         self._enter_phase(self.epochs_done)
         n_records = len(self._context.data.train)
         order = generator_for("fit", "order", self.seed, self.epochs_done).permutation(n_records)
-        with torch.random.fork_rng(devices=cuda_devices(self.device)):
+        with full_fp32(self.device), torch.random.fork_rng(devices=cuda_devices(self.device)):
             # The generators of torch feed dropout and masks only; seeding them here makes each
             # epoch's draws independent of where the run was interrupted.
             seed_torch("fit", "dropout", self.seed, self.epochs_done)
@@ -362,7 +395,7 @@ def predict(
     dataset: EcgDataset,
     *,
     device: torch.device,
-    batch_size: int = EVALUATION_BATCH,
+    batch_size: int | None = None,
 ) -> ScoreMatrix:
     """Return the probability of each label for all records, computed in fp32, evaluation mode.
 
@@ -372,7 +405,7 @@ def predict(
         model: The network.
         dataset: The records.
         device: Where to compute.
-        batch_size: Records in a batch.
+        batch_size: Records in a batch; None takes what is fast on the device.
     """
     logits, _ = outputs_and_targets(
         model, signal_source(dataset, device), MULTI_LABEL, batch_size=batch_size

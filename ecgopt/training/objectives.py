@@ -105,8 +105,10 @@ class AgeRegression:
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Return the mean smooth absolute error over records of known age; 0 if there is none."""
         is_known = targets.isfinite()
-        # A sum over nothing keeps the graph, where a mean would be NaN.
-        errors = smooth_l1_loss(outputs[is_known], targets[is_known], reduction="sum")
+        # Zeros instead of a selection: its size would have to be asked from the device.
+        errors = smooth_l1_loss(
+            outputs.where(is_known, 0.0), targets.where(is_known, 0.0), reduction="sum"
+        )
         return errors / is_known.sum().clamp(min=1)
 
     training_loss = loss
@@ -150,8 +152,8 @@ class MaskedSignal:
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Return the mean squared error over hidden samples, in square millivolts."""
         is_hidden = targets.isfinite()
-        errors = (outputs[is_hidden] - targets[is_hidden]).square().sum()
-        return errors / is_hidden.sum().clamp(min=1)
+        errors = outputs.where(is_hidden, 0.0) - targets.where(is_hidden, 0.0)
+        return errors.square().sum() / is_hidden.sum().clamp(min=1)
 
     training_loss = loss
 

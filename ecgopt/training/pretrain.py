@@ -150,7 +150,7 @@ class Pretraining:
         }
 
 
-def build_pretraining(
+def build_pretraining(  # noqa: PLR0913 - independent choices, each named by the caller
     objective: str,
     spec: ModelSpec,
     data: TuningData,
@@ -158,6 +158,7 @@ def build_pretraining(
     *,
     seed: int,
     device: torch.device,
+    is_captured: bool = False,
 ) -> Pretraining:
     """Return a pre-training of a fresh network.
 
@@ -170,6 +171,7 @@ def build_pretraining(
         recipe: how to train.
         seed: the source of weights, orders and permutations.
         device: where to train.
+        is_captured: record steps as CUDA graphs; see `TrainingRun`.
 
     Raises:
         UserError: the objective is unknown, or `age` is given other than one column.
@@ -201,7 +203,15 @@ def build_pretraining(
                 f"a pre-training objective must be one of {', '.join(OBJECTIVE_NAMES)}, but is "
                 f"{objective!r}"
             )
-    run = TrainingRun(model, data, recipe, seed=seed, device=device, objective=task)
+    run = TrainingRun(
+        model,
+        data,
+        recipe,
+        seed=seed,
+        device=device,
+        objective=task,
+        is_captured=is_captured,
+    )
     return Pretraining(run, objective=objective, left_out=left_out)
 
 

@@ -85,5 +85,6 @@ class RunBuilder(Protocol):
         device: torch.device,
         evaluate_after: Collection[int] | None,
         prefix_cache: PrefixCache | None,
+        is_captured: bool,
     ) -> Run:
         """Return the run; see `TrainingRun` for the arguments."""

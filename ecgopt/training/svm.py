@@ -39,6 +39,7 @@ class SvmRun:
         device: torch.device,
         evaluate_after: Collection[int] | None = None,  # noqa: ARG002 - the only epoch is the last
         prefix_cache: PrefixCache | None = None,
+        is_captured: bool = False,  # noqa: ARG002 - no step is taken
     ) -> None:
         """Prepare a run.
 
@@ -50,6 +51,7 @@ class SvmRun:
             device: where features are computed; the SVM itself is fitted on the CPU.
             evaluate_after: not used.
             prefix_cache: where features are kept for the next trial.
+            is_captured: without effect.
         """
         self._model = model.to(device)
         self._data = data
