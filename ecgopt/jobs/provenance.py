@@ -9,6 +9,8 @@ from pathlib import Path
 
 import optuna
 
+from ecgopt import __version__
+
 COMMIT_VARIABLE = "ECGOPT_COMMIT"
 """The commit that a container image was built from, which has no git to ask."""
 
@@ -16,7 +18,7 @@ COMMIT_VARIABLE = "ECGOPT_COMMIT"
 def provenance() -> dict[str, str]:
     """Return the versions that decide a study's numbers, and where it was begun."""
     return {
-        "ecgopt": metadata.version("ecgopt"),
+        "ecgopt": __version__,
         "commit": os.environ.get(COMMIT_VARIABLE) or _checked_out_commit() or "unknown",
         "optuna": optuna.__version__,
         "torch": metadata.version("torch"),

@@ -107,5 +107,9 @@ def fused(model: StagedModel) -> StagedModel:
     # What is known to `deepcopy` as copied already is not copied: most of a network, and its time.
     copies = {id(m): FusedConvNorm(m) for m in model.modules() if isinstance(m, ConvNorm)}
     evaluated = copy.deepcopy(model, copies)
+    for module in evaluated.modules():
+        if isinstance(module, nn.RNNBase):
+            # Copied weights lie apart; cuDNN would gather them in every call.
+            module.flatten_parameters()
     evaluated.eval()
     return evaluated

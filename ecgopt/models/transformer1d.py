@@ -27,13 +27,16 @@ class PatchStem(nn.Module):
     def forward(self, signals: SignalBatch) -> Tensor:
         """Return tokens of shape (batch, time / 20, width); a last shorter patch is left out."""
         tokens: Tensor = self.project(signals).transpose(1, 2)
-        return tokens + sinusoids(tokens.shape[1], self.width).to(tokens)
+        return tokens + sinusoids(tokens.shape[1], self.width, tokens.device).to(tokens.dtype)
 
 
-def sinusoids(n_positions: int, width: int) -> Float[Tensor, "position width"]:
+def sinusoids(
+    n_positions: int, width: int, device: torch.device
+) -> Float[Tensor, "position width"]:
     """Return the fixed position vectors of Vaswani et al. 2017, arXiv:1706.03762."""
-    rates = torch.exp(torch.arange(0, width, 2) * (-math.log(10_000.0) / width))
-    angles = torch.arange(n_positions).unsqueeze(1) * rates
+    even = torch.arange(0, width, 2, device=device)
+    rates = torch.exp(even * (-math.log(10_000.0) / width))
+    angles = torch.arange(n_positions, device=device).unsqueeze(1) * rates
     return torch.stack([angles.sin(), angles.cos()], dim=2).flatten(1)[:, :width]
 
 

@@ -96,10 +96,10 @@ def test_running_out_of_memory_is_left_to_the_caller_and_leaves_the_device_usabl
 
 
 def test_records_that_would_crowd_the_device_are_copied_batch_by_batch(data, monkeypatch):
-    recipe = replace(RECIPE, n_epochs=2)
+    recipe = replace(RECIPE, n_epochs=2, learning_rate=1e-4)
     resident = losses_of(run_of(data, recipe))
     monkeypatch.setattr(batches, "RESIDENT_SHARE", 0.0)
-    np.testing.assert_allclose(losses_of(run_of(data, recipe)), resident, rtol=1e-4)
+    np.testing.assert_allclose(losses_of(run_of(data, recipe)), resident, rtol=1e-3)
 
 
 SETTINGS = [
