@@ -75,8 +75,9 @@ def compare(folder: Path, n: int, network: ModelSpec, batch_size: int, peak_tflo
     macs = training_macs(macs_by_stage(network, n_labels=5), n_frozen_stages=0)
     share = recorded * FLOPS_PER_MAC * macs / (peak_tflops * 1e12)
     print(
-        f"  {network.name:12s} width {network.width or 0:3d} batch {batch_size:4d}  {plain:9,.0f} records/s  recorded "
-        f"{recorded:9,.0f}  x {recorded / plain:4.1f}  {share:6.2%} of bf16 peak",
+        f"  {network.name:12s} width {network.width or 'as published':12} batch {batch_size:4d}  "
+        f"{plain:9,.0f} records/s  recorded {recorded:9,.0f}  x {recorded / plain:4.1f}  "
+        f"{share:6.2%} of bf16 peak",
         flush=True,
     )
 

@@ -26,17 +26,24 @@ def main(arguments: list[str]) -> int:
     """Work until nothing is left, and return the exit code.
 
     Args:
-        arguments: Study file, workspace, and `supervised` where standard input is a pipe from the
-            supervisor: its end says that the supervisor is gone.
+        arguments: Study file, workspace, `supervised` where standard input is a pipe from the
+            supervisor: its end says that the supervisor is gone; and `cuda` where only a GPU will
+            do.
     """
-    study, workspace, *supervised = arguments
+    study, workspace, *options = arguments
     log_to_stderr()
     stop = threading.Event()
     stop_on_signals(stop)
-    if supervised:
+    if "supervised" in options:
         threading.Thread(target=_stop_at_end_of_input, args=(stop,), daemon=True).start()
     try:
-        work(Path(study), Path(workspace), stop=stop, owner=os.environ.get(OWNER_VARIABLE))
+        work(
+            Path(study),
+            Path(workspace),
+            stop=stop,
+            device="cuda" if "cuda" in options else None,
+            owner=os.environ.get(OWNER_VARIABLE),
+        )
     except UserError as error:
         sys.stderr.write(f"error: {error}\n")
         return _EXIT_USER_ERROR
@@ -84,7 +91,7 @@ def work(
     from ecgopt.workspace import Workspace
 
     torch.set_num_threads(1)
-    chosen = choose_device() if device is None else torch.device(device)
+    chosen = choose_device(device)
     opened = open_study(study, Workspace(workspace), storage, patience_seconds=_OPEN_RETRY_SECONDS)
     sha256 = partial(pretrained_sha256, opened.database, opened.spec.name)
     arms = ArmRuns(opened.spec, opened.workspace, opened.data, chosen, sha256)

@@ -188,12 +188,14 @@ def account_of(
     epochs: "ResumableEpochs", arms: "ArmRuns", lease: Lease, *, divergence: str = ""
 ) -> RunAccount:
     """Return what a run that nothing pruned cost, and whether it diverged."""
+    from ecgopt.jobs.runs import device_facts
+
     return RunAccount(
         cause=Cause.DIVERGED if divergence else Cause.DONE,
         detail=divergence,
         seconds=epochs.seconds,
         n_epochs=epochs.epochs_done,
         n_samples=epochs.n_samples,
-        device=str(arms.device),
+        device=device_facts(arms.device),
         worker=lease.claim.owner,
     )

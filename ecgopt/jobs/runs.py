@@ -1,5 +1,6 @@
 """One arm's training run: its data, its initial weights and its recipe put together."""
 
+import socket
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 
@@ -7,6 +8,7 @@ import torch
 
 from ecgopt.data.folds import Folds, held_out
 from ecgopt.data.splits import TuningData
+from ecgopt.errors import UserError
 from ecgopt.jobs.datasets import PreparedData
 from ecgopt.jobs.resumption import Resumable, ResumableEpochs, discard_checkpoints
 from ecgopt.models.checkpoint import Checkpoint, load_checkpoint
@@ -155,6 +157,34 @@ class ArmRuns:
         return run, share
 
 
-def choose_device() -> torch.device:
-    """Return the CUDA device that is visible, or the CPU."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+def choose_device(name: str | None = None) -> torch.device:
+    """Return the device called `name`; without a name the CUDA device that is visible, or the CPU.
+
+    Raises:
+        UserError: a CUDA device is named, and torch cannot use one here.
+    """
+    if name is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = torch.device(name)
+    if device.type == "cuda" and not torch.cuda.is_available():
+        built = torch.version.cuda
+        remedy = (
+            f"install a driver that suits CUDA {built}"
+            if built
+            else "install a build of torch with CUDA"
+        )
+        raise UserError(
+            f"a GPU must be visible to torch on {socket.gethostname()}, but torch "
+            f"{torch.__version__} sees none: {remedy}, or use --gpus-per-worker 0"
+        )
+    return device
+
+
+def device_facts(device: torch.device) -> str:
+    """Return what decides a trial's numbers and speed on a device, for its record."""
+    if device.type != "cuda":
+        return str(device)
+    return (
+        f"{device}: {torch.cuda.get_device_name(device)}, CUDA {torch.version.cuda}, "
+        f"cuDNN {torch.backends.cudnn.version()}, TF32 off"
+    )

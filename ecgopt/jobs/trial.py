@@ -140,6 +140,8 @@ class TrialJob(Job):
             seconds_limit=spec.budget.trial_seconds,
             seconds_spent=lambda: epochs.seconds,
         )
+        from ecgopt.jobs.runs import device_facts
+
         end = run_trial(trial, guarded(epochs, lease, stop), recipe.n_epochs, rules)
         account = TrialAccount(
             cause=end.cause,
@@ -149,7 +151,7 @@ class TrialJob(Job):
             n_samples=epochs.n_samples,
             share_transferred=share,
             precision=run.precision,
-            device=str(self.arms.device),
+            device=device_facts(self.arms.device),
             worker=claim.owner,
             software=software(),
         )

@@ -1,7 +1,9 @@
-"""The GPUs of this host and their free memory, from nvidia-smi, which needs no CUDA context."""
+"""The GPUs of this host and what is free on them, as nvidia-smi tells without a CUDA context."""
 
 import csv
+import logging
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Sequence
@@ -9,47 +11,59 @@ from dataclasses import dataclass
 
 from ecgopt.errors import UserError
 
-_QUERY = "index,uuid,name,memory.free"
+logger = logging.getLogger(__name__)
+
 _TIMEOUT_SECONDS = 30
+_FOLDERS = ("/usr/local/nvidia/bin", "/usr/bin")
+"""Where Kubernetes' device plugins and drivers put nvidia-smi, which PATH may lack."""
+_CARD = re.compile(r"GPU (\d+): (.+) \(UUID: (GPU-[^)]+)\)")
+_MIG_DEVICE = re.compile(r"\s+MIG (\S+)\s+Device\s+\d+: \(UUID: (MIG-[^)]+)\)")
+_NO_DEVICE = {"", "-1", "NoDevFiles", "none", "void"}
+"""Values of CUDA_VISIBLE_DEVICES by which batch systems and container tools grant no GPU."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gpu:
-    """One GPU."""
+    """One GPU, or one MIG device of a GPU that is partitioned."""
 
     index: int
+    """The number of its card as nvidia-smi counts."""
     uuid: str
-    """The value for CUDA_VISIBLE_DEVICES; CUDA and nvidia-smi may order indexes differently."""
+    """Value for CUDA_VISIBLE_DEVICES: an index means another card where the order differs."""
     name: str
-    free_mib: int
 
 
 def gpus_of_host() -> tuple[Gpu, ...]:
     """Return the GPUs that this process may use, none where there is no driver.
 
-    A batch system's CUDA_VISIBLE_DEVICES is respected.
+    A batch system's CUDA_VISIBLE_DEVICES is respected, in all of CUDA's forms: indexes, UUIDs,
+    their unique beginnings, and names of MIG devices.
 
     Raises:
-        UserError: nvidia-smi is there but fails.
+        UserError: nvidia-smi is there but fails, or CUDA_VISIBLE_DEVICES names none of its GPUs.
     """
-    if shutil.which("nvidia-smi") is None:
+    if _program() is None:
         return ()
-    command = ["nvidia-smi", f"--query-gpu={_QUERY}", "--format=csv,noheader,nounits"]
-    try:
-        asked = subprocess.run(
-            command, capture_output=True, text=True, timeout=_TIMEOUT_SECONDS, check=True
-        )
-    except (OSError, subprocess.SubprocessError) as error:
-        raise UserError(
-            f"nvidia-smi must list the GPUs, but failed ({error.__class__.__name__}): fix the "
-            "driver, or use --gpus-per-worker 0"
-        ) from error
-    found = [
-        Gpu(index=int(index), uuid=uuid, name=name, free_mib=int(free))
-        for index, uuid, name, free in csv.reader(asked.stdout.splitlines(), skipinitialspace=True)
-    ]
+    found = _listed(_ask("-L", keeps_part=True))
     granted = os.environ.get("CUDA_VISIBLE_DEVICES")
-    return tuple(found) if granted is None else _only(found, granted.split(","))
+    if granted is None:
+        return found
+    names = [name.strip() for name in granted.split(",")]
+    if not _NO_DEVICE.isdisjoint(names):
+        # CUDA ends the list at the first name of no device.
+        names = names[: next(i for i, name in enumerate(names) if name in _NO_DEVICE)]
+    visible = []
+    for name in names:
+        # By an index CUDA shows only the first MIG device of a card.
+        devices = _named(found, name)[:1]
+        if not devices:
+            there = ", ".join(gpu.uuid for gpu in found) or "no GPU"
+            raise UserError(
+                f"CUDA_VISIBLE_DEVICES must name GPUs of this machine, but has {name!r}, and "
+                f"nvidia-smi lists {there}: correct it, or use --gpus-per-worker 0"
+            )
+        visible += devices
+    return tuple(dict.fromkeys(visible))
 
 
 def chosen_gpus(indexes: str | None) -> tuple[Gpu, ...]:
@@ -61,14 +75,84 @@ def chosen_gpus(indexes: str | None) -> tuple[Gpu, ...]:
     found = gpus_of_host()
     if indexes is None:
         return found
-    names = [name.strip() for name in indexes.split(",")]
-    chosen = _only(found, names)
-    if len(chosen) != len(names):
-        there = ", ".join(str(gpu.index) for gpu in found) or "none, as nvidia-smi shows no GPU"
-        raise UserError(f"--gpus must be some of {there}, but is {indexes!r}")
-    return chosen
+    chosen: list[Gpu] = []
+    for name in indexes.split(","):
+        if not (devices := _named(found, name.strip())):
+            there = ", ".join(dict.fromkeys(str(gpu.index) for gpu in found))
+            raise UserError(
+                f"--gpus must be some of {there or 'none, as nvidia-smi shows no GPU'}, but is "
+                f"{indexes!r}"
+            )
+        chosen += devices
+    return tuple(dict.fromkeys(chosen))
 
 
-def _only(gpus: Sequence[Gpu], names: Sequence[str]) -> tuple[Gpu, ...]:
-    by_name = {str(gpu.index): gpu for gpu in gpus} | {gpu.uuid: gpu for gpu in gpus}
-    return tuple(by_name[name.strip()] for name in names if name.strip() in by_name)
+def free_mib(gpu: Gpu) -> int | None:
+    """Return the free memory, None where nvidia-smi does not tell it (MIG, shared memory).
+
+    Raises:
+        UserError: nvidia-smi fails.
+    """
+    answer = _ask("--query-gpu=uuid,memory.free", "--format=csv,noheader,nounits")
+    for fields in csv.reader(answer.splitlines(), skipinitialspace=True):
+        if len(fields) == 2 and fields[0] == gpu.uuid and fields[1].isdecimal():
+            return int(fields[1])
+    return None
+
+
+def _listed(answer: str) -> tuple[Gpu, ...]:
+    """Return the devices of `nvidia-smi -L`; a partitioned card is replaced by its MIG devices."""
+    cards: list[list[Gpu]] = []
+    for line in answer.splitlines():
+        if card := _CARD.match(line):
+            cards.append([Gpu(index=int(card[1]), name=card[2], uuid=card[3])])
+        elif (device := _MIG_DEVICE.match(line)) and cards:
+            card_itself = cards[-1][0]
+            name = f"{card_itself.name} MIG {device[1]}"
+            cards[-1].append(Gpu(index=card_itself.index, name=name, uuid=device[2]))
+    return tuple(gpu for devices in cards for gpu in devices[1:] or devices)
+
+
+def _named(gpus: Sequence[Gpu], name: str) -> list[Gpu]:
+    """Return the devices that a name stands for; a beginning of a UUID must be unique."""
+    if name.isdecimal():
+        return [gpu for gpu in gpus if gpu.index == int(name)]
+    found = [gpu for gpu in gpus if gpu.uuid.startswith(name)] if name else []
+    return found if len(found) == 1 else []
+
+
+def _program() -> str | None:
+    return shutil.which("nvidia-smi") or shutil.which("nvidia-smi", path=":".join(_FOLDERS))
+
+
+def _ask(*arguments: str, keeps_part: bool = False) -> str:
+    """Return nvidia-smi's answer.
+
+    Args:
+        arguments: What to ask.
+        keeps_part: Whether an answer counts that lists GPUs before a fault, as of a lost card.
+    """
+    try:
+        asked = subprocess.run(
+            [_program() or "nvidia-smi", *arguments],
+            capture_output=True,
+            text=True,
+            timeout=_TIMEOUT_SECONDS,
+            check=False,
+        )
+    except (OSError, subprocess.SubprocessError) as error:
+        raise UserError(_fault(str(error))) from error
+    said = f"{asked.stdout}\n{asked.stderr}".strip()
+    if asked.returncode == 0 or "no devices" in said.lower():
+        return asked.stdout
+    if keeps_part and _CARD.search(asked.stdout):
+        logger.warning("nvidia-smi reports a fault of a GPU, which is not used: %s", said)
+        return asked.stdout
+    raise UserError(_fault(f"exit code {asked.returncode}: {said}"))
+
+
+def _fault(reason: str) -> str:
+    return (
+        f"nvidia-smi must list the GPUs, but failed ({reason}): repair the driver, or use "
+        "--gpus-per-worker 0"
+    )

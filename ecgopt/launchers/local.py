@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from ecgopt.errors import DatabaseUnavailable, LaunchError, MachineError, StorageError, UserError
 from ecgopt.launchers.contract import Launch, Resources
-from ecgopt.launchers.gpus import Gpu, chosen_gpus, gpus_of_host
+from ecgopt.launchers.gpus import Gpu, chosen_gpus, free_mib
 from ecgopt.launchers.worker_process import EXIT_MACHINE_ERROR, Child, Slot
 
 if TYPE_CHECKING:
@@ -23,6 +23,8 @@ _QUICK_EXIT_SECONDS = 5.0
 _MAX_QUICK_EXITS = 5
 _PAUSE_AFTER_EXIT_SECONDS = 1.0
 _MEMORY_PAUSE_SECONDS = 30.0
+_ALLOCATION_SECONDS = 60.0
+"""A worker's time until its data and its network are on the GPU."""
 _HEARTBEAT_CHECK_SECONDS = 2.0
 _START_SECONDS = 600.0
 """A worker's time until its first heartbeat: imports, and opening the data."""
@@ -206,14 +208,47 @@ class LocalLauncher:
     def _fill(self, slot: Slot) -> None:
         if slot.is_finished or slot.child is not None or time.monotonic() < slot.start_at:
             return
-        if slot.gpu is not None and (free := _free_mib(slot.gpu)) < self.gpu_memory_mib:
-            logger.warning(
-                "GPU %d has %d MiB free and a worker needs %d: waiting",
-                slot.gpu.index, free, self.gpu_memory_mib,
-            )  # fmt: skip
+        if slot.gpu is not None and (reason := self._lack_of_memory(slot.gpu)):
+            if self._nothing_is_left():
+                slot.is_finished = True
+                return
+            logger.warning("%s: the next attempt is in %g s", reason, _MEMORY_PAUSE_SECONDS)
             slot.start_at = time.monotonic() + _MEMORY_PAUSE_SECONDS
             return
         slot.fill(self._launch)
+
+    def _lack_of_memory(self, gpu: Gpu) -> str:
+        """Return why no worker can start on the GPU now, empty if one can."""
+        try:
+            free = free_mib(gpu)
+        except UserError as error:
+            # A driver that is being updated: running workers keep their device.
+            return str(error)
+        if free is None:
+            return ""
+        # A worker that has just started has not yet taken its memory.
+        now = time.monotonic()
+        starting = [
+            slot.child
+            for slot in self.slots
+            if slot.gpu == gpu and slot.child and now - slot.child.started_at < _ALLOCATION_SECONDS
+        ]
+        needed = self.gpu_memory_mib * (1 + len(starting))
+        if free >= needed:
+            return ""
+        return (
+            f"GPU {gpu.index} has {free} MiB free, and {needed} must be ({self.gpu_memory_mib} for "
+            "each worker that starts, --gpu-memory-mib)"
+        )
+
+    def _nothing_is_left(self) -> bool:
+        from ecgopt.queue.items import unfinished
+
+        try:
+            return unfinished(self._database, self._launch.name) == 0
+        except DatabaseUnavailable as error:
+            logger.warning("%s; trying again", error)
+            return False
 
     def _release(self, child: Child, cause: str) -> None:
         from ecgopt.queue import heartbeats, items
@@ -248,8 +283,3 @@ def host_slots(gpus: Sequence[Gpu], resources: Resources, *, n_cores: int) -> li
             f"this machine has {memory_gb:.0f} GB: use fewer --workers"
         )
     return slots
-
-
-def _free_mib(gpu: Gpu) -> int:
-    now = {found.uuid: found.free_mib for found in gpus_of_host()}
-    return now.get(gpu.uuid, 0)

@@ -19,7 +19,7 @@ from ecgopt.database.url import (
     shown,
     storage_url,
 )
-from ecgopt.errors import LaunchError, StorageError
+from ecgopt.errors import StorageError
 from ecgopt.launchers.contract import WORKER_MODULE, Launch
 from ecgopt.workspace import Workspace
 
@@ -72,7 +72,7 @@ class RemoteWorker:
                 f"{socket.gethostname()} the environment leads to {found}: let the cluster pass on "
                 f"{STORAGE_VARIABLE} or {STORAGE_FILE_VARIABLE}"
             )
-        device = _visible_gpu() if self.needs_gpu else None
+        device = "cuda" if self.needs_gpu else None
         worker = importlib.import_module(WORKER_MODULE)
         closed: int = worker.work(self.study, self.workspace, stop=stop, device=device)
         return closed
@@ -126,14 +126,3 @@ def set_soon(event: threading.Event) -> None:
 
 def _short_host_name() -> str:
     return socket.gethostname().split(".")[0]
-
-
-def _visible_gpu() -> str:
-    import torch
-
-    if not torch.cuda.is_available():
-        raise LaunchError(
-            f"a GPU was asked for, but torch {torch.__version__} sees none on "
-            f"{socket.gethostname()}: install a CUDA build of torch there"
-        )
-    return "cuda"

@@ -96,7 +96,7 @@ class Slot:
         visible = self.gpu.uuid if self.gpu is not None else "-1"
         with log.open("ab") as stream:
             process = subprocess.Popen(
-                [*launch.command, "supervised"],
+                [*launch.command, "supervised", *(["cuda"] if self.gpu is not None else [])],
                 env={
                     **launch.environment(),
                     OWNER_VARIABLE: owner,

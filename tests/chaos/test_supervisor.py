@@ -12,9 +12,10 @@ from pathlib import Path
 import optuna
 import pytest
 import scripted_worker
+from fake_nvidia_smi import FakeNvidiaSmi
 from freezing import freeze
 from scripted_worker import FATAL_SLOT, begin_scripted, scripted_study
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from ecgopt.database.optuna.trial_rows import FAILURES, RUN
 from ecgopt.database.tables import work_item
@@ -159,53 +160,60 @@ def test_a_worker_that_does_not_leave_in_the_grace_time_is_killed_and_the_cause_
     assert [failure.cause for failure in queue.failures] == ["worker killed: did not leave in time"]
 
 
-FAKE_SMI = """#!/bin/sh
-cat {answer}
-"""
-
-
 @pytest.fixture
 def nvidia_smi(tmp_path, monkeypatch):
-    """Put an nvidia-smi on the path that shows these GPUs, given as (index, uuid, MiB free)."""
-    answer, program = tmp_path / "gpus.csv", tmp_path / "bin" / "nvidia-smi"
-    program.parent.mkdir()
-    program.write_text(FAKE_SMI.format(answer=answer))
-    program.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
-    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-
-    def show(*gpus):
-        lines = [f"{index}, {uuid}, NVIDIA H100, {free}" for index, uuid, free in gpus]
-        answer.write_text("\n".join(lines) + "\n")
-
-    return show
+    return FakeNvidiaSmi(tmp_path / "bin", monkeypatch)
 
 
-def test_gpus_are_chosen_by_index_and_named_by_uuid(nvidia_smi, monkeypatch):
-    nvidia_smi((0, "GPU-a", 80_000), (1, "GPU-b", 70_000))
-    assert [gpu.uuid for gpu in chosen_gpus(None)] == ["GPU-a", "GPU-b"]
-    assert [gpu.uuid for gpu in chosen_gpus("1")] == ["GPU-b"]
-    with pytest.raises(UserError, match="some of 0, 1"):
-        chosen_gpus("0,2")
+def test_shares_of_gpus_are_dealt_out_in_turn(nvidia_smi):
+    nvidia_smi.show((0, "GPU-a", 80_000), (1, "GPU-b", 70_000))
     slots = host_slots(chosen_gpus(None), Resources(gpus_per_worker=0.5), n_cores=8)
     assert [slot.gpu.uuid for slot in slots] == ["GPU-a", "GPU-b", "GPU-a", "GPU-b"]
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-b")
-    assert [gpu.index for gpu in chosen_gpus(None)] == [1]
 
 
 def test_a_worker_waits_for_free_memory_and_then_sees_only_its_own_gpu(
     nvidia_smi, supervised, tmp_path
 ):
-    nvidia_smi((0, "GPU-a", 500))
+    nvidia_smi.show((0, "GPU-a", 500))
     seen = tmp_path / "seen"
     write = "import os, pathlib, sys; pathlib.Path(sys.argv[1]).write_text(json.dumps(dict({})))"
     command = [sys.executable, "-c", f"import json; {write.format('os.environ')}", str(seen)]
     local, _ = supervised(command=command, n_workers=1, gpus=1)
     assert local.poll()
     assert local.pids == []
-    nvidia_smi((0, "GPU-a", 50_000))
+    nvidia_smi.show((0, "GPU-a", 50_000))
     local.slots[0].start_at = 0.0
     wait_until_done(local, lambda: False)
     environment = json.loads(seen.read_text())
     assert environment["CUDA_VISIBLE_DEVICES"] == "GPU-a"
     assert environment["OMP_NUM_THREADS"] == "1"
+
+
+SLEEP = [sys.executable, "-c", "import time; time.sleep(600)"]
+
+
+def test_workers_that_start_reserve_the_memory_that_they_have_not_taken_yet(nvidia_smi, supervised):
+    nvidia_smi.show((0, "GPU-a", 5_000))
+    local, _ = supervised(command=SLEEP, n_workers=4, gpus=0.25)
+    local.poll()
+    assert len(local.pids) == 2
+
+
+def test_a_driver_that_fails_for_a_while_stops_no_worker(nvidia_smi, supervised):
+    nvidia_smi.show((0, "GPU-a", 5_000), (1, "GPU-b", 500))
+    local, _ = supervised(command=SLEEP, n_workers=2, gpus=1)
+    (running,) = local.pids
+    nvidia_smi.say("Driver/library version mismatch", exit_code=18)
+    local.slots[1].start_at = 0.0
+    assert local.poll()
+    assert local.pids == [running]
+
+
+def test_a_slot_that_waits_for_memory_ends_with_the_study(nvidia_smi, supervised):
+    nvidia_smi.show((0, "GPU-a", 500))
+    local, database = supervised(command=SLEEP, n_workers=1, gpus=1)
+    assert local.poll()
+    with database.transaction() as connection:
+        connection.execute(update(work_item).values(state="done"))
+    local.slots[0].start_at = 0.0
+    assert not local.poll()

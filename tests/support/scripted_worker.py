@@ -115,6 +115,9 @@ def scripted_score(seed, epoch):
     return round(0.5 + (seed % 997) / 3000 + epoch / 100, 9)
 
 
+CPU = torch.device("cpu")
+
+
 @dataclass(frozen=True)
 class ScriptedArms:
     """Builds scripted runs where production builds networks."""
@@ -122,7 +125,7 @@ class ScriptedArms:
     spec: StudySpec
     workspace: Workspace
     epoch_seconds: float
-    device: str = "cpu"
+    device: torch.device = CPU
 
     epochs = ArmRuns.epochs
     discard_checkpoints = ArmRuns.discard_checkpoints

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from ecgopt.errors import LaunchError, StorageError
+from ecgopt.errors import StorageError
 from ecgopt.launchers.remote_worker import RemoteWorker, refuse_shared_sqlite, shown_database
 
 SERVER = "postgresql+psycopg://me:geheim@db.example.org/ecg"
@@ -71,11 +71,13 @@ def test_a_machine_that_lost_the_environment_does_not_begin_a_database_of_its_ow
     assert not list(tmp_path.glob("*.sqlite3"))
 
 
-def test_a_missing_gpu_is_an_error_before_any_item_is_claimed(remote_worker, monkeypatch):
+@pytest.mark.parametrize(("needs_gpu", "device"), [(True, "cuda"), (False, None)])
+def test_a_worker_that_was_given_a_gpu_works_on_nothing_else(
+    remote_worker, monkeypatch, needs_gpu, device
+):
     monkeypatch.setenv("ECGOPT_STORAGE", SERVER)
-    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    with pytest.raises(LaunchError, match="a GPU was asked for"):
-        remote_worker(needs_gpu=True).run(threading.Event())
+    remote_worker(needs_gpu=needs_gpu).run(threading.Event())
+    assert told[-1][2] == device
 
 
 def test_sqlite_may_be_used_from_this_machine_and_from_no_other():
