@@ -1,6 +1,8 @@
 # Each target does its own set-up; Python >= 3.11 and make are all that must be there.
 PYTHON ?= python3
 WORKERS ?= 2
+# The demonstration is small, and the GPUs of a shared machine are in use; 1 takes one per worker.
+GPUS_PER_WORKER ?= 0
 PYTEST_WORKERS ?= 2
 
 BIN := .venv/bin
@@ -9,7 +11,7 @@ STAMP := .venv/.installed
 .PHONY: demo test check docs docs-test format
 
 demo: $(STAMP)  ## one comparison on synthetic records, from WFDB files to a verdict
-	$(BIN)/ecgopt run studies/demo.toml --workers $(WORKERS)
+	$(BIN)/ecgopt run studies/demo.toml --workers $(WORKERS) --gpus-per-worker $(GPUS_PER_WORKER)
 
 test: $(STAMP)  ## the whole test suite
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist worksteal -q

@@ -10,6 +10,10 @@ from tiny_study import tiny_study
 
 ROOT = Path(__file__).resolve().parent.parent
 
+# The GPUs of a shared machine are in use: tests take one only where they are told to.
+if not os.environ.get("ECGOPT_TEST_GPU"):
+    os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
+
 # For the processes that tests start, and for torch, which pytest's plugins have imported by now:
 # it would go on with all cores while libraries loaded later obey the variable, and crash.
 os.environ.setdefault("OMP_NUM_THREADS", "1")

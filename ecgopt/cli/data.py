@@ -174,9 +174,8 @@ def prepare(
         broken: End with a list of all damaged records, or leave them out and count them.
         processes: Processes that read; by default one per core.
     """
-    import os
-
     from ecgopt.data.prepare import prepare as prepare_set
+    from ecgopt.launchers.local import usable_cores
 
     with progress_bar(f"preparing {name}") as on_progress:
         prepared = prepare_set(
@@ -184,7 +183,7 @@ def prepare(
             raw_folders(name, from_),
             to or prepared_folder(),
             form.settings(broken),
-            n_processes=processes or len(os.sched_getaffinity(0)),
+            n_processes=processes or usable_cores(),
             on_progress=on_progress,
         )
     console = open_console()

@@ -5,18 +5,19 @@ from typing import TYPE_CHECKING, Annotated
 
 from ecgopt.cli.options import DEFAULT_PLACE, FLAT, ExistingFile, PlaceOptions
 from ecgopt.launchers.contract import Resources
+from ecgopt.launchers.local import LocalLauncher
 
 if TYPE_CHECKING:
     from ecgopt.api import Comparison
 
-_DEFAULT_RESOURCES = Resources()
+_DEFAULT_RESOURCES, _DEFAULT_LAUNCHER = Resources(), LocalLauncher()
 
 
 def run(
     study: ExistingFile,
     *,
     resources: Annotated[Resources, FLAT] = _DEFAULT_RESOURCES,
-    gpus: str | None = None,
+    launcher: Annotated[LocalLauncher, FLAT] = _DEFAULT_LAUNCHER,
     place: PlaceOptions = DEFAULT_PLACE,
     out: Path | None = None,
     audit: int = 0,
@@ -29,18 +30,17 @@ def run(
 
     Args:
         study: Study file.
-        gpus: Comma-separated indexes of the GPUs to use, as nvidia-smi counts; by default all.
         out: Folder of the report; by default out/NAME.
         audit: Train this many of each study's best pruned trials to their end, outside the budget,
             to see what pruning threw away; also for a study that is finished.
         resources: What each worker gets.
+        launcher: How workers run on this machine.
         place: Where the database and the files are.
     """
     import signal
 
     import ecgopt
     from ecgopt.cli.live import LiveProgress
-    from ecgopt.launchers.local import LocalLauncher
 
     comparison = ecgopt.open(study, place.storage, place.workspace)
     # As Ctrl-C does: the workers save and give their items back.
@@ -48,7 +48,7 @@ def run(
     with LiveProgress() as live:
         comparison.run(
             resources=resources,
-            launcher=LocalLauncher(gpus=gpus),
+            launcher=launcher,
             audit=audit,
             on_prepare=live.preparing,
             on_progress=live.show,

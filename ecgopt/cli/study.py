@@ -74,15 +74,15 @@ def check(study: ExistingFile, *, hours: bool = True) -> None:
 
 
 def _hours(spec: "StudySpec") -> list[str]:
-    import os
-
     from ecgopt.launchers.gpus import gpus_of_host
+    from ecgopt.launchers.local import usable_cores
     from ecgopt.planning.plan import loads
     from ecgopt.planning.training_speed import known_seconds_per_sample, speed_file
     from ecgopt.report.plan_table import load_lines
     from ecgopt.study_file.cells import expand_studies
 
-    device = "cuda" if gpus_of_host() else "cpu"
+    gpus = gpus_of_host()
+    device = "cuda" if gpus else "cpu"
     seconds = known_seconds_per_sample(spec, device, speed_file())
-    n_workers = len(os.sched_getaffinity(0))
+    n_workers = len(gpus) or usable_cores()
     return load_lines(loads(spec, expand_studies(spec), seconds), n_workers=n_workers)

@@ -1,7 +1,6 @@
 """Launches the workers of a study, and watches them where they depend on this process."""
 
 import logging
-import os
 import time
 from collections.abc import Callable
 from functools import partial
@@ -54,7 +53,7 @@ def launch_study(  # noqa: PLR0913 - the whole of a launch
     spec = load_spec(study)
     launch = Launch.of(study, spec, workspace, storage)
     launcher.plan(launch, resources)
-    n_processes = resources.workers or len(os.sched_getaffinity(0))
+    n_processes = resources.workers or usable_cores()
     opened = open_study(study, workspace, storage, n_processes=n_processes, on_progress=on_prepare)
     spec, database = opened.spec, opened.database
     if audit:

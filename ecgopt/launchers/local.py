@@ -4,6 +4,7 @@ import logging
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -138,7 +139,7 @@ class LocalLauncher:
                 f"--gpus-per-worker {share:g} needs a GPU, but nvidia-smi shows none: use "
                 "--gpus-per-worker 0"
             )
-        return host_slots(gpus, resources, n_cores=len(os.sched_getaffinity(0)))
+        return host_slots(gpus, resources, n_cores=usable_cores())
 
     def _reap(self, slot: Slot, child: Child, code: int) -> None:
         child.close()
@@ -260,6 +261,13 @@ class LocalLauncher:
         except StorageError as error:
             # What this process raises next is the worker's own error, or the same as this one.
             logger.warning("%s; items of %s come free when their lease ends", error, child.owner)
+
+
+def usable_cores() -> int:
+    """Return the number of cores that this process may use."""
+    if sys.platform == "linux":
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def host_slots(gpus: Sequence[Gpu], resources: Resources, *, n_cores: int) -> list[Slot]:

@@ -1,4 +1,4 @@
-"""Training on a real CUDA device; skipped where there is none."""
+"""Training on a real CUDA device, where ECGOPT_TEST_GPU=1 says that tests may take it."""
 
 from dataclasses import replace
 from itertools import islice
@@ -17,7 +17,10 @@ from ecgopt.training.recipe import Recipe
 
 pytestmark = [
     pytest.mark.gpu,
-    pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device"),
+    pytest.mark.skipif(
+        not torch.cuda.is_available(),
+        reason="there is no CUDA device, or ECGOPT_TEST_GPU=1 is not set",
+    ),
 ]
 
 RECIPE = Recipe(learning_rate=1e-2, n_epochs=20, batch_size=16)
