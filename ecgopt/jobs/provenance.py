@@ -9,8 +9,6 @@ from pathlib import Path
 
 import optuna
 
-from ecgopt import __version__
-
 COMMIT_VARIABLE = "ECGOPT_COMMIT"
 """The commit that a container image was built from, which has no git to ask."""
 
@@ -18,7 +16,7 @@ COMMIT_VARIABLE = "ECGOPT_COMMIT"
 def provenance() -> dict[str, str]:
     """Return the versions that decide a study's numbers, and where it was begun."""
     return {
-        "ecgopt": __version__,
+        "ecgopt": _installed_version(),
         "commit": os.environ.get(COMMIT_VARIABLE) or _checked_out_commit() or "unknown",
         "optuna": optuna.__version__,
         "torch": metadata.version("torch"),
@@ -34,6 +32,14 @@ def software() -> str:
     found = provenance()
     names = ("ecgopt", "commit", "torch", "optuna")
     return ", ".join(f"{name} {found[name]}" for name in names)
+
+
+def _installed_version() -> str:
+    try:
+        return metadata.version("ecgopt")
+    except metadata.PackageNotFoundError:
+        # A checkout on PYTHONPATH: its commit says more.
+        return "not installed"
 
 
 def _checked_out_commit() -> str:

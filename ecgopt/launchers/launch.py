@@ -12,6 +12,7 @@ from ecgopt.comparison.progress import Progress, read_progress
 from ecgopt.database.engine import Database
 from ecgopt.errors import DatabaseUnavailable, UserError
 from ecgopt.launchers.contract import Launch, Launcher, Resources
+from ecgopt.launchers.local import usable_cores
 from ecgopt.study_file.reading import load_spec
 from ecgopt.study_file.spec import StudySpec
 from ecgopt.workspace import Workspace

@@ -4,7 +4,6 @@ import logging
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -265,9 +264,9 @@ class LocalLauncher:
 
 def usable_cores() -> int:
     """Return the number of cores that this process may use."""
-    if sys.platform == "linux":
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    # macOS and Windows cannot tell which of their cores are granted.
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
 def host_slots(gpus: Sequence[Gpu], resources: Resources, *, n_cores: int) -> list[Slot]:

@@ -167,7 +167,7 @@ class PrefixCache:
                 logger.info("the feature cache is full of features that are being made")
                 return False
             with temporary.open("wb") as file:
-                os.posix_fallocate(file.fileno(), 0, with_header)
+                _take_room(file.fileno(), with_header)
         return True
 
     def _evict(self, target_bytes: int) -> None:
@@ -207,6 +207,15 @@ class PrefixCache:
                 time.sleep(POLL_SECONDS)
             # Closing the file releases the lock, as does the end of the process.
             yield is_ours
+
+
+def _take_room(descriptor: int, n_bytes: int) -> None:
+    """Take room on the disk now; where the system cannot, it is only counted."""
+    allocate = getattr(os, "posix_fallocate", None)
+    if allocate is None:
+        os.ftruncate(descriptor, n_bytes)
+    else:
+        allocate(descriptor, 0, n_bytes)
 
 
 def cached_stages(model: StagedModel, n_frozen_stages: int) -> int:
