@@ -163,6 +163,8 @@ class Worker:
                 return self._end(lease, started)
         except LeaseLost as lost:
             logger.warning("%s: given up: %s", claim.key, lost)
+            if not lease.has_stalled:
+                self._patiently(lambda: items.release_late(self.database, claim))
             return False
 
     def _end(self, lease: Lease, started: float) -> bool:
