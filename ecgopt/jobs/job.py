@@ -11,6 +11,7 @@ from ecgopt.causes import Cause
 from ecgopt.database.engine import Database
 from ecgopt.errors import TrialDiverged
 from ecgopt.evidence.records import FinalEvidence, PretrainEvidence, SanityCheck, TrialEvidence
+from ecgopt.jobs.provenance import software
 from ecgopt.queue.items import NewItem
 from ecgopt.queue.lease import Lease
 from ecgopt.queue.results import EndedItem
@@ -59,6 +60,8 @@ class RunAccount:
     n_samples: int = 0
     device: str = ""
     worker: str = ""
+    software: str = ""
+    """Versions that decide its numbers."""
 
 
 class Job(ABC):
@@ -196,4 +199,5 @@ def account_of(
         n_samples=epochs.n_samples,
         device=str(arms.device),
         worker=lease.claim.owner,
+        software=software(),
     )
