@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import HealthCheck, settings
 from servers import MariaServer, PostgresServer
 from tiny_study import tiny_study
 
@@ -18,6 +19,10 @@ if not os.environ.get("ECGOPT_TEST_GPU"):
 # it would go on with all cores while libraries loaded later obey the variable, and crash.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 torch.set_num_threads(1)
+
+# How fast an example is made and tested depends on what else the machine does.
+settings.register_profile("untimed", deadline=None, suppress_health_check=list(HealthCheck))
+settings.load_profile("untimed")
 
 
 @pytest.fixture(autouse=True)

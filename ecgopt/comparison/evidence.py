@@ -33,6 +33,7 @@ from ecgopt.jobs.datasets import PreparedData
 from ecgopt.jobs.final import FinalJob, FinalPayload
 from ecgopt.jobs.job import StudyPayload, read
 from ecgopt.jobs.leased_trial import trials_of
+from ecgopt.jobs.pretrain_trial import PretrainTrialJob
 from ecgopt.jobs.registry import JOBS
 from ecgopt.jobs.trial import TrialJob, trial_group
 from ecgopt.queue.openings import read_openings
@@ -40,6 +41,9 @@ from ecgopt.queue.results import EndedItem, ended_items, failures_by_group, retr
 from ecgopt.study_file.cells import ALL_RECORDS, expand_cells, expand_studies
 from ecgopt.study_file.spec import StudySpec
 from ecgopt.workspace import Workspace
+
+_MAY_DIVERGE = (TrialJob.kind, PretrainTrialJob.kind)
+"""Kinds of searches, to which a training that diverges is an answer."""
 
 _Place = TypeVar("_Place", CellKey, StudyEvidence, FinalEvidence)
 
@@ -91,7 +95,8 @@ def _evidence_in(database: Database, spec: StudySpec, workspace: Workspace) -> E
         set_aside=tuple(
             {"item": item.key, "cause": item.cause.value, "detail": item.detail}
             for item in ended
-            if item.is_set_aside or (item.kind != TrialJob.kind and item.cause is not Cause.DONE)
+            if item.is_set_aside
+            or (item.kind not in _MAY_DIVERGE and item.cause is not Cause.DONE)
         ),
         checks=tuple(records.checks),
     )

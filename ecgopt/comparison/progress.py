@@ -9,7 +9,7 @@ from ecgopt.database.optuna.studies import trial_counts_by_name
 from ecgopt.jobs.job import Job
 from ecgopt.jobs.registry import JOBS
 from ecgopt.queue import heartbeats
-from ecgopt.queue.inspect import StateCount, count_states
+from ecgopt.queue.inspect import StateCount, count_states, first_failure
 from ecgopt.queue.items import open_items
 from ecgopt.queue.pausing import pause_of
 from ecgopt.study_file.cells import expand_studies, study_name
@@ -73,6 +73,8 @@ class Progress:
     """Items that cannot begin, because what they need has failed."""
     blocked_by: tuple[str, ...] = ()
     """The groups of items that failed and block others."""
+    first_failure: str = ""
+    """The first item of these groups that failed, and why."""
 
     @property
     def n_done(self) -> int:
@@ -118,7 +120,8 @@ class Progress:
         if self.n_blocked and self.n_blocked == self.n_total - self.n_done:
             return (
                 f"{self.n_blocked} items are blocked, because all of {', '.join(self.blocked_by)} "
-                "failed: see `ecgopt status`, fix the cause, then `ecgopt study retry`"
+                f"failed; the first was {self.first_failure}: fix the cause, then `ecgopt study "
+                "retry`"
             )
         return ""
 
@@ -127,6 +130,8 @@ def read_progress(database: Database, spec: StudySpec) -> Progress:
     """Return the comparison's progress."""
     counts = count_states(database, spec.name)
     pause, left = pause_of(database, spec.name), open_items(database, spec.name)
+    blocked_by = tuple(sorted(set(left.blocked.values())))
+    first = first_failure(database, spec.name, blocked_by) if blocked_by else None
     waited = [c.seconds_since_first_claim for c in counts]
     return Progress(
         stages=_stages(counts),
@@ -139,7 +144,8 @@ def read_progress(database: Database, spec: StudySpec) -> Progress:
         is_paused=pause is not None,
         pause_reason=pause.reason if pause is not None else "",
         n_blocked=left.n_blocked,
-        blocked_by=tuple(sorted(set(left.blocked.values()))),
+        blocked_by=blocked_by,
+        first_failure=f"{first.item} ({first.reason})" if first is not None else "",
     )
 
 

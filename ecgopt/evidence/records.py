@@ -135,6 +135,8 @@ class FinalEvidence:
     test_curve: tuple[float, ...] = ()
     """Test macro AUROC after each epoch; measured for the published recipe only, because the
     published study printed the best of these. It never chooses anything here."""
+    software: str = ""
+    """Versions that decided its numbers."""
 
 
 @_stored

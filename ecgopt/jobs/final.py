@@ -183,6 +183,7 @@ class FinalJob(Job):
             n_samples=result.n_samples,
             curve=tuple(value for value in result.curve if value is not None),
             test_curve=result.test_curve,
+            software=result.software,
         )
 
     def _chosen(self, key: StudyKey, role: FinalRole) -> Configuration:

@@ -11,9 +11,10 @@ from ecgopt.causes import Cause
 from ecgopt.database.engine import Database
 from ecgopt.errors import TrialDiverged
 from ecgopt.evidence.records import FinalEvidence, PretrainEvidence, SanityCheck, TrialEvidence
-from ecgopt.queue.items import NewItem
+from ecgopt.jobs.provenance import software
+from ecgopt.queue.items import Claim, NewItem
 from ecgopt.queue.lease import Lease
-from ecgopt.queue.results import EndedItem
+from ecgopt.queue.results import EndedItem, reopen_once
 from ecgopt.study_file.cells import StudyKey
 from ecgopt.study_file.spec import StudySpec
 
@@ -59,6 +60,8 @@ class RunAccount:
     n_samples: int = 0
     device: str = ""
     worker: str = ""
+    software: str = ""
+    """Versions that decide its numbers."""
 
 
 class Job(ABC):
@@ -101,6 +104,23 @@ class Job(ABC):
             LeaseLost: the item belongs to another worker now.
         """
         self.arms.discard_checkpoints(lease.claim.key)
+
+    def reopen_missing(self, claim: Claim) -> bool:
+        """Free the pre-training whose checkpoint the item needs, if that file is gone.
+
+        Its checkpoint must come out with the SHA-256 that it had. It is made again once: where it
+        is lost a second time, a person must look.
+
+        Returns:
+            Whether the checkpoint will be made.
+        """
+        if "study" not in claim.payload:
+            return False
+        name = read(StudyPayload, claim.payload).study.pretraining
+        comparison = self.arms.spec.name
+        if not name or self.arms.workspace.pretrained(comparison, name).exists():
+            return False
+        return reopen_once(self.database, comparison, f"pretrain/{name}")
 
     @classmethod
     def record(cls, item: EndedItem) -> Record | None:  # noqa: ARG003
@@ -198,4 +218,5 @@ def account_of(
         n_samples=epochs.n_samples,
         device=device_facts(arms.device),
         worker=lease.claim.owner,
+        software=software(),
     )

@@ -4,10 +4,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from pydantic import JsonValue
+
 from ecgopt.causes import Cause
 from ecgopt.database.engine import Database
 from ecgopt.errors import CheckpointError
 from ecgopt.evidence.records import PretrainEvidence
+from ecgopt.files import sha256_of
 from ecgopt.jobs.job import (
     ItemEnd,
     Job,
@@ -20,7 +23,7 @@ from ecgopt.jobs.job import (
 )
 from ecgopt.queue.items import NewItem
 from ecgopt.queue.lease import Lease
-from ecgopt.queue.results import EndedItem, ended_items
+from ecgopt.queue.results import EndedItem, ended_items, result_of
 from ecgopt.regimes.hyperparameters import with_parameters
 from ecgopt.seeds import seed_for
 from ecgopt.study_file.cells import StudyKey, expand_cells, pretraining_key
@@ -141,10 +144,34 @@ class PretrainJob(Job):
     def run(self, lease: Lease, stop: Stop) -> ItemEnd:
         """Train, choose among the trials of the search, or take over the user's weights.
 
+        A checkpoint that was lost and is made again must have the SHA-256 that it had.
+
         Raises:
             CheckpointError: the user's weights changed since the study began, or no trial of the
                 search ended with a checkpoint.
         """
+        claim = lease.claim
+        earlier = lease.retrying(lambda: result_of(self.database, claim.comparison, claim.key))
+        first = read(PretrainResult, earlier).sha256 if earlier else ""
+        name = read(PretrainPayload, claim.payload).name
+        path = self.arms.workspace.pretrained(self.arms.spec.name, name)
+        if first and path.exists() and sha256_of(path) == first:
+            return ItemEnd(cause=Cause.DONE, result=earlier)  # restored from a copy
+        end = self._made(lease, stop)
+        if end.cause is not Cause.DONE or not first:
+            return end
+        if (again := read(PretrainResult, end.result).sha256) == first:
+            return ItemEnd(cause=Cause.DONE, result=earlier)
+        # What was trained from the first checkpoint would not compare with what follows.
+        path.unlink(missing_ok=True)
+        detail = (
+            f"checkpoint {name} was lost, and made again it has SHA-256 {again} instead of "
+            f"{first}: restore the file from a copy, then `ecgopt study retry`"
+        )
+        return ItemEnd(cause=Cause.ERROR, result=earlier, detail=detail)
+
+    def _made(self, lease: Lease, stop: Stop) -> ItemEnd:
+        """Train, choose among the trials of the search, or take over the user's weights."""
         payload, spec = read(PretrainPayload, lease.claim.payload), self.arms.spec
         own = own_weights(spec, payload.upstream, payload.model)
         if own is not None:
@@ -288,7 +315,7 @@ def pretrain(
         assert isinstance(score, float)
         stored = name if trial is None else trial_name(name, trial)
         path = arms.workspace.pretrained(spec.name, stored)
-        metadata = {**found.metadata, "recipe": asdict(recipe)}
+        metadata = {**_without_seconds(found.metadata), "recipe": asdict(recipe)}
         result = replace(
             result,
             sha256=save_checkpoint(path, found.tensors, metadata),
@@ -297,6 +324,19 @@ def pretrain(
         )
     epochs.discard()
     return _end(result)
+
+
+def _without_seconds(metadata: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
+    """Return the metadata without times, so that equal training gives equal files."""
+    history = metadata["history"]
+    assert isinstance(history, list)
+    epochs: list[JsonValue] = [
+        {name: value for name, value in epoch.items() if name != "seconds"}
+        for epoch in history
+        if isinstance(epoch, dict)
+    ]
+    rest = {name: value for name, value in metadata.items() if name != "seconds"}
+    return {**rest, "history": epochs}
 
 
 def own_weights(spec: StudySpec, upstream: str, model: ModelTable) -> "Checkpoint | None":

@@ -7,8 +7,6 @@ from functools import cache
 from importlib import metadata
 from pathlib import Path
 
-import optuna
-
 COMMIT_VARIABLE = "ECGOPT_COMMIT"
 """The commit that a container image was built from, which has no git to ask."""
 
@@ -18,7 +16,7 @@ def provenance() -> dict[str, str]:
     return {
         "ecgopt": _installed_version(),
         "commit": os.environ.get(COMMIT_VARIABLE) or _checked_out_commit() or "unknown",
-        "optuna": optuna.__version__,
+        "optuna": metadata.version("optuna"),
         "torch": metadata.version("torch"),
         "python": platform.python_version(),
         "machine": platform.machine(),

@@ -44,8 +44,6 @@ class TrialAccount(RunAccount):
     share_transferred: float = 0.0
     """Share of the weights that came from the upstream."""
     precision: str = ""
-    software: str = ""
-    """Versions that decide its numbers."""
 
 
 def trial_group(key: StudyKey) -> str:

@@ -163,6 +163,8 @@ class Worker:
                 return self._end(lease, started)
         except LeaseLost as lost:
             logger.warning("%s: given up: %s", claim.key, lost)
+            if not lease.has_stalled:
+                self._patiently(lambda: items.release_late(self.database, claim))
             return False
 
     def _end(self, lease: Lease, started: float) -> bool:
@@ -177,6 +179,10 @@ class Worker:
             # The item is not at fault: its next owner continues from its last checkpoint.
             logger.warning("%s: %s; given back", claim.key, error)
             lease.retrying(lambda: items.release(self.database, claim))
+            return False
+        if end is None:
+            lease.retrying(lambda: items.release(self.database, claim))
+            logger.warning("%s: waits until what it needs is made again", claim.key)
             return False
         if isinstance(end, _Failed):
             self._give_back(lease, end)
@@ -215,8 +221,8 @@ class Worker:
         # Shorter than the item's own pause, so that the next attempt is another item, if there is.
         self.stop_event.wait(0.5 * settings.retry_seconds * _LONGER ** (n_items - 1))
 
-    def _outcome(self, lease: Lease) -> ItemEnd | _Failed:
-        """Return how the item ended, or how this worker failed with it."""
+    def _outcome(self, lease: Lease) -> ItemEnd | _Failed | None:
+        """Return how the item ended or how this worker failed with it; None: it must wait."""
         claim = lease.claim
         if claim.failures >= self.settings.max_failures:
             reason = f"lost {claim.failures} workers without progress; {claim.causes[-1]}"
@@ -237,14 +243,20 @@ class Worker:
                 reason = traceback.format_exc(limit=-6)[-4000:]
             return self._judged(lease, _Failed(fault, reason, is_sticky(error)))
 
-    def _judged(self, lease: Lease, failed: _Failed) -> ItemEnd | _Failed:
-        """Return the failure, or that it sets the item aside: a fault of its own, or the last."""
+    def _judged(self, lease: Lease, failed: _Failed) -> ItemEnd | _Failed | None:
+        """Return the failure, or that it sets the item aside: a fault of its own, or the last.
+
+        None: what the item needs is gone for good, and is made again first.
+        """
         if failed.fault is Fault.ITEM:
             return self._set_aside(lease, Cause.ERROR, failed.reason)
         if lease.claim.failures + 1 < self.settings.max_failures:
             return failed
         match failed.fault:
             case Fault.MACHINE:
+                job = self.jobs[lease.claim.kind]
+                if lease.retrying(lambda: job.reopen_missing(lease.claim)):
+                    return None
                 # Nothing is closed elsewhere: a trial of the budget is not spent, and `ecgopt study
                 # retry` continues it.
                 return ItemEnd(cause=Cause.MACHINE, result={}, detail=failed.reason)

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_QUICK_EXIT_SECONDS = 5.0
-_MAX_QUICK_EXITS = 5
+_MAX_FAILED_STARTS = 5
+"""Workers in a row that end before they take part in the study, before the launch ends."""
 _PAUSE_AFTER_EXIT_SECONDS = 1.0
 _MEMORY_PAUSE_SECONDS = 30.0
 _ALLOCATION_SECONDS = 60.0
@@ -48,7 +48,7 @@ class LocalLauncher:
 
     def __post_init__(self) -> None:
         self.slots: Sequence[Slot] = ()
-        self._quick_exits = 0
+        self._failed_starts = 0
         self._checked_at = 0.0
         self._launch: Launch
         self._database: Database
@@ -153,17 +153,25 @@ class LocalLauncher:
             self._release(child, "stopped by a user error")
             raise UserError(child.last_line().removeprefix("error: "))
         cause = child.cause_of_exit(code)
+        self._failed_starts = 0 if self._has_begun(child) else self._failed_starts + 1
         self._release(child, cause)
         logger.warning("worker %s was %s: replaced; log: %s", child.owner, cause, child.log)
         slot.start_at = time.monotonic() + _PAUSE_AFTER_EXIT_SECONDS
-        if time.monotonic() - child.started_at < _QUICK_EXIT_SECONDS:
-            self._quick_exits += 1
-        if self._quick_exits >= _MAX_QUICK_EXITS:
+        if self._failed_starts >= _MAX_FAILED_STARTS:
             raise StorageError(
-                f"worker processes must keep running, but {_MAX_QUICK_EXITS} ended within "
-                f"{_QUICK_EXIT_SECONDS:g} s of their start ({cause}; {child.last_line()}): "
-                f"see the log files in {self._launch.log_folder}"
+                f"worker processes must take part in the study, but {_MAX_FAILED_STARTS} ended "
+                f"before that, one after another ({cause}; {child.last_line()}): see the log "
+                f"files in {self._launch.log_folder}"
             )
+
+    def _has_begun(self, child: Child) -> bool:
+        """Return whether the worker gave a sign of life; true where the database cannot tell."""
+        from ecgopt.queue import heartbeats
+
+        try:
+            return bool(heartbeats.last_seen(self._database, [child.owner]))
+        except DatabaseUnavailable:
+            return True
 
     def _pause_or_close(self, slot: Slot, reason: str) -> None:
         """Start one more worker after a pause, since a new process may heal a device; then none.

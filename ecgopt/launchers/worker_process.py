@@ -24,7 +24,6 @@ class Child:
     process: subprocess.Popen[bytes]
     owner: str
     log: Path
-    started_at: float
     oom_kills_before: int
     seen_at: float | None = None
     """Its last heartbeat in the database, on the database's clock."""
@@ -109,7 +108,7 @@ class Slot:
                 # A Ctrl-C then reaches the parent only, which asks the workers for a clean stop.
                 start_new_session=True,
             )
-        self.child = Child(process, owner, log, time.monotonic(), oom_kills)
+        self.child = Child(process, owner, log, oom_kills)
         return self.child
 
 

@@ -25,7 +25,8 @@ LEFT_OUT_KEY = "left_out"
 """Metadata key: name prefixes of model tensors that the checkpoint lacks on purpose."""
 
 _METADATA_KEY = "ecgopt"
-_DIGEST_KEY = "content_sha256"
+"""Its value is the SHA-256 of the content, a blank, and the metadata as JSON. One key, because
+safetensors writes several in random order, and equal content must give equal files."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +52,7 @@ def save_checkpoint(
     """
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     text = json.dumps(dict(metadata), allow_nan=True)
-    header = {_METADATA_KEY: text, _DIGEST_KEY: _content_digest(plain, text)}
+    header = {_METADATA_KEY: f"{_content_digest(plain, text)} {text}"}
     content = save(plain, metadata=header)
     write_whole(path, content)
     return hashlib.sha256(content).hexdigest()
@@ -80,9 +81,8 @@ def load_checkpoint(path: Path, *, sha256: str | None = None) -> Checkpoint:
         with safe_open(path, framework="pt") as file:
             header = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no dict
-        text = header[_METADATA_KEY]
+        expected, _, text = header[_METADATA_KEY].partition(" ")
         metadata = json.loads(text)
-        expected = header[_DIGEST_KEY]
     except (SafetensorError, KeyError, ValueError) as error:
         raise CheckpointError(
             f"{path} is not a whole ecgopt checkpoint ({error}); delete it, and it is made again"

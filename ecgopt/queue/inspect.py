@@ -1,6 +1,6 @@
 """Reads the queue for people: leases, failures and items that were set aside."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, func, select
@@ -41,6 +41,11 @@ class SetAside:
     item: str
     cause: str
     detail: str
+
+    @property
+    def reason(self) -> str:
+        """The last line of the detail, which names the error."""
+        return (self.detail.strip().splitlines() or [self.cause])[-1]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,6 +139,23 @@ def finals_done(connection: Connection, comparison: str) -> dict[str, str]:
         .group_by(work_item.c.item_group)
     )
     return {group: f"{n}@{latest}" for group, n, latest in connection.execute(query)}
+
+
+def first_failure(database: Database, comparison: str, groups: Collection[str]) -> SetAside | None:
+    """Return the first item of these groups that was set aside; None where none was."""
+    query = (
+        select(work_item.c.key, work_item.c.cause, work_item.c.detail)
+        .where(
+            work_item.c.comparison == comparison,
+            work_item.c.state == "set_aside",
+            work_item.c.item_group.in_(list(groups)),
+        )
+        .order_by(work_item.c.finished_at, work_item.c.id)
+        .limit(1)
+    )
+    with database.transaction() as connection:
+        row = connection.execute(query).first()
+    return None if row is None else SetAside(item=row.key, cause=row.cause, detail=row.detail or "")
 
 
 def _leases(connection: Connection, database: Database, comparison: str) -> list[LeaseSeen]:

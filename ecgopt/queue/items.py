@@ -204,6 +204,29 @@ def release(database: Database, held: Claim) -> None:
         _apply(connection, held, change)
 
 
+def release_late(database: Database, held: Claim) -> None:
+    """Give the item back after its lease ended although its worker lives: that counts as no loss.
+
+    A worker that is short of computing time, or cut off from the database, renews too late. The
+    item did not end that worker, so it must not be set aside for it. Where another worker has
+    claimed the item since, the failure that this counted is taken back, unless progress has
+    already done so.
+    """
+    change = _change_of(held, state="free", owner=None, lease_until=None)
+    forgive = (
+        update(work_item)
+        .where(
+            work_item.c.id == held.item_id,
+            work_item.c.fence == held.fence + 1,
+            work_item.c.failures > 0,
+        )
+        .values(failures=work_item.c.failures - 1)
+    )
+    with database.transaction() as connection:
+        if connection.execute(change).rowcount == 0:
+            connection.execute(forgive)
+
+
 def release_failed(database: Database, held: Claim, failure: str, *, pause_seconds: float) -> None:
     """Give the item back after an error, which counts against it.
 

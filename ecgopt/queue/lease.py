@@ -59,6 +59,8 @@ class Lease:
         self._on_renewal = on_renewal
         self._extend(time.monotonic())
         self._advanced_at = time.monotonic()
+        self.has_stalled = False
+        """Whether the renewals ended because the training hangs."""
         self._lost = threading.Event()
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._keep, name="lease", daemon=True)
@@ -147,6 +149,7 @@ class Lease:
         while not self._closed.wait(pause):
             if time.monotonic() - self._advanced_at > self._stall_seconds:
                 logger.error("%s: no progress, so the lease is left to end", self.claim.key)
+                self.has_stalled = True
                 self._lost.set()
                 return
             try:

@@ -10,6 +10,7 @@ from sqlalchemy import Connection, func, insert, select, update
 from ecgopt.causes import Cause
 from ecgopt.database.engine import Database
 from ecgopt.database.tables import retry, work_item
+from ecgopt.queue.locking import lock_comparison
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,6 +111,52 @@ def retries_of(database: Database, comparison: str) -> dict[str, str]:
     )
     with database.transaction() as connection:
         return {row.item_key: row.cause for row in connection.execute(query)}
+
+
+def reopen_once(database: Database, comparison: str, key: str) -> bool:
+    """Free an item that is done, so that its product is made again, unless that was done before.
+
+    Args:
+        database: Where the item is.
+        comparison: Name of the comparison.
+        key: Of the item; its result stays until it ends again.
+
+    Returns:
+        Whether the item is free or held now.
+    """
+    with database.transaction() as connection:
+        lock_comparison(connection, comparison)
+        query = select(work_item.c.state, work_item.c.cause).where(
+            work_item.c.comparison == comparison, work_item.c.key == key
+        )
+        found = connection.execute(query).one()
+        if found.state != "done":
+            return bool(found.state != "set_aside")
+        earlier = select(retry.c.id).where(
+            retry.c.comparison == comparison, retry.c.item_key == key
+        )
+        if connection.execute(earlier).first() is not None:
+            return False
+        connection.execute(
+            insert(retry).values(
+                comparison=comparison,
+                item_key=key,
+                cause=found.cause,
+                retried_at=database.now,
+            )
+        )
+        reopen(connection, comparison, [key])
+    return True
+
+
+def result_of(database: Database, comparison: str, key: str) -> Mapping[str, Any]:
+    """Return the result that an item has left, also before it was reopened; empty without one."""
+    query = select(work_item.c.result).where(
+        work_item.c.comparison == comparison, work_item.c.key == key
+    )
+    with database.transaction() as connection:
+        found = connection.execute(query).scalar()
+    return dict(json.loads(found or "{}"))
 
 
 def reopen(connection: Connection, comparison: str, keys: Collection[str]) -> None:

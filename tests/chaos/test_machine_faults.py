@@ -7,30 +7,41 @@ import time
 import optuna
 import pytest
 from processes import ecgopt, start
+from tiny_study import begin, tiny_study
+
+from ecgopt.models.checkpoint import load_checkpoint, save_checkpoint
 
 pytestmark = [pytest.mark.chaos, pytest.mark.filterwarnings("ignore::ResourceWarning")]
 
-SETTINGS = {"sampler": "random", "pruning": "false", "trials": 3}
+SETTINGS = {
+    "sampler": "random",
+    "pruning": "false",
+    "trials": 2,
+    "epochs_high": 3,
+    "published_epochs": 3,
+    "downstream_records": 120,
+}
 STUDIES = [f"tiny/down/resnet1d18-w2/n60/r0/{arm}" for arm in ("scratch", "fine_tune/from-up")]
 
 
 class Study:
     """A study file with a workspace of its own."""
 
-    def __init__(self, file, folder):
-        self.file, self.workspace, self.out = file, folder / "ws", folder / "out"
+    def __init__(self, folder, storage=None):
+        self.file, self.workspace, self.out = folder / "study.toml", folder / "ws", folder / "out"
+        self.environment = {"ECGOPT_STORAGE": storage} if storage else {}
+        self.file.write_text(tiny_study(**SETTINGS))
 
-    def arguments(self, verb, *more):
-        return (*verb.split(), self.file, "--workspace", self.workspace, *more)
+    def ecgopt(self, verb, *more):
+        place = (self.file, "--workspace", self.workspace)
+        return ecgopt(*verb.split(), *place, *more, **self.environment)
 
     def run(self):
-        return ecgopt(*self.arguments("run", "--workers", 2, "--out", self.out))
+        return self.ecgopt("run", "--workers", 2, "--out", self.out)
 
     def start(self):
-        return start(*self.arguments("run", "--workers", 2, "--out", self.out))
-
-    def retry(self):
-        return ecgopt(*self.arguments("study retry"))
+        place = (self.file, "--workspace", self.workspace, "--workers", 2, "--out", self.out)
+        return start("run", *place, **self.environment)
 
     @property
     def weights(self):
@@ -38,17 +49,24 @@ class Study:
 
     def wait_for_weights(self):
         end = time.monotonic() + 120
-        while not list(self.weights.glob("tiny/*.safetensors")):
+        while not (found := list(self.weights.glob("*/*.safetensors"))):
             assert time.monotonic() < end, "no weights came"
             time.sleep(0.02)
+        return found[0]
+
+    def trials(self):
+        url = f"sqlite:///{self.workspace}/ecgopt.sqlite3"
+        return [
+            trial
+            for name in STUDIES
+            for trial in optuna.load_study(study_name=name, storage=url).get_trials(deepcopy=False)
+        ]
 
     def outcome(self):
         """Return every trial as plain Optuna finds it, and the scores of the final fits."""
-        url = f"sqlite:///{self.workspace}/ecgopt.sqlite3"
         trials = [
             (trial.number, trial.state.name, trial.value, trial.params, trial.intermediate_values)
-            for name in STUDIES
-            for trial in optuna.load_study(study_name=name, storage=url).get_trials(deepcopy=False)
+            for trial in self.trials()
         ]
         finals = (self.out / "tables" / "finals.csv").read_text().splitlines()
         columns = finals[0].split(",")
@@ -57,22 +75,16 @@ class Study:
 
 
 @pytest.fixture(scope="module")
-def module_folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("undisturbed")
-
-
-@pytest.fixture
-def undisturbed(study_file, module_folder):
-    """Return the outcome of a run that nothing disturbs; it is run once."""
-    study = Study(study_file(**SETTINGS), module_folder)
-    if not study.out.exists():
-        assert study.run().returncode == 0
+def undisturbed(tmp_path_factory):
+    """Return the outcome of a run that nothing disturbs."""
+    study = Study(tmp_path_factory.mktemp("undisturbed"))
+    assert study.run().returncode == 0
     return study.outcome()
 
 
 @pytest.fixture
-def study(study_file, tmp_path):
-    return Study(study_file(**SETTINGS), tmp_path)
+def study(tmp_path):
+    return Study(tmp_path)
 
 
 def test_weights_that_are_away_for_seconds_cost_no_trial(undisturbed, study, tmp_path):
@@ -82,7 +94,7 @@ def test_weights_that_are_away_for_seconds_cost_no_trial(undisturbed, study, tmp
         time.sleep(3.0)
         shutil.copytree(tmp_path / "away", study.weights, dirs_exist_ok=True)
         process.communicate(timeout=240)
-    study.retry()
+    study.ecgopt("study retry")
     last = study.run()
     assert last.returncode == 0, last.stderr
     assert study.outcome() == undisturbed
@@ -97,93 +109,77 @@ def test_weights_that_stay_away_end_the_run_with_the_reason_and_a_retry_ends_equ
         _, errors = process.communicate(timeout=240)
         assert process.returncode in (2, 3)
     assert "safetensors" in errors.strip().splitlines()[-1]
+    status = json.loads(study.ecgopt("status", "--json").stdout)
+    failures = [failure["cause"] for failure in status["failures"]]
+    assert any("safetensors" in cause for cause in failures)
     shutil.copytree(tmp_path / "away", study.weights, dirs_exist_ok=True)
-    assert study.retry().returncode == 0
+    assert study.ecgopt("study retry").returncode == 0
     last = study.run()
     assert last.returncode == 0, last.stderr
     assert study.outcome() == undisturbed
 
 
-def test_weights_that_were_replaced_are_not_used(undisturbed, study, module_folder):
-    other = study.file.with_name("other.toml")
-    other.write_text(study.file.read_text().replace("epochs = 2\n", "epochs = 3\n"))
-    replaced = Study(other, module_folder / "other")
-    if not replaced.out.exists():
-        assert replaced.run().returncode == 0
+def test_weights_that_were_replaced_are_not_used(undisturbed, study):
     with study.start() as process:
-        study.wait_for_weights()
-        (mine,) = study.weights.glob("tiny/*.safetensors")
-        right = mine.read_bytes()
-        (wrong,) = replaced.weights.glob("tiny/*.safetensors")
-        shutil.copy(wrong, mine)
+        path = study.wait_for_weights()
+        right, found = path.read_bytes(), load_checkpoint(path)
+        others = {name: tensor + 1 for name, tensor in found.tensors.items()}
+        save_checkpoint(path, others, found.metadata)
         _, errors = process.communicate(timeout=240)
         assert process.returncode in (2, 3)
-    assert "SHA-256" in errors
-    mine.write_bytes(right)
-    assert study.retry().returncode == 0
-    assert study.run().returncode == 0
+    assert "SHA-256" in errors.strip().splitlines()[-1]
+    path.write_bytes(right)
+    assert study.ecgopt("study retry").returncode == 0
+    last = study.run()
+    assert last.returncode == 0, last.stderr
     assert study.outcome() == undisturbed
 
 
-def test_a_pre_training_that_failed_blocks_what_needs_it_and_the_run_says_so(study_file, tmp_path):
-    study = Study(study_file(**SETTINGS), tmp_path)
-    text = study.file.read_text()
-    study.file.write_text(text.replace("[pretrain]\n", "[pretrain]\nlearning_rate = 1e30\n"))
+def test_a_pre_training_that_failed_blocks_what_needs_it_and_the_run_says_so(undisturbed, study):
+    study.workspace.mkdir()
+    study.weights.write_text("a file where a folder must be")
     ended = study.run()
     assert ended.returncode == 2
     last = ended.stderr.strip().splitlines()[-1]
     assert "blocked" in last
     assert "pretrain/up-resnet1d18-w2" in last
-    states = [state for _, state, *_ in trials_of(study)]
-    assert states.count("WAITING") == 3
+    assert "File exists" in last or "Not a directory" in last
+    states = [trial.state.name for trial in study.trials()]
+    assert states.count("WAITING") == 2
     assert "FAIL" not in states
+    study.weights.unlink()
+    assert study.ecgopt("study retry").returncode == 0
+    again = study.run()
+    assert again.returncode == 0, again.stderr
+    assert study.outcome() == undisturbed
 
 
-def trials_of(study):
-    url = f"sqlite:///{study.workspace}/ecgopt.sqlite3"
-    return [
-        (trial.number, trial.state.name)
-        for name in STUDIES
-        for trial in optuna.load_study(study_name=name, storage=url).get_trials(deepcopy=False)
-    ]
-
-
-def test_another_workspace_is_refused_with_both_paths(study, tmp_path, postgresql_url):
-    first = {"ECGOPT_STORAGE": postgresql_url}
-    assert (
-        ecgopt(*study.arguments("run", "--workers", 2, "--out", study.out), **first).returncode == 0
-    )
-    other = ecgopt("worker", study.file, "--workspace", tmp_path / "elsewhere", **first)
-    assert other.returncode == 2
-    assert str(study.workspace) in other.stderr
-    assert str(tmp_path / "elsewhere") in other.stderr
-
-
-def test_a_copy_of_the_workspace_may_join_and_an_untrue_one_may_not(
-    study, tmp_path, postgresql_url
+def test_another_workspace_is_refused_and_a_copy_may_join_unless_its_weights_differ(
+    tmp_path, postgresql_url
 ):
-    first = {"ECGOPT_STORAGE": postgresql_url}
-    assert (
-        ecgopt(*study.arguments("run", "--workers", 2, "--out", study.out), **first).returncode == 0
-    )
-    copy = tmp_path / "copy"
-    shutil.copytree(study.workspace, copy)
+    study = Study(tmp_path, postgresql_url)
+    assert study.run().returncode == 0
+    mine = study.workspace
+    copy = study.workspace = tmp_path / "copy"
+    refused = study.ecgopt("worker")
+    assert refused.returncode == 2
+    assert str(mine) in refused.stderr
+    assert str(copy) in refused.stderr
+    shutil.copytree(mine, copy, dirs_exist_ok=True)
     (copy / "workspace.id").unlink()
-    command = ("worker", study.file, "--workspace", copy, "--join-workspace")
-    (weights,) = (copy / "pretrained" / "tiny").glob("*.safetensors")
+    weights = study.wait_for_weights()
     right = weights.read_bytes()
     weights.write_bytes(right[:-8])
-    refused = ecgopt(*command, **first)
+    refused = study.ecgopt("worker", "--join-workspace")
     assert refused.returncode == 2
     assert "SHA-256" in refused.stderr
     weights.write_bytes(right)
-    assert ecgopt(*command, **first).returncode == 0
+    assert study.ecgopt("worker", "--join-workspace").returncode == 0
 
 
-def test_deleting_a_study_leaves_another_whose_name_differs_in_case(study_file, tmp_path):
+def test_deleting_a_study_leaves_another_whose_name_differs_in_case(study):
     """Databases of earlier versions may hold both; new ones refuse the second."""
-    study = Study(study_file(**SETTINGS), tmp_path)
-    study.run()
+    begin(study.file, study.workspace).database.engine.dispose()
     other = study.file.with_name("upper.toml")
     other.write_text(study.file.read_text().replace('name = "tiny"', 'name = "Tiny"'))
     refused = ecgopt("run", other, "--workspace", study.workspace)
@@ -191,15 +187,5 @@ def test_deleting_a_study_leaves_another_whose_name_differs_in_case(study_file, 
     assert "upper and lower case" in refused.stderr
     url = f"sqlite:///{study.workspace}/ecgopt.sqlite3"
     optuna.create_study(study_name="TINY/kept", storage=url)
-    assert ecgopt(*study.arguments("study delete", "--yes")).returncode == 0
+    assert study.ecgopt("study delete", "--yes").returncode == 0
     assert optuna.get_all_study_names(url) == ["TINY/kept"]
-
-
-def test_status_tells_why_a_worker_stopped(study, tmp_path):
-    with study.start() as process:
-        study.wait_for_weights()
-        study.weights.rename(tmp_path / "away")
-        process.communicate(timeout=240)
-    status = ecgopt(*study.arguments("status", "--json"))
-    workers = json.loads(status.stdout)["workers"]
-    assert any("safetensors" in worker["reason"] for worker in workers)

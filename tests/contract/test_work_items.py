@@ -84,6 +84,34 @@ def test_an_expired_lease_is_taken_over_and_the_old_owner_is_fenced_off(database
     assert items.unfinished(database, "c") == 0
 
 
+def test_a_worker_that_renews_too_late_and_lives_costs_its_item_no_failure(database):
+    add(database, item("a"))
+    for number in range(5):
+        late = take(database, f"w{number}", lease_seconds=0.05)
+        assert late.failures == 0
+        time.sleep(0.1)
+        if number % 2:  # another worker is faster than the late one
+            taken = take(database, f"v{number}", lease_seconds=30.0)
+            assert taken.failures == 1
+            items.release_late(database, late)
+            items.release(database, taken)
+        else:
+            items.release_late(database, late)
+
+
+def test_a_late_worker_takes_back_only_the_failure_that_it_counted(database):
+    add(database, item("a"))
+    late = take(database, "late", lease_seconds=0.05)
+    time.sleep(0.1)
+    killed = take(database, "killed", lease_seconds=0.05)
+    time.sleep(0.1)
+    last = take(database, "last")
+    assert (killed.failures, last.failures) == (1, 2)
+    items.release_late(database, late)
+    items.release(database, last)
+    assert take(database).failures == 2
+
+
 def test_a_claim_whose_answer_was_lost_is_claimed_again_at_once_and_is_no_loss(database):
     add(database, item("a"), item("b"))
     unheard = take(database, "me")

@@ -25,6 +25,7 @@ from ecgopt.evidence.selection import choose_learning_rate, choose_winner
 from ecgopt.seeds import generator_for, seed_for
 from ecgopt.training.metrics import best_thresholds, macro_auroc
 
+SOFTWARE = "ecgopt 0.1, commit 0, torch 2.0, optuna 5.0"
 CLASSES = ("NORM", "MI", "STTC", "CD")
 PUBLISHED = {"learning_rate": 0.01, "epochs": 30, "frozen_stages": 0}
 WITH_UPSTREAM = ("fine_tune", "linear_probe", "svm_probe", "lp_ft", "layer_decay", "moment_matched")
@@ -203,6 +204,7 @@ def invent_trials(world: World, study: str, regime: str) -> tuple[TrialEvidence,
                 seconds=2.5 * n_epochs,
                 n_samples=150 * n_epochs,
                 recipe="published" if number == 0 else "tuned",
+                details={"software": SOFTWARE},
             )
         )
     return (*trials, *(invent_beside(trials, best) if world.beside else ()))
@@ -270,6 +272,7 @@ def invent_final(
         float(score.value - 0.2 * np.exp(-5 * epoch / epochs)) for epoch in range(1, epochs + 1)
     )
     return FinalEvidence(
+        software=SOFTWARE,
         study=study.study,
         regime=study.regime,
         upstream=study.upstream,

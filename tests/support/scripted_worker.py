@@ -134,7 +134,6 @@ class ScriptedArms:
         return ScriptedRun(seed, recipe.n_epochs, self.epoch_seconds), 0.0
 
 
-@dataclass(frozen=True)
 class ScriptedTrials(TrialJob):
     """Trials, one of which may be fatal to its worker."""
 

@@ -28,7 +28,7 @@ def loop_macro_auroc(labels, scores, counts):
     return np.array(values)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     seed=st.integers(0, 10**6),
     n_records=st.integers(6, 60),

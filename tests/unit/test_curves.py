@@ -26,7 +26,7 @@ def trial(number, value, state="complete", recipe="tuned"):
     return TrialEvidence(number=number, state=state, value=value, parameters={}, recipe=recipe)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(scores=st.lists(st.floats(0, 1), min_size=1, max_size=6), n_unusable=st.integers(0, 4))
 def test_expected_best_equals_the_mean_over_all_draws(scores, n_unusable):
     complete = [trial(number, score) for number, score in enumerate(scores)]

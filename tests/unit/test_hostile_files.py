@@ -3,18 +3,14 @@ import zipfile
 
 import pytest
 from hostile_files import SETS, damaged, made_set, prepare_damaged, refuse_escapes
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ecgopt.data.checksums import read_checksums
 from ecgopt.data.unpack import unpack
 from ecgopt.errors import DataError
 
-BOUNDED = settings(
-    max_examples=20,
-    deadline=None,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
-)
+BOUNDED = settings(max_examples=20)
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ def predictions_of(labels, scores, patients):
     )
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(seed=st.integers(0, 10**6), digits=st.integers(0, 3))
 def test_macro_auroc_and_zero_sum(seed, digits):
     random = np.random.default_rng(seed)

@@ -199,6 +199,18 @@ def test_sound_evidence_fails_no_gate(evidence, workspace):
             ),
         ),
         (
+            "no work item failed",
+            lambda e: replace(
+                e, set_aside=({"item": "final/a", "cause": "machine", "detail": "no disk"},)
+            ),
+        ),
+        (
+            "all trials and final fits were trained with the same versions",
+            lambda e: replace(
+                e, finals=(replace(e.finals[0], software="torch 1.0"), *e.finals[1:])
+            ),
+        ),
+        (
             "the sealed test was scored once per winner",
             lambda e: replace(e, openings=(*e.openings, e.openings[0])),
         ),

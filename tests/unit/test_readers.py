@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import scipy.io
 from ecg_files import adc, as_nobody, real, write_record
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_sets import (
     limb_consistent,
@@ -679,7 +679,7 @@ def test_published_sizes_of_the_study_are_in_the_catalog():
     assert dataset_info("code_test").records == 827
 
 
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150)
 @given(
     table=st.one_of(
         st.binary(max_size=200),

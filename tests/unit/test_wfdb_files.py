@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import wfdb
 from ecg_files import adc, real, write_record
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ecgopt.data import wfdb_files
@@ -355,7 +355,7 @@ NAMES = st.sampled_from(
 STORAGE = st.sampled_from(["16", "16+24", "212", "16x2", "8", "24:3", "310", "80", "516", "0"])
 
 
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150)
 @given(name=NAMES, storage=STORAGE, n_signals=st.integers(1, 3), n=st.integers(0, 10**11))
 def test_no_header_makes_the_reader_open_a_file_outside(
     tmp_path, opened_files, name, storage, n_signals, n

@@ -32,6 +32,9 @@ class Scripted:
     def give_up(self, lease, cause, reason):
         self.given_up.append((lease.claim.key, cause))
 
+    def reopen_missing(self, claim):
+        return False
+
 
 @pytest.fixture
 def database(tmp_path):
