@@ -202,9 +202,8 @@ def _samples(spec: StudySpec, study: StudyKey) -> int:
     if learning_rates(spec, study):
         finals += seeds * published
     per_epoch = _per_epoch(spec, study)
-    per_final_epoch = per_epoch
-    if spec.validation_folds > 1:  # with the network of all labelled records
-        per_final_epoch += expected_size(spec, study.downstream, study.n_train)
+    # With the network of all labelled records.
+    per_final_epoch = per_epoch + expected_size(spec, study.downstream, study.n_train)
     return round(per_epoch * search + per_final_epoch * finals)
 
 
