@@ -16,8 +16,8 @@ from planted_truth import PlantedDraws, PlantedTruth, draw
 
 from ecgopt.analysis.interval import Estimate, Variances
 from ecgopt.analysis.power import MOST_REPLICATES, Design, chances, replicates_needed
-from ecgopt.analysis.spending import plan_looks
-from ecgopt.analysis.verdict import Rules, Verdict, decide_each
+from ecgopt.analysis.spending import Look, looks_so_far
+from ecgopt.analysis.verdict import Decision, Rules, Verdict, decide_each
 
 MARGIN, ALPHA = 0.01, 0.05
 
@@ -32,10 +32,23 @@ class Decided:
     covered: np.ndarray
 
 
-def decide(draws: PlantedDraws, truth: PlantedTruth, n_replicates: int, level: float) -> Decided:
-    """Return what the rule of the report says of every comparison."""
+def decide(
+    draws: PlantedDraws,
+    truth: PlantedTruth,
+    look: Look,
+    settled: list[list[Decision | None]] | None = None,
+) -> Decided:
+    """Return what the rule of the report says of every comparison at a look.
+
+    Args:
+        draws: The comparisons.
+        truth: What they were drawn from.
+        look: With its replicates and what it may spend.
+        settled: What earlier looks decided, per comparison and contrast.
+    """
+    n_replicates = look.replicates
     present = draws.replicates[:, :, :n_replicates]
-    rules = Rules(margin=MARGIN, confidence=1 - ALPHA, level=level)
+    rules = Rules(margin=MARGIN, confidence=1 - ALPHA, look=look)
     found = decide_each(
         [
             [
@@ -57,6 +70,7 @@ def decide(draws: PlantedDraws, truth: PlantedTruth, n_replicates: int, level: f
             )
         ],
         rules,
+        settled=settled or (),
     )
 
     def each(read: Callable[[Verdict], object]) -> np.ndarray:
@@ -76,7 +90,7 @@ def decide(draws: PlantedDraws, truth: PlantedTruth, n_replicates: int, level: f
 def fixed(truth: PlantedTruth, n: int, seed: int) -> tuple[float, float, float]:
     """Return comparisons with a win, contrasts won, and coverage."""
     draws = draw(truth, n, np.random.default_rng(seed))
-    found = decide(draws, truth, truth.n_replicates, ALPHA)
+    found = decide(draws, truth, Look(replicates=truth.n_replicates, level=ALPHA, spent=ALPHA))
     any_win, won, covered = found.wins.any(axis=1), found.higher, found.covered
     return float(any_win.mean()), float(won.mean()), float(covered.mean())
 
@@ -87,7 +101,7 @@ def planned(n_replicates: int, n_cells: int, n_pilots: int) -> tuple[float, floa
     Pilots whose plan is beyond `MOST_REPLICATES` count with that number.
     """
     true = Variances(seeds=0.010, replicates=0.015, patients=0.006)
-    rules = Rules(margin=MARGIN, confidence=1 - ALPHA, level=ALPHA)
+    rules = Rules.of_one_look(margin=MARGIN, confidence=1 - ALPHA)
     random = np.random.default_rng(n_replicates)
     freedom = n_cells * (n_replicates - 1)
     design = Design(overlaps=[0.0] * n_cells, n_seeds=2, n_patients=1500, variances=true)
@@ -102,15 +116,26 @@ def planned(n_replicates: int, n_cells: int, n_pilots: int) -> tuple[float, floa
 
 
 def sequential(truth: PlantedTruth, n: int, seed: int) -> tuple[float, float, float]:
-    """Return comparisons with a win, contrasts won, and replicates used per contrast."""
+    """Return comparisons with a win, contrasts won, and replicates used per contrast.
+
+    Contrasts that are decided get no more replicates.
+    """
     draws = draw(truth, n, np.random.default_rng(seed))
-    most = truth.n_replicates
-    won = np.zeros(draws.replicates.shape[:2], bool)
-    used = np.full(won.shape, most)
-    for look in plan_looks(range(2, most + 1), most, alpha=ALPHA):
-        new = decide(draws, truth, look.replicates, look.level).wins & ~won
+    shape = draws.replicates.shape[:2]
+    won, decided = np.zeros(shape, bool), np.zeros(shape, bool)
+    used = np.full(shape, truth.n_replicates)
+    settled: list[list[Decision | None]] = [[None] * shape[1] for _ in range(n)]
+    counts = range(2, truth.n_replicates + 1)
+    for look in looks_so_far(counts, truth.n_replicates, alpha=ALPHA, n_tests=shape[1]):
+        found = decide(draws, truth, look, settled)
+        new = (found.wins | found.equivalent) & ~decided
+        for place in zip(*np.nonzero(new), strict=True):
+            settled[place[0]][place[1]] = (
+                Decision.HIGHER if found.wins[place] else Decision.EQUIVALENT
+            )
         used[new] = look.replicates
-        won |= new
+        won |= new & found.wins
+        decided |= new
     return float(won.any(axis=1).mean()), float(won.mean()), float(used.mean())
 
 
@@ -151,11 +176,13 @@ def main() -> None:
             print(f"| {name} | {count} | {row} |", flush=True)
     print("\n| Looks from 2 | false wins | +0.03 wins | replicates used at +0.03 |")
     print("| --- | --- | --- | --- |")
-    for cells, most in ((1, 5), (1, 10), (8, 5), (8, 10)):
-        false, _, _ = sequential(PlantedTruth(n_cells=cells, n_replicates=most), n, seed)
+    for cells, most in ((1, 5), (1, 10), (8, 5), (8, 10), (78, 10)):
+        some = n if cells < 78 else max(n // 10, 1)
+        false, _, _ = sequential(PlantedTruth(n_cells=cells, n_replicates=most), some, seed)
         effect = PlantedTruth(n_cells=cells, n_replicates=most, difference=0.03)
-        _, power, used = sequential(effect, n, seed + 1)
-        print(f"| {cells} cells, at most {most} | {false:.1%} | {power:.1%} | {used:.1f} |")
+        _, power, used = sequential(effect, some, seed + 1)
+        row = f"{false:.1%} | {power:.1%} | {used:.1f}"
+        print(f"| {cells} cells, at most {most} | {row} |", flush=True)
     print("\n| Pilot | real power of its plan | least | replicates planned |")
     print("| --- | --- | --- | --- |")
     for count, cells in ((2, 1), (3, 1), (5, 1), (2, 8), (3, 8)):

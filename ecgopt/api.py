@@ -104,7 +104,7 @@ class Comparison(Results):
     workspace: "Workspace"
     _storage: str | None = field(repr=False)
 
-    def run(
+    def run(  # noqa: PLR0913 - the whole of a run
         self,
         workers: int | None = None,
         *,
@@ -113,8 +113,11 @@ class Comparison(Results):
         audit: int = 0,
         on_prepare: Callable[[str, int, int], None] | None = None,
         on_progress: Callable[["Progress"], None] | None = None,
+        on_look: Callable[[str], None] | None = None,
     ) -> None:
         """Do everything that the study file asks for and is not done yet.
+
+        With `until = "decided"`, replicates are added until every cell is decided.
 
         Args:
             workers: Number of workers; by default one for each GPU or core of this machine.
@@ -123,6 +126,7 @@ class Comparison(Results):
             audit: Pruned trials of each study to train to their end, outside the budget.
             on_prepare: Called with what is prepared, the records done, and their total.
             on_progress: Called about twice a second with the progress.
+            on_look: Called with what a look at the results added.
 
         Raises:
             UserError: the data, the workspace or the database cannot be used, a number is out of
@@ -136,21 +140,49 @@ class Comparison(Results):
         asked = resources or Resources()
         if workers is not None:
             asked = replace(asked, workers=workers)
-        finished = launch_study(
-            self.study_file,
-            self.workspace,
-            self._storage,
-            launcher or LocalLauncher(),
-            asked,
-            audit=audit,
-            on_prepare=on_prepare,
-            on_progress=on_progress,
-        )
-        if not finished:
-            raise UserError(
-                f"study {self.spec.name!r} is unfinished: its workers were stopped. Run the same "
-                "again to resume"
+        placed = launcher or LocalLauncher()
+        while True:
+            finished = launch_study(
+                self.study_file,
+                self.workspace,
+                self._storage,
+                placed,
+                asked,
+                audit=audit,
+                on_prepare=on_prepare,
+                on_progress=on_progress,
             )
+            if not finished:
+                raise UserError(
+                    f"study {self.spec.name!r} is unfinished: its workers were stopped. Run the "
+                    "same again to resume"
+                )
+            if self.spec.verdict.until != "decided" or not self._look_again(on_look):
+                return
+
+    def _look_again(self, on_look: Callable[[str], None] | None) -> bool:
+        """Look at the results and return whether there is more to do: replicates were added."""
+        from ecgopt.comparison.extension import ExtendedMeanwhile, extend
+        from ecgopt.database.comparisons import spend_of
+        from ecgopt.planning.continuation import next_look
+
+        with self._begun() as begun, self.evidence() as (evidence, root):
+            needed = next_look(begun.spec, evidence, root)
+            if needed is None:
+                return False
+            try:
+                made = extend(
+                    begun.database,
+                    begun.spec,
+                    replicates=needed.replicates,
+                    stopped=needed.stopped,
+                    seen=spend_of(begun.spec),
+                )
+            except ExtendedMeanwhile:
+                return True  # what the other process added is to be done first
+        if on_look is not None:
+            on_look(f"not every cell is decided: {made}")
+        return True
 
     def status(self) -> "Progress":
         """Return the progress: counts by stage and study, workers, time left.

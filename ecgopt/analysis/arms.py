@@ -106,7 +106,9 @@ def sort_into_arms(evidence: Evidence) -> dict[CellKey, dict[str, Arm]]:
         finals.setdefault(_place(final), []).append(final)
     return {
         cell: {
-            regime: _build_arm(cell, regime, studies, finals)
+            regime: _build_arm(
+                cell, regime, studies, finals, evidence.comparison.replicates_of(cell)
+            )
             for regime in evidence.comparison.regimes
         }
         for cell in evidence.comparison.cells
@@ -122,15 +124,23 @@ def _build_arm(
     regime: str,
     studies: Mapping[tuple[object, ...], list[StudyEvidence]],
     finals: Mapping[tuple[object, ...], list[FinalEvidence]],
+    n_replicates: int,
 ) -> Arm:
+    """Return an arm of a cell, without replicates that it has for another cell alone."""
     places = [
         (regime, upstream, cell.downstream, cell.model, cell.n_train)
         for upstream in (cell.upstream, None)
     ]
-    found = [study for place in places for study in studies.get(place, [])]
+    own = [study for place in places for study in studies.get(place, [])]
+    fits = [final for place in places for final in finals.get(place, [])]
     return Arm(
         cell=cell,
         regime=regime,
-        studies=tuple(sorted(found, key=lambda study: study.replicate)),
-        finals=tuple(final for place in places for final in finals.get(place, [])),
+        studies=tuple(
+            sorted(
+                (study for study in own if study.replicate < n_replicates),
+                key=lambda study: study.replicate,
+            )
+        ),
+        finals=tuple(final for final in fits if final.replicate < n_replicates),
     )

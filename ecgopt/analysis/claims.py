@@ -66,7 +66,7 @@ class ClaimGrounds:
     @property
     def rules(self) -> Rules:
         """By which contrasts are judged."""
-        return rules_of(self.evidence.comparison)[0]
+        return rules_of(self.evidence.comparison)
 
     @property
     def judged(self) -> list[CellComparison]:

@@ -1,14 +1,14 @@
 """Each arm against the reference, cell by cell: paired, with interval and verdict."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ecgopt.analysis.arms import Arm, Pair, sort_into_arms
 from ecgopt.analysis.influence import PatientInfluence
 from ecgopt.analysis.interval import Interval, PairedDifference, estimate_mean, subtract
 from ecgopt.analysis.mean_error import FEW
 from ecgopt.analysis.power import further_replicates
-from ecgopt.analysis.spending import Look, this_look
+from ecgopt.analysis.spending import looks_so_far
 from ecgopt.analysis.verdict import (
     MIN_REPLICATES_TO_DECIDE,
     Decision,
@@ -39,7 +39,10 @@ class Judgement:
     corrected: PValues | None
     """After Holm's correction over all arms and cells."""
     level: float
-    """At or below which a corrected p value decides, at this look."""
+    """At or below which a corrected p value decides, at the present look or the one that decided.
+    """
+    decided_at: int | None
+    """Replicates at the look that decided; None while it is not decided."""
     level_left: float
     """For later looks; 0 where an extension would decide nothing more."""
     further_replicates: tuple[int, int | None] | None
@@ -53,6 +56,7 @@ _NOT_JUDGED = Judgement(
     tests=None,
     corrected=None,
     level=0.0,
+    decided_at=None,
     level_left=0.0,
     further_replicates=None,
     caveats=("no pair of final fits is complete yet",),
@@ -125,48 +129,128 @@ def compare_cells(
         others = [name for name in comparison.regimes if name != reference]
     arms = sort_into_arms(evidence)
     compared = [(of_cell[reference], of_cell[name]) for name in others for of_cell in arms.values()]
-    differences = [pair_finals(*both, influence_of, role=role) for both in compared]
-    rules, look = rules_of(comparison)
-    verdicts = iter(
-        decide_together(
+    contrasts = [
+        _Contrast(
+            reference=theirs,
+            arm=ours,
+            differences=pair_finals(theirs, ours, influence_of, role=role),
+            n_replicates=comparison.replicates_of(ours.cell),
+        )
+        for theirs, ours in compared
+    ]
+    found = _decide_look_by_look(contrasts, comparison)
+    seeds = comparison.budget.final_seeds
+    is_running = _is_running(evidence, contrasts, role)
+    return [
+        CellComparison(
+            cell=each.arm.cell,
+            reference=each.reference.regime,
+            regime=each.arm.regime,
+            role=role,
+            differences=each.differences,
+            n_planned=each.n_replicates * seeds,
+            interval=verdict.verdict.interval if verdict else None,
+            margin=comparison.margin,
+            judgement=_judge(
+                verdict,
+                comparison,
+                len(compared),
+                is_whole=len(each.differences) >= each.n_replicates * seeds and not is_running,
+            ),
+        )
+        for each, verdict in zip(contrasts, found, strict=True)
+    ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Contrast:
+    """The paired final fits of an arm and the reference in one cell."""
+
+    reference: Arm
+    arm: Arm
+    differences: Mapping[Pair, PairedDifference]
+    n_replicates: int
+    """Planned."""
+
+    def up_to(self, n_replicates: int) -> dict[Pair, PairedDifference]:
+        """Return the differences of the first replicates."""
+        return {pair: each for pair, each in self.differences.items() if pair[0] < n_replicates}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Decided:
+    """The verdict on a contrast at the present look, or the one that an earlier look gave."""
+
+    verdict: Verdict
+    rules: Rules
+    """Of the look that decided, or of the present one."""
+    is_earlier: bool = False
+
+
+def _decide_look_by_look(
+    contrasts: Sequence[_Contrast], comparison: Comparison
+) -> list[_Decided | None]:
+    """Return what is decided about each contrast; None where it has no pair.
+
+    What an earlier look of a plan decided stands: it was paid for. Intervals are of all that is
+    there.
+    """
+    earlier: dict[int, _Decided] = {}
+    present: dict[int, _Decided] = {}
+    looks = _all_rules(comparison, len(contrasts))
+    for rules in looks if comparison.most_replicates is not None else looks[-1:]:
+        is_present = rules is looks[-1]
+        count = comparison.budget.replicates if is_present else rules.look.replicates
+        pairs = {
+            index: each.differences if is_present else each.up_to(count)
+            for index, each in enumerate(contrasts)
+        }
+        judged = [index for index, found in pairs.items() if found]
+        verdicts = decide_together(
             [
-                estimate_mean(found, overlap=_overlap(ours))
-                for (_, ours), found in zip(compared, differences, strict=True)
-                if found
+                estimate_mean(pairs[index], overlap=_overlap(contrasts[index].arm))
+                for index in judged
             ],
             rules,
-            n_verdicts=len(compared),
+            n_verdicts=len(contrasts),
+            settled=[
+                earlier[index].verdict.decision if index in earlier else None for index in judged
+            ],
         )
-    )
-    n_planned = comparison.budget.replicates * comparison.budget.final_seeds
-    is_running = _is_running(evidence, compared, role, n_planned)
-    found = []
-    for (theirs, ours), differing in zip(compared, differences, strict=True):
-        verdict = next(verdicts) if differing else None
-        is_whole = len(differing) >= n_planned and not is_running
-        found.append(
-            CellComparison(
-                cell=ours.cell,
-                reference=theirs.regime,
-                regime=ours.regime,
-                role=role,
-                differences=differing,
-                n_planned=n_planned,
-                interval=verdict.interval if verdict else None,
-                margin=comparison.margin,
-                judgement=_judge(verdict, rules, look, len(compared), is_whole=is_whole),
-            )
-        )
-    return found
+        for index, verdict in zip(judged, verdicts, strict=True):
+            found = _Decided(verdict=verdict, rules=rules)
+            n_wanted = min(count, contrasts[index].n_replicates) * comparison.budget.final_seeds
+            if index in earlier:
+                before = earlier[index]
+                kept = replace(before.verdict, interval=verdict.interval)
+                present[index] = _Decided(verdict=kept, rules=before.rules, is_earlier=True)
+                continue
+            present[index] = found
+            is_whole = len(pairs[index]) >= n_wanted
+            if not is_present and verdict.decision is not Decision.UNDECIDED and is_whole:
+                earlier[index] = found
+    return [present.get(index) for index in range(len(contrasts))]
 
 
-def rules_of(comparison: Comparison) -> tuple[Rules, Look]:
-    """Return the rules of the present look; one replicate decides nothing and costs no level."""
+def _all_rules(comparison: Comparison, n_tests: int) -> list[Rules]:
+    """Return the rules of all looks; one replicate decides nothing and costs no level."""
     counts = (*comparison.looks, comparison.budget.replicates)
-    looks = [count for count in counts if count >= MIN_REPLICATES_TO_DECIDE] or [counts[-1]]
-    look = this_look(looks, comparison.most_replicates, alpha=1 - comparison.confidence)
-    rules = Rules(margin=comparison.margin, confidence=comparison.confidence, level=look.level)
-    return rules, look
+    looks = looks_so_far(
+        [count for count in counts if count >= MIN_REPLICATES_TO_DECIDE] or [counts[-1]],
+        comparison.most_replicates,
+        alpha=1 - comparison.confidence,
+        n_tests=n_tests,
+    )
+    return [
+        Rules(margin=comparison.margin, confidence=comparison.confidence, look=look)
+        for look in looks
+    ]
+
+
+def rules_of(comparison: Comparison) -> Rules:
+    """Return the rules of the present look."""
+    n_tests = len(comparison.cells) * (len(comparison.regimes) - 1)
+    return _all_rules(comparison, n_tests)[-1]
 
 
 def _overlap(arm: Arm) -> float:
@@ -175,16 +259,14 @@ def _overlap(arm: Arm) -> float:
     return max((arm.cell.n_train / int(pool) for pool in pools if pool), default=0.0)
 
 
-def _is_running(
-    evidence: Evidence, compared: Sequence[tuple[Arm, Arm]], role: FinalRole, n_planned: int
-) -> bool:
+def _is_running(evidence: Evidence, contrasts: Sequence[_Contrast], role: FinalRole) -> bool:
     """Tell whether planned final fits are missing that were not given up."""
-    arms = {
-        (arm.regime, *(study.study for study in arm.studies)): arm
-        for both in compared
-        for arm in both
-    }
-    missing = sum(max(n_planned - len(arm.finals_by_pair(role)), 0) for arm in arms.values())
+    planned: dict[tuple[str, ...], tuple[Arm, int]] = {}
+    for each in contrasts:
+        for arm in (each.reference, each.arm):
+            key = (arm.regime, *(study.study for study in arm.studies))
+            planned[key] = arm, each.n_replicates * evidence.comparison.budget.final_seeds
+    missing = sum(max(n - len(arm.finals_by_pair(role)), 0) for arm, n in planned.values())
     given_up = sum(
         str(item["item"]).startswith("final/") and f"/{role}/" in str(item["item"])
         for item in evidence.set_aside
@@ -222,28 +304,27 @@ def _scored(final: FinalEvidence, influence_of: InfluenceOf) -> PairedDifference
 
 
 def _judge(
-    verdict: Verdict | None, rules: Rules, look: Look, n_verdicts: int, *, is_whole: bool
+    found: _Decided | None, comparison: Comparison, n_verdicts: int, *, is_whole: bool
 ) -> Judgement:
-    if verdict is None:
+    if found is None:
         return _NOT_JUDGED
-    interval, decision = verdict.interval, verdict.decision
-    left = max(1 - rules.confidence - look.spent, 0.0)
+    verdict, rules = found.verdict, found.rules
+    interval, decision, look = verdict.interval, verdict.decision, rules.look
+    alpha = 1 - comparison.confidence
+    left = max(alpha - _all_rules(comparison, n_verdicts)[-1].look.spent, 0.0)
     caveats = list(_caveats(interval))
-    if not is_whole:
-        caveats.append("planned work is missing: numbers are of what is there, without a verdict")
-        return Judgement(
-            decision=Decision.INTERIM,
-            tests=verdict.tests,
-            corrected=verdict.corrected,
-            level=look.level,
-            level_left=left,
-            further_replicates=None,
-            caveats=tuple(caveats),
+    if found.is_earlier:
+        caveats.append(
+            f"decided at the look at {look.replicates} replicates, at the level {look.level:.2g}; "
+            "this verdict stands"
         )
-    if look.level < 1 - rules.confidence:
+    elif not is_whole:
+        decision = Decision.INTERIM
+        caveats.append("planned work is missing: numbers are of what is there, without a verdict")
+    elif look.level < alpha:
         caveats.append(
             f"this look, at {look.replicates} replicates, decides at the level {look.level:.2g}; "
-            f"{left:.2g} of {1 - rules.confidence:.2g} is left for later ones"
+            f"{left:.2g} of {alpha:.2g} is left for later ones"
         )
     is_beyond = abs(interval.estimate) > rules.margin
     if decision is Decision.UNDECIDED and verdict.tests.difference <= rules.level and is_beyond:
@@ -254,11 +335,13 @@ def _judge(
     further = None
     if decision is Decision.UNDECIDED:
         further = further_replicates(interval, rules, n_verdicts=n_verdicts)
+    is_decided = decision not in (Decision.UNDECIDED, Decision.INTERIM)
     return Judgement(
         decision=decision,
         tests=verdict.tests,
         corrected=verdict.corrected,
         level=look.level,
+        decided_at=look.replicates if is_decided else None,
         level_left=left,
         further_replicates=further,
         caveats=tuple(caveats),

@@ -24,7 +24,7 @@ from ecgopt.analysis.run_gates import check_run
 from ecgopt.analysis.selection_gates import check_selection
 from ecgopt.analysis.sizes import SizeLadder, size_ladders
 from ecgopt.analysis.waterfall import Step, waterfall
-from ecgopt.evidence.records import CellKey, Evidence, FinalRole, TrialEvidence
+from ecgopt.evidence.records import CellKey, Comparison, Evidence, FinalRole, TrialEvidence
 
 ROLES: tuple[FinalRole, FinalRole] = ("tuned", "published")
 
@@ -82,6 +82,12 @@ class Conclusions:
     """Empty unless both scratch and fine-tuning are compared."""
     gates: tuple[Gate, ...]
 
+    @property
+    def level_left(self) -> float:
+        """Of the level, for later looks."""
+        every = (each for cell in self.cells for each in cell.comparisons)
+        return max((each.judgement.level_left for each in every), default=0.0)
+
 
 def conclude(evidence: Evidence, workspace: Path) -> Conclusions:
     """Return everything a report prints.
@@ -119,8 +125,33 @@ def conclude(evidence: Evidence, workspace: Path) -> Conclusions:
         claims=_claims(evidence, arms, influence_of),
         gates=(
             *check_gates(stored, unique, readings),
+            *_stopped_cells(tuned, comparison),
             *check_selection(unique, readings, comparison),
             *check_run(stored),
+        ),
+    )
+
+
+def _stopped_cells(tuned: list[CellComparison], comparison: Comparison) -> tuple[Gate, ...]:
+    """Return the gate on cells that got fewer replicates than others, if there are any."""
+    stopped = {
+        cell: count
+        for cell, count in zip(comparison.cells, comparison.replicates, strict=False)
+        if count < comparison.budget.replicates
+    }
+    if not stopped:
+        return ()
+    wrong = [
+        f"{each.cell}, {each.regime}"
+        for each in tuned
+        if each.cell in stopped and not 0 < (each.judgement.decided_at or 0) <= stopped[each.cell]
+    ]
+    return (
+        Gate(
+            name="cells that got no more replicates were decided",
+            state="failed" if wrong else "passed",
+            finding=f"{len(stopped)} cells"
+            + (f"; not decided then: {'; '.join(wrong[:3])}" if wrong else ""),
         ),
     )
 

@@ -9,6 +9,7 @@ from ecgopt.analysis.arms import Arm, Pair
 from ecgopt.analysis.compare import InfluenceOf, pair_finals
 from ecgopt.analysis.interval import PairedDifference, estimate_mean
 from ecgopt.analysis.readings import Readings
+from ecgopt.analysis.spending import Look
 from ecgopt.analysis.verdict import MIN_REPLICATES_TO_DECIDE, Decision, Rules, decide_together
 from ecgopt.evidence.records import Evidence, FinalEvidence, FinalRole, SanityCheck
 from ecgopt.training.metrics import PRIMARY
@@ -59,17 +60,19 @@ def check_gates(evidence: Evidence, arms: Sequence[Arm], readings: Readings) -> 
 def _all_present(arms: Sequence[Arm], evidence: Evidence) -> Gate:
     """Compare planned with present replicates and seeds of every arm."""
     budget = evidence.comparison.budget
-    planned = {(r, s) for r in range(budget.replicates) for s in range(budget.final_seeds)}
     roles: list[FinalRole] = ["tuned"]
     if any(final.role == "published" for final in evidence.finals):
         roles.append("published")
-    missing = [
-        f"{arm.regime}, {arm.cell.downstream}, {arm.cell.model}, n = {arm.cell.n_train}: "
-        f"{len(lacking)} of {len(planned)} {role} fits"
-        for arm in arms
-        for role in roles
-        if (lacking := planned - arm.finals_by_pair(role).keys())
-    ]
+    missing = []
+    for arm in arms:
+        n_replicates = evidence.comparison.replicates_of(arm.cell)
+        planned = {(r, s) for r in range(n_replicates) for s in range(budget.final_seeds)}
+        missing += [
+            f"{arm.regime}, {arm.cell.downstream}, {arm.cell.model}, n = {arm.cell.n_train}: "
+            f"{len(lacking)} of {len(planned)} {role} fits"
+            for role in roles
+            if (lacking := planned - arm.finals_by_pair(role).keys())
+        ]
     finding = f"{len(arms)} arms of {budget.replicates} replicates and {budget.final_seeds} seeds"
     if missing:
         finding += f"; missing: {'; '.join(missing[:3])}"
@@ -161,7 +164,8 @@ def _decisions(
     found: Sequence[Mapping[Pair, PairedDifference]], evidence: Evidence
 ) -> list[Decision]:
     comparison = evidence.comparison
-    rules = Rules(margin=comparison.margin, confidence=comparison.confidence, level=FALSE_ALARMS)
+    look = Look(replicates=0, level=FALSE_ALARMS, spent=FALSE_ALARMS)
+    rules = Rules(margin=comparison.margin, confidence=comparison.confidence, look=look)
     return [each.decision for each in decide_together(list(map(estimate_mean, found)), rules)]
 
 

@@ -7,7 +7,8 @@ replicates is compared with its own distribution (Pocock 1977, Biometrika 64:191
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import pairwise
 from typing import Literal
 
@@ -27,6 +28,22 @@ class Look:
     """The nominal two-sided p value at or below which this look decides."""
     spent: float
     """Of alpha, by this look and all before it."""
+    levels: tuple[float, ...] = ()
+    """The levels of plans for alpha, alpha / 2, alpha / 4, ...; empty where there is no plan."""
+
+    def factor(self, n_tests: int) -> float:
+        """Return what a p value is multiplied by in a family of so many tests.
+
+        At one look that is their number, after Bonferroni. A planned early look spends less than
+        its share of a small alpha, so each test has a plan of its own for its share of alpha.
+
+        Source: Maurer & Bretz 2013, Stat. Biopharm. Res. 5:311.
+        """
+        if not self.levels:
+            return float(n_tests)
+        halvings = math.log2(n_tests)
+        known = np.arange(len(self.levels))
+        return self.level / float(np.exp(np.interp(halvings, known, np.log(self.levels))))
 
 
 def alpha_spent(share: float, alpha: float, shape: SpendingShape) -> float:
@@ -77,23 +94,39 @@ def plan_looks(
     return looks
 
 
-def this_look(looks: Sequence[int], most: int | None, *, alpha: float) -> Look:
-    """Return the last of the looks so far, at what it may spend.
+def looks_so_far(
+    counts: Sequence[int], most: int | None, *, alpha: float, n_tests: int = 1
+) -> list[Look]:
+    """Return the looks so far, the present one last, each at what it may spend.
 
     A plan is fixed before the first look. Without one the first look spends everything, and so a
     later one, or one that adds no replicates or more than planned, has nothing left.
 
     Args:
-        looks: Replicates present at each look, the present one last.
+        counts: Replicates present at each look.
         most: Replicates planned at most; None where no plan was made.
         alpha: Two-sided level of all looks together.
+        n_tests: Size of the largest family of tests.
     """
-    if len(looks) == 1 and (most is None or looks[0] >= most):
-        return Look(replicates=looks[0], level=alpha, spent=alpha)
-    grows = all(first < second for first, second in pairwise(looks))
-    if most is None or not grows or looks[-1] > most:
-        return Look(replicates=looks[-1], level=0.0, spent=alpha)
-    return plan_looks(looks, most, alpha=alpha)[-1]
+    if most is None or counts[0] >= most:
+        first = Look(replicates=counts[0], level=alpha, spent=alpha)
+        return [first, *(Look(replicates=count, level=0.0, spent=alpha) for count in counts[1:])]
+    n_sound = 1
+    for before, count in pairwise(counts):
+        if not before < count <= most:
+            break
+        n_sound += 1
+    looks = list(_planned(tuple(counts[:n_sound]), most, alpha, math.ceil(math.log2(n_tests)) + 1))
+    return [*looks, *(Look(replicates=count, level=0.0, spent=alpha) for count in counts[n_sound:])]
+
+
+@lru_cache(maxsize=256)
+def _planned(counts: tuple[int, ...], most: int, alpha: float, n_plans: int) -> tuple[Look, ...]:
+    plans = [plan_looks(counts, most, alpha=alpha / 2**halving) for halving in range(n_plans)]
+    return tuple(
+        replace(of_look[0], levels=tuple(look.level for look in of_look))
+        for of_look in zip(*plans, strict=True)
+    )
 
 
 def _next_density(

@@ -1,6 +1,6 @@
 """What is decided about a difference, and Holm's correction over several of them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import chain
@@ -9,6 +9,7 @@ from typing import Self
 from ecgopt.analysis.interval import Estimate, Interval
 from ecgopt.analysis.mean_error import MeanError, tails
 from ecgopt.analysis.moderation import moderated_errors
+from ecgopt.analysis.spending import Look
 
 MIN_REPLICATES_TO_DECIDE = 2
 """One replicate shows nothing about other subsets, splits and searches."""
@@ -53,39 +54,6 @@ def run_tests(
     ]
 
 
-def correct_together(tests: Sequence[PValues], n_verdicts: int) -> list[PValues]:
-    """Return Holm-corrected p values, the differences as one family, the equivalences as another.
-
-    Args:
-        tests: Those that could be run.
-        n_verdicts: Of all arms and cells that are compared; the others count as not significant.
-
-    Source: Holm 1979, Scand. J. Statist. 6:65.
-    """
-    others = [1.0] * (n_verdicts - len(tests))
-    differences = holm([*(test.difference for test in tests), *others])
-    equivalences = holm([*(test.equivalence for test in tests), *others])
-    return [
-        PValues(difference=differences[index], equivalence=equivalences[index])
-        for index in range(len(tests))
-    ]
-
-
-def holm(p_values: Sequence[float]) -> list[float]:
-    """Return Holm's step-down correction, in the order given.
-
-    Equal to statsmodels' `multipletests(method="holm")`, whose garbage collection at every call
-    took most of a report's time.
-    """
-    corrected = [1.0] * len(p_values)
-    largest = 0.0
-    ordered = sorted(range(len(p_values)), key=lambda index: p_values[index])
-    for rank, index in enumerate(ordered):
-        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[index]))
-        corrected[index] = largest
-    return corrected
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rules:
     """What verdicts are decided by."""
@@ -93,13 +61,75 @@ class Rules:
     margin: float
     confidence: float
     """Of intervals."""
-    level: float
-    """At or below which the p value of a difference decides, at this look."""
+    look: Look
+    """What may be spent."""
 
     @classmethod
     def of_one_look(cls, *, margin: float, confidence: float) -> Self:
         """Return the rules of a comparison that is looked at once."""
-        return cls(margin=margin, confidence=confidence, level=1 - confidence)
+        alpha = 1 - confidence
+        look = Look(replicates=0, level=alpha, spent=alpha)
+        return cls(margin=margin, confidence=confidence, look=look)
+
+    @property
+    def level(self) -> float:
+        """At or below which the corrected p value of a difference decides, at this look."""
+        return self.look.level
+
+
+def correct_together(
+    tests: Sequence[PValues],
+    n_verdicts: int,
+    look: Look,
+    settled: Sequence[Decision | None] = (),
+) -> list[PValues]:
+    """Return Holm-corrected p values, the differences as one family, the equivalences as another.
+
+    Args:
+        tests: Those that could be run.
+        n_verdicts: Of all arms and cells that are compared; the others count as not significant.
+        look: At which they are made.
+        settled: What earlier looks decided about each test. It leaves the family in which it was
+            rejected, and is not tested again in the other.
+
+    Source: Holm 1979, Scand. J. Statist. 6:65.
+    """
+    others = [1.0] * (n_verdicts - len(tests))
+    settled = settled or [None] * len(tests)
+
+    def family(values: Sequence[float], *rejections: Decision) -> list[float]:
+        known = [
+            value if decision is None else float(decision not in rejections)
+            for value, decision in zip(values, settled, strict=True)
+        ]
+        return holm([*known, *others], look.factor)
+
+    differences = family([test.difference for test in tests], Decision.HIGHER, Decision.LOWER)
+    equivalences = family([test.equivalence for test in tests], Decision.EQUIVALENT)
+    return [
+        PValues(difference=differences[index], equivalence=equivalences[index])
+        for index in range(len(tests))
+    ]
+
+
+def holm(p_values: Sequence[float], factor: Callable[[int], float] = float) -> list[float]:
+    """Return Holm's step-down correction, in the order given.
+
+    Equal to statsmodels' `multipletests(method="holm")`, whose garbage collection at every call
+    took most of a report's time.
+
+    Args:
+        p_values: Of one family.
+        factor: Gives what a p value is multiplied by in a family of so many tests.
+    """
+    corrected = [1.0] * len(p_values)
+    largest = 0.0
+    ordered = sorted(range(len(p_values)), key=lambda index: p_values[index])
+    for rank, index in enumerate(ordered):
+        value = factor(len(p_values) - rank) * p_values[index]
+        largest = max(largest, min(1.0, value))
+        corrected[index] = largest
+    return corrected
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,7 +144,11 @@ class Verdict:
 
 
 def decide_together(
-    estimates: Sequence[Estimate], rules: Rules, *, n_verdicts: int | None = None
+    estimates: Sequence[Estimate],
+    rules: Rules,
+    *,
+    n_verdicts: int | None = None,
+    settled: Sequence[Decision | None] = (),
 ) -> list[Verdict]:
     """Return the verdicts on the estimates of one comparison.
 
@@ -122,23 +156,29 @@ def decide_together(
 
     Args:
         estimates: Of all arms and cells that have any.
-        rules: Margin, confidence and level.
+        rules: Margin, confidence and look.
         n_verdicts: Planned, where there are more than estimates.
+        settled: What earlier looks decided about each.
     """
-    (found,) = decide_each([estimates], rules, n_verdicts=n_verdicts)
+    (found,) = decide_each([estimates], rules, n_verdicts=n_verdicts, settled=[settled])
     return found
 
 
 def decide_each(
-    comparisons: Sequence[Sequence[Estimate]], rules: Rules, *, n_verdicts: int | None = None
+    comparisons: Sequence[Sequence[Estimate]],
+    rules: Rules,
+    *,
+    n_verdicts: int | None = None,
+    settled: Sequence[Sequence[Decision | None]] = (),
 ) -> list[list[Verdict]]:
     """Return what `decide_together` says of each comparison, in a fraction of the time."""
     errors = [moderated_errors(estimates) for estimates in comparisons]
     tests = iter(run_tests(list(chain(*comparisons)), list(chain(*errors)), rules.margin))
     found = []
-    for estimates, of_estimates in zip(comparisons, errors, strict=True):
+    settled = settled or [()] * len(comparisons)
+    for estimates, of_estimates, earlier in zip(comparisons, errors, settled, strict=True):
         own = [next(tests) for _ in estimates]
-        corrected = correct_together(own, n_verdicts or len(own))
+        corrected = correct_together(own, n_verdicts or len(own), rules.look, earlier)
         found.append(
             [
                 Verdict(

@@ -52,6 +52,7 @@ def run(
             audit=audit,
             on_prepare=live.preparing,
             on_progress=live.show,
+            on_look=live.line,
         )
     _conclude(comparison, out or Path("out") / comparison.spec.name)
 

@@ -38,7 +38,7 @@ from ecgopt.jobs.registry import JOBS
 from ecgopt.jobs.trial import TrialJob, trial_group
 from ecgopt.queue.openings import read_openings
 from ecgopt.queue.results import EndedItem, ended_items, failures_by_group, retries_of
-from ecgopt.study_file.cells import ALL_RECORDS, expand_cells, expand_studies
+from ecgopt.study_file.cells import ALL_RECORDS, expand_cells, expand_studies, replicates_of
 from ecgopt.study_file.spec import StudySpec
 from ecgopt.workspace import Workspace
 
@@ -242,6 +242,9 @@ def _comparison(
         least_positives=spec.verdict.least_positives,
         looks=tuple(each.before.replicates for each in extensions if each.openings),
         most_replicates=spec.verdict.most,
+        replicates=tuple(replicates_of(spec, cell) for cell in expand_cells(spec))
+        if spec.stopped
+        else (),
         regimes=spec.regimes,
         budget=Budget(
             trials=spec.budget.trials,

@@ -1,5 +1,8 @@
 """A larger budget for a comparison that has begun: the same for every study, and on the record."""
 
+from collections.abc import Mapping
+from dataclasses import replace
+
 from ecgopt.comparison.opening import insert_work
 from ecgopt.database.comparisons import (
     Extension,
@@ -23,12 +26,18 @@ from ecgopt.study_file.cells import expand_studies
 from ecgopt.study_file.spec import StudySpec
 
 
+class ExtendedMeanwhile(UserError):
+    """Another process extended the comparison at the same moment."""
+
+
 def extend(
     database: Database,
     spec: StudySpec,
     *,
     trials: int | None = None,
     replicates: int | None = None,
+    stopped: Mapping[str, int] | None = None,
+    seen: Spend | None = None,
 ) -> Extension:
     """Give the comparison more trials of every study, more replicates of every cell, or both.
 
@@ -41,20 +50,29 @@ def extend(
         spec: Of the study file.
         trials: Of each study after this, more than before; None leaves the number.
         replicates: Of each cell after this, more than before; None leaves the number.
+        stopped: Replicates of the cells, by path, that are decided and get no more; None leaves
+            those that were stopped before.
+        seen: The budget whose results were looked at; None takes the one of now.
 
     Raises:
-        UserError: a number is not more than there are, neither is given, or another process
-            extended the comparison at the same moment.
+        UserError: a number is not more than there are, or neither is given.
+        ExtendedMeanwhile: another process extended the comparison at the same moment.
     """
     extensions = extensions_of(database, spec.name)
     before = spend_of(extended(spec, extensions))
+    if seen is not None and seen != before:
+        raise ExtendedMeanwhile(
+            f"study {spec.name!r} got an extension after the look at its results"
+        )
     after = _raised(spec.name, before, trials, replicates)
+    if stopped is not None:
+        after = replace(after, stopped=stopped)
     keys = list(expand_studies(with_spend(spec, after)))
     study_ids = create_studies(database, spec, keys)
     with database.transaction() as connection:
         lock_comparison(connection, spec.name)
         if read_extensions(connection, spec.name) != extensions:
-            raise UserError(
+            raise ExtendedMeanwhile(
                 f"one extension at a time must be made, but study {spec.name!r} got another just "
                 "now: extend it again if that was not the same"
             )
@@ -88,4 +106,4 @@ def _raised(name: str, now: Spend, trials: int | None, replicates: int | None) -
             f"`replicates > {now.replicates}` must hold, because every cell of {name!r} has "
             f"{now.replicates} already, but got {replicates}"
         )
-    return Spend(trials=trials or now.trials, replicates=replicates or now.replicates)
+    return replace(now, trials=trials or now.trials, replicates=replicates or now.replicates)

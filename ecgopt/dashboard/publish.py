@@ -28,7 +28,13 @@ from ecgopt.evidence.predictions import Predictions
 from ecgopt.evidence.records import FinalEvidence, TrialEvidence, load_predictions
 from ecgopt.evidence.selection import choose_winner
 from ecgopt.jobs.leased_trial import trials_of
-from ecgopt.study_file.cells import StudyKey, expand_cells, studies_of_cell, study_name
+from ecgopt.study_file.cells import (
+    StudyKey,
+    expand_cells,
+    replicates_of,
+    studies_of_cell,
+    study_name,
+)
 from ecgopt.study_file.spec import StudySpec
 from ecgopt.workspace import Workspace
 
@@ -86,7 +92,7 @@ class Publisher:
         spec, ids = pages.spec, {key: study_id for study_id, key in pages.keys.items()}
         filled = []
         for cell in expand_cells(spec):
-            for replicate in range(spec.budget.replicates):
+            for replicate in range(replicates_of(spec, cell)):
                 keys = [k for k in studies_of_cell(spec, cell, replicate) if k in ids]
                 sources = {ids[key]: key for key in keys}
                 if not any("COMPLETE" in pages.stamps[i] for i in sources):

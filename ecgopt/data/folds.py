@@ -56,7 +56,20 @@ def held_out(folds: Sequence[TuningData]) -> EcgDataset:
 
     Of two or more folds these are all labelled records, each once.
     """
-    parts = [fold.validation for fold in folds]
+    return _joined([fold.validation for fold in folds])
+
+
+def all_labelled(folds: Sequence[TuningData]) -> TuningData:
+    """Return all labelled records to train on, and the same to validate on.
+
+    No record is left to validate on: a score on records that a network knows is not to be read.
+    """
+    (one, *others) = folds
+    everything = held_out(folds) if others else _joined([one.train, one.validation])
+    return TuningData(everything, everything)
+
+
+def _joined(parts: Sequence[EcgDataset]) -> EcgDataset:
     return EcgDataset(
         signals=parts[0].signals,
         rows=np.concatenate([part.rows for part in parts]),

@@ -4,7 +4,7 @@ import datetime
 import json
 import unicodedata
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import Connection, insert, select
@@ -130,10 +130,14 @@ def comparison_names(database: Database) -> list[str]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spend:
-    """The part of the budget that can be extended: the same for every study, and every cell."""
+    """The part of the budget that can be extended."""
 
     trials: int
+    """Of every study."""
     replicates: int
+    """Of every cell that is not stopped."""
+    stopped: Mapping[str, int] = field(default_factory=dict)
+    """Replicates of the cells that are decided and get no more, by the cell's path."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,6 +162,8 @@ class Extension:
             )
             if new > old
         ]
+        if n_stopped := len(self.after.stopped):
+            raised.append(f"{n_stopped} decided cell{'s' * (n_stopped != 1)} left as they are")
         after = f", after {self.openings} openings of the sealed test" if self.openings else ""
         return f"{', '.join(raised)}, {moment.isoformat(timespec='seconds')}{after}"
 
@@ -178,7 +184,11 @@ def read_extensions(connection: Connection, name: str) -> tuple[Extension, ...]:
     return tuple(
         Extension(
             before=Spend(trials=row.trials_before, replicates=row.replicates_before),
-            after=Spend(trials=row.trials_after, replicates=row.replicates_after),
+            after=Spend(
+                trials=row.trials_after,
+                replicates=row.replicates_after,
+                stopped=json.loads(row.stopped),
+            ),
             openings=row.openings,
             extended_at=row.extended_at,
         )
@@ -212,6 +222,7 @@ def add_extension(
             trials_after=after.trials,
             replicates_before=before.replicates,
             replicates_after=after.replicates,
+            stopped=json.dumps(dict(after.stopped)),
             openings=openings,
             extended_at=database.now,
         )
@@ -221,7 +232,7 @@ def add_extension(
 
 def spend_of(spec: StudySpec) -> Spend:
     """Return the part of the budget that can be added to."""
-    return Spend(trials=spec.budget.trials, replicates=spec.budget.replicates)
+    return Spend(trials=spec.budget.trials, replicates=spec.budget.replicates, stopped=spec.stopped)
 
 
 def extended(spec: StudySpec, extensions: Sequence[Extension]) -> StudySpec:
@@ -234,7 +245,8 @@ def as_begun(spec: StudySpec, extensions: Sequence[Extension]) -> StudySpec:
 
     So a study file may stay as it was, or be brought up to date, and any other number is noticed.
     """
-    if extensions and spend_of(spec) == extensions[-1].after:
+    now = extensions[-1].after if extensions else None
+    if now and (spec.budget.trials, spec.budget.replicates) == (now.trials, now.replicates):
         return with_spend(spec, extensions[0].before)
     return spec
 
@@ -242,4 +254,5 @@ def as_begun(spec: StudySpec, extensions: Sequence[Extension]) -> StudySpec:
 def with_spend(spec: StudySpec, spend: Spend) -> StudySpec:
     """Return `spec` with other numbers of trials and replicates."""
     raised = {"trials": spend.trials, "replicates": spend.replicates}
-    return spec.model_copy(update={"budget": spec.budget.model_copy(update=raised)})
+    changed = spec.model_copy(update={"budget": spec.budget.model_copy(update=raised)})
+    return changed.with_stopped(spend.stopped)

@@ -161,6 +161,7 @@ extension = Table(
     Column("trials_after", Integer, nullable=False),
     Column("replicates_before", Integer, nullable=False),
     Column("replicates_after", Integer, nullable=False),
+    Column("stopped", _LongText, nullable=False, doc="replicates of each cell that got no more"),
     Column("openings", Integer, nullable=False, doc="openings of the sealed test until then"),
     Column("extended_at", _Seconds, nullable=False),
     UniqueConstraint("comparison", "trials_before", "replicates_before"),

@@ -146,9 +146,20 @@ def _merge_comparisons(comparisons: Sequence[Comparison]) -> Comparison:
         seed = each.spec.get("seed")
         planned[seed] = max(planned.get(seed, 0), each.budget.replicates)
     totals = tuple(accumulate(planned.values()))
+    cells = tuple(dict.fromkeys(cell for each in comparisons for cell in each.cells))
+    replicates: tuple[int, ...] = ()
+    if any(each.replicates for each in comparisons):
+        if len(planned) > 1:
+            raise UserError(
+                "bundles of different seeds have replicates of every cell to join, but in one of "
+                "them cells were decided and stopped: report each by itself"
+            )
+        of_cell = {cell: each.replicates_of(cell) for each in comparisons for cell in each.cells}
+        replicates = tuple(of_cell[cell] for cell in cells)
     return replace(
         first,
-        cells=tuple(dict.fromkeys(cell for each in comparisons for cell in each.cells)),
+        cells=cells,
+        replicates=replicates,
         budget=replace(first.budget, replicates=totals[-1]),
         looks=(*first.looks, *totals[:-1]),
         extensions=tuple(dict.fromkeys(text for each in comparisons for text in each.extensions)),

@@ -229,6 +229,8 @@ class Comparison:
     """Replicates of each cell when its test had been opened and more budget was then added."""
     most_replicates: int | None = None
     """Of each cell over all looks, fixed beforehand; None where one look was planned."""
+    replicates: tuple[int, ...] = ()
+    """Planned of each cell, in the order of `cells`, where some were decided and got no more."""
     extensions: tuple[str, ...] = ()
     """Each later raise of the budget in words: what it was, when, and what was known by then."""
     spec: Mapping[str, Any] = field(default_factory=dict)
@@ -237,6 +239,12 @@ class Comparison:
     """Ranges per regime, and their fingerprint under `fingerprint`."""
     provenance: Mapping[str, Any] = field(default_factory=dict)
     """Versions, commit, hashes of data, names of devices."""
+
+    def replicates_of(self, cell: CellKey) -> int:
+        """Return the replicates that are planned of a cell."""
+        if not self.replicates:
+            return self.budget.replicates
+        return self.replicates[self.cells.index(cell)]
 
 
 @_stored

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 
 import torch
 
-from ecgopt.data.folds import Folds, held_out
+from ecgopt.data.folds import Folds, all_labelled
 from ecgopt.data.splits import TuningData
 from ecgopt.errors import UserError
 from ecgopt.jobs.datasets import PreparedData
@@ -99,27 +99,26 @@ class ArmRuns:
             seed: Of the run; under cross-validation each fold's network derives its own.
             evaluate_after: Epochs after which validation is scored; None is after every epoch.
             folds: Replace the study's own records.
-            is_final: Whether the run is to be tested. Under cross-validation it then holds one
-                more network, trained on all labelled records.
+            is_final: Whether the run is to be tested. It then holds one more network, trained on
+                all labelled records, and that is the tested one.
         """
         if folds is None:
             folds, _ = self.split(key)
-        if len(folds) == 1:
+        if len(folds) == 1 and not is_final:
             return self._build_one(key, recipe, folds[0], seed=seed, evaluate_after=evaluate_after)
         members = [
             self._build_one(
                 key,
                 recipe,
                 fold,
-                seed=seed_for(seed, "fold", number),
+                seed=seed_for(seed, "fold", number) if len(folds) > 1 else seed,
                 evaluate_after=evaluate_after,
             )
             for number, fold in enumerate(folds)
         ]
         refit = None
         if is_final:
-            # No record is left to validate on: its score on the records it knows is not read.
-            everything = TuningData(held_out(folds), held_out(folds))
+            everything = all_labelled(folds)
             refit, _ = self._build_one(key, recipe, everything, seed=seed, evaluate_after=())
         run = CrossValidationRun([member for member, _ in members], folds, refit=refit)
         return run, members[0][1]

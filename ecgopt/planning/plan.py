@@ -9,7 +9,7 @@ from ecgopt.analysis.compare import compare_cells
 from ecgopt.analysis.interval import Variances
 from ecgopt.analysis.power import Design, chances, replicates_needed
 from ecgopt.analysis.readings import Readings
-from ecgopt.analysis.spending import plan_looks
+from ecgopt.analysis.spending import looks_so_far
 from ecgopt.analysis.verdict import Rules
 from ecgopt.errors import UserError
 from ecgopt.evidence.records import Evidence
@@ -148,11 +148,12 @@ def plan(
 
 def _rules(spec: StudySpec) -> Rules:
     """Return the rules of the first look."""
-    most, alpha = spec.verdict.most, 1 - spec.verdict.confidence
-    level = alpha
-    if most is not None and most > spec.budget.replicates:
-        level = plan_looks([spec.budget.replicates], most, alpha=alpha)[0].level
-    return Rules(margin=spec.verdict.margin, confidence=spec.verdict.confidence, level=level)
+    table = spec.verdict
+    n_tests = len(expand_cells(spec)) * (len(spec.regimes) - 1)
+    (look,) = looks_so_far(
+        [spec.budget.replicates], table.most, alpha=1 - table.confidence, n_tests=n_tests
+    )
+    return Rules(margin=table.margin, confidence=table.confidence, look=look)
 
 
 def loads(
@@ -201,9 +202,8 @@ def _samples(spec: StudySpec, study: StudyKey) -> int:
     if learning_rates(spec, study):
         finals += seeds * published
     per_epoch = _per_epoch(spec, study)
-    per_final_epoch = per_epoch
-    if spec.validation_folds > 1:  # with the network of all labelled records
-        per_final_epoch += expected_size(spec, study.downstream, study.n_train)
+    # With the network of all labelled records.
+    per_final_epoch = per_epoch + expected_size(spec, study.downstream, study.n_train)
     return round(per_epoch * search + per_final_epoch * finals)
 
 

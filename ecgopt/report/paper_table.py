@@ -55,7 +55,7 @@ def _caption(conclusions: Conclusions) -> str:
     budget = comparison.budget
     return (
         f"Test macro AUROC of {words.regime_name(comparison.regimes[0])} and the other arms, each "
-        f"tuned with {budget.trials} trials; means over {budget.replicates} replicates and "
+        f"tuned with {budget.trials} trials; means over {words.replicates(comparison)} and "
         f"{budget.final_seeds} seeds. Intervals hold runs and patients; verdicts are corrected "
         f"over cells (Holm) against a margin of {comparison.margin:g} fixed beforehand."
     )

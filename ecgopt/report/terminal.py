@@ -99,9 +99,9 @@ def answer_lines(conclusions: Conclusions) -> list[str]:
         second = pooled[0] if pooled else "Too few targets for one statement over all cells."
     failed = [gate.name for gate in conclusions.gates if gate.state == "failed"]
     third = (
-        f"{budget.trials} trials per arm, {budget.replicates} replicate"
-        f"{'s' * (budget.replicates != 1)}, {budget.final_seeds} final seeds; "
-        f"margin ±{comparison.margin:g}; "
+        f"{budget.trials} trials per arm, {words.replicates(comparison)}, "
+        f"{budget.final_seeds} final seeds; margin ±{comparison.margin:g}; "
+        + (f"{looks}; " if (looks := words.looks(comparison, conclusions.level_left)) else "")
         + (
             f"sanity gates that do not hold: {'; '.join(failed)}."
             if failed

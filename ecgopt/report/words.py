@@ -7,7 +7,7 @@ from ecgopt.analysis.compare import CellComparison
 from ecgopt.analysis.conclude import Conclusions
 from ecgopt.analysis.interval import Interval
 from ecgopt.analysis.verdict import Decision
-from ecgopt.evidence.records import CellKey, ParameterValue, PretrainEvidence
+from ecgopt.evidence.records import CellKey, Comparison, ParameterValue, PretrainEvidence
 
 REGIME_NAMES = {
     "scratch": "scratch",
@@ -171,6 +171,28 @@ def _interim(comparison: CellComparison) -> str:
     return (
         f"Interim: {present}; {arm} minus {reference} is {signed(comparison.interval.estimate)} so "
         "far. No verdict before all planned work is done."
+    )
+
+
+def replicates(comparison: Comparison) -> str:
+    """Return the number of replicates, a range where decided cells got no more."""
+    counts = comparison.replicates or (comparison.budget.replicates,)
+    low, high = min(counts), max(counts)
+    if low < high:
+        return f"{low} to {high} replicates"
+    return f"{high} replicate{'s' * (high != 1)}"
+
+
+def looks(comparison: Comparison, level_left: float) -> str:
+    """Return the looks taken and the level left; empty where one look was planned."""
+    if comparison.most_replicates is None:
+        return ""
+    counts = list(map(str, (*comparison.looks, comparison.budget.replicates)))
+    alpha = 1 - comparison.confidence
+    return (
+        f"{len(counts)} look{'s' * (len(counts) != 1)} of a plan for at most "
+        f"{comparison.most_replicates} replicates, at {', '.join(counts)}; {level_left:.2g} of the "
+        f"level {alpha:.2g} is left"
     )
 
 

@@ -25,6 +25,11 @@ class Cell:
     model: ModelTable
     n_train: int
 
+    @property
+    def path(self) -> str:
+        """The cell's name inside its comparison."""
+        return f"{self.downstream}/{self.model.label}/{size_in_path(self.n_train)}/{self.upstream}"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StudyKey:
@@ -107,6 +112,11 @@ def _cells_of(spec: StudySpec, block: CellsTable) -> Iterator[Cell]:
                         )
 
 
+def replicates_of(spec: StudySpec, cell: Cell) -> int:
+    """Return the number of a cell's replicates: the budget's, or fewer where it is stopped."""
+    return spec.stopped.get(cell.path, spec.budget.replicates)
+
+
 def studies_of_cell(spec: StudySpec, cell: Cell, replicate: int) -> tuple[StudyKey, ...]:
     """Return the studies, reference arm first, of one replicate of a cell.
 
@@ -130,10 +140,12 @@ def studies_of_cell(spec: StudySpec, cell: Cell, replicate: int) -> tuple[StudyK
 
 def expand_studies(spec: StudySpec) -> Sequence[StudyKey]:
     """Return every study of the comparison once, in the order in which workers begin."""
+    cells = expand_cells(spec)
     keys = (
         key
         for replicate in range(spec.budget.replicates)
-        for cell in expand_cells(spec)
+        for cell in cells
+        if replicate < replicates_of(spec, cell)
         for key in studies_of_cell(spec, cell, replicate)
     )
     return list(dict.fromkeys(keys))

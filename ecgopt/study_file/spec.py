@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, Final, Self
 
-from pydantic import Field, ValidationError
+from pydantic import Field, PrivateAttr, ValidationError
 
 from ecgopt.data.sources.catalog import SOURCES
 from ecgopt.errors import StudyFileError, did_you_mean
@@ -96,6 +96,21 @@ class StudySpec(TomlTable):
     verdict: VerdictTable = VerdictTable()
     diagnostics: DiagnosticsTable = DiagnosticsTable()
     workers: WorkersTable = WorkersTable()
+    _stopped: Mapping[str, int] = PrivateAttr(default_factory=dict)
+
+    @property
+    def stopped(self) -> Mapping[str, int]:
+        """Replicates of the cells that are decided and get no more, by the cell's path.
+
+        The study file cannot say it: it comes from the extensions of a study that has begun.
+        """
+        return self._stopped
+
+    def with_stopped(self, stopped: Mapping[str, int]) -> Self:
+        """Return the comparison with these cells stopped."""
+        changed = self.model_copy()
+        changed._stopped = dict(stopped)
+        return changed
 
     def search_space(self, regime_name: str, model: ModelTable | None = None) -> SearchSpace:
         """Return the ranges of one arm: the shared ones that it uses, and its own.
@@ -222,11 +237,29 @@ class StudySpec(TomlTable):
                     ("cells", number) if self.cells else ("upstreams",),
                     "no upstream has other data than its downstream: name another",
                 )
+        yield from self._rules_of_looks()
         if (n_trials := self._most_trials()) > MOST_TRIALS:
             yield (
                 ("budget", "trials"),
                 f"the comparison would have {n_trials:,} trials; at most {MOST_TRIALS:,} are "
                 "possible: choose fewer trials, replicates or cells",
+            )
+
+    def _rules_of_looks(self) -> Iterator[BrokenRule]:
+        if self.verdict.until != "decided":
+            return
+        most, now = self.verdict.most, self.budget.replicates
+        if most is None or most <= now:
+            yield (
+                ("verdict", "most"),
+                f"must be greater than replicates = {now} where until = 'decided', but is "
+                f"{'not given' if most is None else most}: name the replicates at most",
+            )
+        if "all" in self.train_sizes:
+            yield (
+                ("verdict", "until"),
+                "a cell that trains on all records is never decided: name sizes in train_sizes, or "
+                "set until = 'planned'",
             )
 
     def _rules_of_regimes(self) -> Iterator[BrokenRule]:
@@ -297,4 +330,5 @@ class StudySpec(TomlTable):
             * len(block.train_sizes or self.train_sizes)
             for block in self.blocks()
         )
-        return n_cells * len(self.regimes) * self.budget.replicates * self.budget.trials
+        n_replicates = max(self.budget.replicates, self.verdict.most or 0)
+        return n_cells * len(self.regimes) * n_replicates * self.budget.trials

@@ -368,10 +368,14 @@ class VerdictTable(TomlTable):
     """Macro AUROC difference below which the arms count as equivalent."""
     confidence: Annotated[float, Field(gt=0.5, lt=1.0)] = 0.95
     """Level of every interval."""
+    until: Literal["planned", "decided"] = "planned"
+    """`planned` ends after `replicates` of `[budget]`. `decided` begins with them and looks; then
+    `ecgopt run` adds a replicate to every cell that is undecided, and looks again, until every cell
+    is decided or has `most` replicates."""
     most: Repeats | None = None
     """Replicates of each cell at most, over all extensions. Each look at the results then spends a
-    part of the level (O'Brien and Fleming's shape). Without it the first look spends everything,
-    and a study that is extended afterwards decides nothing more."""
+    part of the level (O'Brien and Fleming's shape), and what it decides stands. Without it the
+    first look spends everything, and a study that is extended afterwards decides nothing more."""
     least_positives: Annotated[int, Field(ge=2, le=1_000_000)] = 5
     """Test patients who must carry a label and who must lack it; a label with fewer is left out of
     the macro AUROC of final fits, and named."""

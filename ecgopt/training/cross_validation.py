@@ -1,4 +1,4 @@
-"""Cross-validation as one run: a network per fold, trained side by side and scored together."""
+"""Several networks as one run: one per fold, and for a final fit one on all labelled records."""
 
 from collections.abc import Iterator, Mapping, Sequence
 

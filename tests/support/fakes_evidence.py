@@ -131,7 +131,7 @@ def invent(world: World, workspace: Path) -> Evidence:
             space={
                 "shared": {
                     "learning_rate": {"low": 1e-5, "high": 0.1, "log": True},
-                    "epochs": {"low": 3, "high": 30, "log": False},
+                    "epochs": {"low": 3, "high": 40, "log": False},
                 },
                 "fine_tune": {"frozen_stages": {"low": 0, "high": 5, "log": False}},
                 "fingerprint": "0123456789abcdef",

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from patient_sets import made_set
 from tiny_study import tiny_study
 
-from ecgopt.data.folds import classes_never_scored, fold_rows, held_out
+from ecgopt.data.folds import all_labelled, classes_never_scored, fold_rows, held_out
 from ecgopt.errors import DataError
 from ecgopt.jobs.datasets import PreparedData, prepare_data
 from ecgopt.jobs.runs import ArmRuns
@@ -122,13 +122,33 @@ def test_the_networks_of_a_fold_start_alike_in_all_regimes(data):
     np.testing.assert_array_equal(*answers)
 
 
-def test_without_folds_a_run_is_the_network_of_the_one_division_and_its_seed(data):
+@pytest.fixture
+def single(data):
+    """Return the study with one division, its data and its runs, and the scratch study."""
     spec = data.spec.model_copy(update={"validation_folds": 1})
-    single = PreparedData(spec=spec, workspace=data.workspace, folders=data.folders)
-    arms = ArmRuns(spec, data.workspace, single, torch.device("cpu"))
+    prepared = PreparedData(spec=spec, workspace=data.workspace, folders=data.folders)
     key = replace(expand_studies(spec)[0], regime="scratch", upstream=None)
-    run, _ = arms.build(key, spec.recipe.recipe(), seed=5, evaluate_after=None, is_final=True)
+    return spec, prepared, ArmRuns(spec, data.workspace, prepared, torch.device("cpu")), key
+
+
+def test_without_folds_a_trial_is_the_network_of_the_one_division_and_its_seed(single):
+    spec, _, arms, key = single
+    run, _ = arms.build(key, spec.recipe.recipe(), seed=5, evaluate_after=None)
     assert isinstance(run, TrainingRun)
     assert run.seed == seed_for(5, "training")
-    (fold,), _ = single.downstream(key)
-    np.testing.assert_array_equal(run.predict(fold.validation), run.predict_validation())
+
+
+def test_the_tested_network_is_trained_on_all_labelled_records(single):
+    spec, prepared, arms, key = single
+    (fold,), _ = prepared.downstream(key)
+    run, _ = arms.build(key, spec.recipe.recipe(), seed=5, evaluate_after=None, is_final=True)
+    alone, _ = arms.build(key, spec.recipe.recipe(), seed=5, evaluate_after=None)
+    result, of_one = next(run.epochs()), next(alone.epochs())
+    assert result.n_samples == len(fold.train) + 60
+    # Thresholds and the validation curve are those of the network that leaves validation out.
+    assert result.validation_macro_auroc == of_one.validation_macro_auroc
+    np.testing.assert_array_equal(run.predict_validation(), alone.predict_validation())
+    everything = all_labelled((fold,)).train
+    assert set(everything.records) == {*fold.train.records, *fold.validation.records}
+    assert len(everything) == 60
+    assert not np.array_equal(run.predict(fold.validation), alone.predict(fold.validation))

@@ -55,9 +55,10 @@ def test_work_is_counted_by_hand():
     found = plan(spec_with(), seconds_per_sample={"resnet1d18": 0.01})
     (load,) = found.loads
     # Per study: 10 trials of 20 epochs on average, the published one and 2 + 2 final fits of 20
-    # and 30 epochs, on 80 records each; two arms, three replicates. In one study per arm, two
-    # checks of 20 epochs.
-    assert load.samples == 6 * 80 * (10 * 20 + 30 + 2 * 20 + 2 * 30) + 2 * 2 * 80 * 20
+    # and 30 epochs, on 80 records each, and final fits on all 100 besides; two arms, three
+    # replicates. In one study per arm, two checks of 20 epochs.
+    trials, finals = 6 * 80 * (10 * 20 + 30), 6 * 180 * (2 * 20 + 2 * 30)
+    assert load.samples == trials + finals + 2 * 2 * 80 * 20
     assert (load.trials, load.final_fits, load.pretrainings) == (66, 24, 1)
     assert load.diagnostics == 4
     assert load.hours == pytest.approx(load.samples * 0.01 / 3600)
@@ -79,7 +80,7 @@ def test_audits_and_learning_rates_are_planned_for():
     assert more.diagnostics - plain.diagnostics == 6 * (2 + 3)
     assert more.final_fits - plain.final_fits == 6 * 2
     # Audits at the mean of the tuned epochs; rates and their two final fits at the published ones.
-    assert more.samples - plain.samples == 6 * 80 * (2 * 20 + (3 + 2) * 30)
+    assert more.samples - plain.samples == 6 * (80 * (2 * 20 + 3 * 30) + 180 * 2 * 30)
 
 
 def test_a_logarithmic_range_of_epochs_has_its_logarithmic_mean():

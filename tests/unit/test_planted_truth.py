@@ -8,7 +8,7 @@ from planted_truth import PlantedTruth, draw
 from scipy import special, stats
 
 from ecgopt.analysis.moderation import estimate_prior, shared_variance
-from ecgopt.analysis.spending import alpha_spent, plan_looks, this_look
+from ecgopt.analysis.spending import alpha_spent, looks_so_far, plan_looks
 
 
 def test_the_prior_of_many_cells_is_found_again():
@@ -82,15 +82,29 @@ def test_looks_that_do_not_increase_are_refused():
     ],
 )
 def test_what_a_look_may_spend(looks, most, level):
-    assert this_look(looks, most, alpha=0.05).level == level
+    assert looks_so_far(looks, most, alpha=0.05)[-1].level == level
 
 
 def test_looks_of_a_plan_spend_the_rest_at_the_last():
-    first, last = this_look([2], 4, alpha=0.05), this_look([2, 4], 4, alpha=0.05)
+    first, last = looks_so_far([2, 4], 4, alpha=0.05)
     # O'Brien and Fleming's bounds at half of the information and at all of it.
     assert first.level == pytest.approx(2 * stats.norm.sf(2.963), rel=0.01)
     assert last.level == pytest.approx(2 * stats.norm.sf(1.969), rel=0.01)
     assert last.spent == pytest.approx(0.05)
+
+
+@pytest.mark.parametrize("n_tests", [1, 4, 8, 50])
+def test_each_test_of_a_family_has_a_plan_for_its_share_of_the_level(n_tests):
+    look = looks_so_far([2, 4], 4, alpha=0.05, n_tests=n_tests)[0]
+    # The first look spends 4 (1 - Phi(z / sqrt(t))), with z the point that alpha / 4 lies above.
+    share = 0.05 / n_tests
+    spent = 4 * stats.norm.sf(stats.norm.isf(share / 4) / math.sqrt(0.5))
+    assert look.level / look.factor(n_tests) == pytest.approx(spent, rel=0.02)
+
+
+def test_a_family_at_one_look_is_corrected_by_its_size():
+    (look,) = looks_so_far([3], None, alpha=0.05, n_tests=8)
+    assert look.factor(8) == 8
 
 
 def test_planted_differences_vary_as_stated():

@@ -96,7 +96,7 @@ def test_verify_ends_with_an_error_where_a_number_does_not_follow(run, tmp_path)
     content = results(conclude(evidence, tmp_path / "w"))
     content["cells"][0]["comparisons"][0]["difference"] = 0.5
     path = write_bundle(evidence, tmp_path / "w", tmp_path / "b.zip", results=content)
-    with pytest.raises(UserError, match=r"1 of .* do not follow"):
+    with pytest.raises(UserError, match=r"1 of .* do not hold"):
         run("verify", path)
 
 
@@ -120,7 +120,7 @@ def test_plan_measures_the_time_and_tells_the_power(run, tmp_path, capsys):
     run("plan", tmp_path / "study.toml")
     printed = capsys.readouterr().out
     assert "worker hours" in printed
-    assert "assumed; a pilot of two replicates would measure it" in printed
+    assert "assumed; a pilot of three replicates would measure it" in printed
     assert "replicates" in printed
 
 

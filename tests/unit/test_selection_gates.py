@@ -159,7 +159,7 @@ def test_an_arm_that_a_predictor_without_knowledge_beats_is_named(evidence, work
     ("name", "value", "gate"),
     [
         ("learning_rate", 0.099, "learning rate is not on the edge"),
-        ("epochs", 30, "gather at an end"),
+        ("epochs", 40, "gather at an end"),
         ("epochs", 3, "gather at an end"),
     ],
 )

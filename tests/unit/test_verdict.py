@@ -12,6 +12,7 @@ from ecgopt.analysis.influence import PatientInfluence
 from ecgopt.analysis.interval import Estimate, PairedDifference, Variances, estimate_mean
 from ecgopt.analysis.mean_error import tails
 from ecgopt.analysis.power import further_replicates
+from ecgopt.analysis.spending import Look
 from ecgopt.analysis.verdict import (
     Rules,
     decide_together,
@@ -245,7 +246,8 @@ def test_replicates_that_share_records_widen_the_interval_and_the_whole_pool_dec
 
 
 def test_a_smaller_level_decides_less():
-    rules = Rules(margin=0.01, confidence=0.95, level=0.001)
+    look = Look(replicates=5, level=0.001, spent=0.001)
+    rules = Rules(margin=0.01, confidence=0.95, look=look)
     estimate = estimate_of(0.03)
     assert (alone(estimate).decision, alone(estimate, rules).decision) == ("higher", "undecided")
     assert alone(estimate, rules).interval == alone(estimate).interval

@@ -43,9 +43,12 @@ def test_the_forest_plot_names_the_arms_that_its_symbols_stand_for(conclusions):
     assert f"Square: {arm} wins; circle: {reference} wins" in caption
 
 
-def test_findings_about_scratch_do_not_depend_on_the_order_of_the_arms(conclusions):
-    outcomes = {claim.name: claim.outcome for claim in conclusions.claims}
-    assert (outcomes["C1"], outcomes["C5"]) == ("supported", "undecided")
+@pytest.mark.parametrize("regimes", [("scratch", "fine_tune"), ("fine_tune", "scratch")])
+def test_findings_about_scratch_do_not_depend_on_the_order_of_the_arms(workspace, regimes):
+    world = replace(CLEAR, name="targets", regimes=regimes, downstreams=("ptbxl", "cpsc"))
+    claims = conclude(invent(world, workspace), workspace).claims
+    outcomes = {claim.name: claim.outcome for claim in claims}
+    assert (outcomes["C1"], outcomes["C5"]) == ("supported", "supported")
 
 
 def test_findings_are_not_judged_without_the_arms_that_they_are_about(workspace):

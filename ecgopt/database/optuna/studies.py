@@ -1,22 +1,24 @@
 """Optuna's studies: created, opened for a slot, asked for parameters, read and deleted."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import optuna
+from optuna.distributions import BaseDistribution
 from optuna.storages._rdb import models as optuna_tables
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import ColumnElement, Connection, Table, delete, func, select
 
 from ecgopt.database.engine import Database
 from ecgopt.database.optuna.storage import BEGUN, SlotStorage
-from ecgopt.database.optuna.trial_rows import FIXED_PARAMETERS
+from ecgopt.database.optuna.trial_rows import FIXED_PARAMETERS, RECIPE
 from ecgopt.plugins import find, wrong_type
 from ecgopt.regimes.hyperparameters import SearchSpace
 from ecgopt.seeds import seed_for
 from ecgopt.study_file.cells import StudyKey, study_name
 from ecgopt.study_file.spec import StudySpec
-from ecgopt.study_file.tables import PruningTable
+from ecgopt.study_file.tables import PruningTable, SamplerTable
 from ecgopt.training.recipe import Value
 
 _STUDIES = optuna_tables.StudyModel.__table__
@@ -82,10 +84,12 @@ def propose(study: optuna.Study, trial: FrozenTrial, space: SearchSpace) -> dict
 
 def _asked(study: optuna.Study, trial: FrozenTrial, space: SearchSpace) -> dict[str, Any]:
     sampler = study.sampler
-    # The sampler looks at the history several times: read it once, and no waiting trial.
-    study._thread_local.cached_all_trials = study._storage.get_all_trials(
-        study._study_id, deepcopy=False, states=BEGUN
-    )
+    # The sampler looks at the history several times: read it once, and no waiting trial. It learns
+    # nothing from the published recipe, which fixes other settings than the arm does.
+    history = study._storage.get_all_trials(study._study_id, deepcopy=False, states=BEGUN)
+    study._thread_local.cached_all_trials = [
+        each for each in history if each.user_attrs.get(RECIPE) != "published"
+    ]
     sampler.before_trial(study, trial)
     relative_space = sampler.infer_relative_search_space(study, trial)
     proposal = dict(sampler.sample_relative(study, trial, relative_space))
@@ -106,17 +110,57 @@ def _pruner(section: PruningTable) -> optuna.pruners.BasePruner:
     )
 
 
+class _DrawsByName(optuna.samplers.BaseSampler):
+    """Another sampler, whose independent draws of a parameter follow from the parameter's name.
+
+    So a parameter that two arms share starts from the same draws in both, whatever else each arm
+    searches.
+    """
+
+    def __init__(self, build: Callable[..., optuna.samplers.BaseSampler], seed: int) -> None:
+        self._build, self._seed = build, seed
+        self._sampler = build(seed=seed % 2**32)
+
+    def infer_relative_search_space(
+        self, study: optuna.Study, trial: FrozenTrial
+    ) -> dict[str, BaseDistribution]:
+        return self._sampler.infer_relative_search_space(study, trial)
+
+    def sample_relative(
+        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        return self._sampler.sample_relative(study, trial, search_space)
+
+    def sample_independent(
+        self,
+        study: optuna.Study,
+        trial: FrozenTrial,
+        param_name: str,
+        param_distribution: BaseDistribution,
+    ) -> Any:  # noqa: ANN401 - as in Optuna
+        own = self._build(seed=seed_for(self._seed, param_name) % 2**32)
+        return own.sample_independent(study, trial, param_name, param_distribution)
+
+    def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
+        self._sampler.before_trial(study, trial)
+
+
 def _sampler(spec: StudySpec, key: StudyKey, slot: int) -> optuna.samplers.BaseSampler:
     # The regime is not part of the seed: both arms start from the same random draws (they are
     # paired), and the two arms of an A/A control propose the same configurations.
     seed = seed_for(
         spec.seed, "sampler", key.downstream, key.model.label, key.n_train, key.replicate, slot
     )
-    name = spec.sampler.name
-    build = find("sampler", name, _SAMPLERS)
-    sampler = build(seed=seed % 2**32, n_startup_trials=spec.sampler.startup_trials)
+    return _DrawsByName(partial(_built, spec.sampler), seed)
+
+
+def _built(section: SamplerTable, *, seed: int) -> optuna.samplers.BaseSampler:
+    build = find("sampler", section.name, _SAMPLERS)
+    sampler = build(seed=seed, n_startup_trials=section.startup_trials)
     if not isinstance(sampler, optuna.samplers.BaseSampler):
-        raise wrong_type("sampler", name, "a function that returns an Optuna sampler", sampler)
+        raise wrong_type(
+            "sampler", section.name, "a function that returns an Optuna sampler", sampler
+        )
     return sampler
 
 

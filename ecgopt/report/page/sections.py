@@ -24,6 +24,7 @@ def build_page(conclusions: Conclusions) -> Page:
         *account_sections(conclusions),
     ]
     is_single = len(conclusions.cells) == 1
+    looks = words.looks(comparison, conclusions.level_left)
     return Page(
         name=comparison.name,
         place=words.shared_by_cells(conclusions),
@@ -32,10 +33,11 @@ def build_page(conclusions: Conclusions) -> Page:
         rules=(
             f"Each arm of each replicate may spend {budget.trials} trials, pruned and diverged "
             f"ones included. {_selection(comparison)} is trained again with {budget.final_seeds} "
-            f"fresh seeds and scored once on sealed test patients; {budget.replicates} "
-            f"replicate{'s' * (budget.replicates != 1)}. Margin ±{comparison.margin:g} macro "
-            f"AUROC, fixed beforehand; {comparison.confidence:.0%} intervals from runs and "
-            "patients, verdicts corrected over cells by Holm."
+            "fresh seeds and scored once on sealed test patients; "
+            f"{words.replicates(comparison)}. Margin ±{comparison.margin:g} macro AUROC, fixed "
+            f"beforehand; {comparison.confidence:.0%} intervals from runs and patients, verdicts "
+            "corrected over cells by Holm."
+            + (f" {looks[0].upper()}{looks[1:]}." if looks else "")
             + "".join(f" The budget was extended: {text}." for text in comparison.extensions)
         ),
         sections=[_without_cell(section) for section in sections] if is_single else sections,
