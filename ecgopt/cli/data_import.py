@@ -87,3 +87,26 @@ def import_(  # noqa: PLR0913 one parameter per option
     console.print(f"next: ecgopt data describe {to}")
     if done.failed:
         sys.exit(1)
+
+
+def describe(folder: Path, *, out: Path | None = None) -> None:
+    """Write a first description of the WFDB records and tables in a folder, with questions.
+
+    Example: `ecgopt data describe clinic/ --out clinic.toml`
+
+    Args:
+        folder: Holds WFDB records, and tables that name them.
+        out: File to write; by default FOLDER.toml in this folder.
+    """
+    from ecgopt.data.describe import describe as describe_folder
+    from ecgopt.errors import DataError
+    from ecgopt.files import write_whole
+
+    path = out or Path(f"{folder.resolve().name}.toml")
+    if path.exists():
+        raise DataError(f"{path} exists: remove it, or give another name by --out")
+    found = describe_folder(folder, path.parent)
+    write_whole(path, found.text.encode())
+    console = open_console()
+    console.print(f"{found.n_records:,} records; {found.n_questions} questions in {path}")
+    console.print(f"next: answer them, then ecgopt data prepare {path}")
