@@ -84,7 +84,7 @@ def import_(  # noqa: PLR0913 one parameter per option
     for file, reason in done.failed.items():
         console.print(f"failed: {file}: {reason}")
     console.print(f"{done.records:,} records in {to}")
-    console.print(f"next: ecgopt data describe {to}")
+    console.print("next: ecgopt data describe FOLDER, where it holds the table of findings too")
     if done.failed:
         sys.exit(1)
 
