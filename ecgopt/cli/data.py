@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import App, Parameter
 
+from ecgopt.cli.data_import import describe, import_
 from ecgopt.cli.data_output import (
     cell,
     counts_table,
@@ -25,7 +26,9 @@ if TYPE_CHECKING:
     from ecgopt.data.records import Source
     from ecgopt.data.signals import PrepareSettings
 
-app = App(name="data", help="List, fetch, prepare, check and show data sets.")
+app = App(name="data", help="List, fetch, import, prepare, check and show data sets.")
+app.command(import_, name="import")
+app.command(describe)
 
 Folders = Annotated[list[Path] | None, Parameter(name="--from", consume_multiple=True, negative="")]
 

@@ -95,8 +95,7 @@ def _evidence_in(database: Database, spec: StudySpec, workspace: Workspace) -> E
         set_aside=tuple(
             {"item": item.key, "cause": item.cause.value, "detail": item.detail}
             for item in ended
-            if item.is_set_aside
-            or (item.kind not in _MAY_DIVERGE and item.cause is not Cause.DONE)
+            if item.is_set_aside or (item.kind not in _MAY_DIVERGE and item.cause is not Cause.DONE)
         ),
         checks=tuple(records.checks),
     )

@@ -115,6 +115,7 @@ LABEL_SETS: Mapping[str, _Builder] = {
     ),
     "code_test": _from_codes({"NORM": "normal_ecg"} | _CODE_SIX),
     "code_test_six": _from_codes(_CODE_SIX),
+    "samitrop": _from_codes({"NORM": "normal_ecg", "death": "death"}),
     "chagas": _from_codes({"Chagas": "chagas"}),
     "sph": _from_table("sph.csv", "class"),
     "synthetic": _from_codes(

@@ -101,7 +101,7 @@ def find_files(folders: Sequence[Path], source: str, suffix: str) -> FoundFiles:
     files: list[Path] = []
     hidden: list[str] = []
     for folder in existing_folders(folders, source):
-        for path in _files_below(folder, source):
+        for path in files_below(folder, source):
             if path.suffix.lower() == suffix:
                 inner = path.relative_to(folder).parts
                 if any(part.startswith(".") for part in inner):
@@ -111,7 +111,13 @@ def find_files(folders: Sequence[Path], source: str, suffix: str) -> FoundFiles:
     return FoundFiles(tuple(files), tuple(hidden))
 
 
-def _files_below(folder: Path, source: str) -> Iterator[Path]:
+def files_below(folder: Path, source: str) -> Iterator[Path]:
+    """Yield all files below a folder, linked folders included.
+
+    Raises:
+        DataError: a folder at any depth cannot be read.
+    """
+
     def refuse(error: OSError) -> None:
         raise DataError(f"{source}: folder {error.filename}: {error.strerror}") from error
 

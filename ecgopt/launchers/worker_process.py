@@ -25,6 +25,7 @@ class Child:
     owner: str
     log: Path
     oom_kills_before: int
+    started_at: float
     seen_at: float | None = None
     """Its last heartbeat in the database, on the database's clock."""
     silent_seconds: float = 0.0
@@ -108,7 +109,7 @@ class Slot:
                 # A Ctrl-C then reaches the parent only, which asks the workers for a clean stop.
                 start_new_session=True,
             )
-        self.child = Child(process, owner, log, oom_kills)
+        self.child = Child(process, owner, log, oom_kills, time.monotonic())
         return self.child
 
 

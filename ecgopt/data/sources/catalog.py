@@ -20,6 +20,7 @@ from ecgopt.data.sources.cpsc_native import CpscNative
 from ecgopt.data.sources.own_files import own_source
 from ecgopt.data.sources.ptb import Ptb
 from ecgopt.data.sources.ptbxl import PtbXl
+from ecgopt.data.sources.samitrop import SamiTrop
 from ecgopt.data.sources.sph import Sph
 from ecgopt.errors import UserError, did_you_mean
 from ecgopt.plugins import find, wrong_type
@@ -41,6 +42,7 @@ SOURCES: Mapping[str, Source] = {
         Cinc("ptbxl_cinc", record_pattern=r"HR\d{5}", sampling_rates_hz=(500.0,)),
         CodeTest(),
         Code15Native(),
+        SamiTrop(),
         Cinc("code15", record_pattern=r"\d+.*", sampling_rates_hz=(400.0,)),
         Cinc("chapman", record_pattern=_CHAPMAN, sampling_rates_hz=(500.0,)),
         Cinc("ningbo", record_pattern=_NINGBO, sampling_rates_hz=(500.0,)),

@@ -1,14 +1,14 @@
-"""A user's own data: a folder of WFDB records and a CSV table, described in one TOML file."""
+"""A user's own data: a folder of WFDB records and tables, described in one TOML file."""
 
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import ConfigDict, Field, StringConstraints
 
-from ecgopt.data.csv_tables import Row, read_rows
+from ecgopt.data.csv_tables import Row, TableForm, read_rows
 from ecgopt.data.label_classes import LabelSet
 from ecgopt.data.listing import Listing, existing_folders, find_files, listing
 from ecgopt.data.records import (
@@ -16,55 +16,106 @@ from ecgopt.data.records import (
     Reading,
     RecordEntry,
     RecordFacts,
+    Sex,
     number_or_none,
     sex_of,
 )
+from ecgopt.data.signals import LEADS
 from ecgopt.data.wfdb_files import read_wfdb
 from ecgopt.data.wfdb_header import read_header
 from ecgopt.errors import DataError, did_you_mean
 from ecgopt.toml_errors import OWN_NAME_FORM, BrokenRule, TomlTable, read_toml
 
 _RECORD = re.compile(r"(?:[\w-][\w.-]*/){0,8}[\w-][\w.-]*")
-_TRUE, _FALSE = {"1", "1.0", "true", "yes"}, {"0", "0.0", "false", "no"}
+_TRUE, _FALSE = ("1", "1.0", "true", "yes", "y"), ("0", "0.0", "false", "no", "n")
+_NOT_NAMED = frozenset({"", "-", "?", "na", "n/a", "nan", "none", "null", "unknown"})
+_AGE = re.compile(r"(?P<above>[>≥]?)\s*(?P<years>\d{1,3}(?:[.,]\d+)?)\s*(?:y|yr|yrs|years)?", re.I)
 
 
 Column = Annotated[str, Field(min_length=1, max_length=200)]
 Folder = Annotated[str, Field(min_length=1, max_length=1_000)]
 Code = Annotated[str, Field(min_length=1, max_length=200)]
+Word = Annotated[str, Field(max_length=200)]
+Words = Annotated[tuple[Word, ...], Field(max_length=100)]
 
 
 class _Table(TomlTable):
     model_config = ConfigDict(str_strip_whitespace=True)
 
 
+class _File(_Table):
+    table: Folder
+    """CSV, Parquet (`.parquet`) or Excel (`.xlsx`) file, relative to the description."""
+    delimiter: (
+        Annotated[str, StringConstraints(strip_whitespace=False, min_length=1, max_length=1)] | None
+    ) = None
+    """What divides the cells of a CSV file; without it, the comma, semicolon, tabulator or bar
+    under which the columns are found."""
+    encoding: Annotated[str, Field(min_length=1, max_length=40)] | None = None
+    """Encoding of a CSV file, such as `cp1252` or `latin-1`; without it UTF-8, or UTF-16 with its
+    mark."""
+    sheet: Column | None = None
+    """Sheet of an Excel file; without it the first."""
+
+    @property
+    def form(self) -> TableForm:
+        """How the file is written."""
+        return TableForm(delimiter=self.delimiter, encoding=self.encoding, sheet=self.sheet)
+
+
+class Join(_File):
+    """A further table whose columns are joined to the first by a key."""
+
+    key: Column
+    """Column of this table whose values occur once."""
+    matches: Column | None = None
+    """Column of the first table with the same values; without it, the one of the same name."""
+
+
 class Columns(_Table):
-    """Names of the table's columns; only `record` is needed."""
+    """Names of the tables' columns; only `record` is needed.
+
+    Where the first table and a joined one have a column of the same name, that of the first counts.
+    """
 
     record: Column
     """Path of the record below the folder of records, without `.hea`."""
     patient: Column | None = None
-    """Records with the same value are never on both sides of a split; without it, every record is
-    a patient of its own."""
+    """Records with the same value are never on both sides of a split; without it, and where it is
+    empty or `unknown`, every record is a patient of its own."""
     age: Column | None = None
-    """Years."""
+    """Years; `056Y`, `>89` and `51,5` are understood too."""
     sex: Column | None = None
     """`female` or `male`, or the first letter; anything else counts as not stated."""
+    female: Words = ()
+    """Further texts in `sex` that mean female."""
+    male: Words = ()
+    """Further texts in `sex` that mean male."""
     fold: Column | None = None
     """Whole number, for `test_folds` of a study file."""
 
 
 class Statements(_Table):
-    """Where a record's findings are: in one column of codes, or in one column per finding."""
+    """Where a record's findings are: in columns of codes, or in one column per finding."""
 
     column: Column | None = None
-    """The one column with all codes of a record."""
+    """The column with all codes of a record; `*` stands for any text, so that `report_*` are all
+    columns whose names begin so."""
     separator: Annotated[
         str, StringConstraints(strip_whitespace=False, min_length=1, max_length=10)
     ] = ";"
     """The text between two codes in it."""
     flags: Annotated[tuple[Column, ...], Field(max_length=1_000)] = ()
-    """Columns with 1, true or yes where the record has the finding of that name, and 0, false
-    or no where it has not; an empty cell is unknown and therefore refused."""
+    """Columns with 1, true, yes or y where the record has the finding of that name, and 0, false,
+    no or n where it has not."""
+    yes: Words = ()
+    """Further texts in `flags` that mean yes."""
+    no: Words = ()
+    """Further texts in `flags` that mean no."""
+    unknown: Words = ()
+    """Texts that mean that no one has judged the finding, such as `""` for an empty cell. A record
+    with one of them is left out and counted, because unknown is not negative. An empty flag that is
+    not named here is an error."""
 
     def broken_rules(self) -> Iterator[BrokenRule]:
         """Yield what is wrong with the values together."""
@@ -75,27 +126,40 @@ class Statements(_Table):
         for place, name in enumerate(self.flags):
             if name in self.flags[:place]:
                 yield ("flags", place), f"{name!r} is there twice: delete one"
+        words = [*_lower(self.yes), *_lower(self.no), *_lower(self.unknown)]
+        for place, word in enumerate(words):
+            if word in words[:place]:
+                yield (), f"{word!r} is in several of yes, no and unknown, or twice: delete one"
 
 
-class OwnFile(_Table):
+class OwnFile(_File):
     """The description of a user's own data set."""
 
     name: Annotated[str, Field(pattern=OWN_NAME_FORM)]
     """Names the prepared set and its patients."""
     records: Folder
     """Folder of the WFDB records, relative to the description."""
-    table: Folder
-    """CSV table, relative to the description."""
     columns: Columns
     statements: Statements
+    joins: Annotated[tuple[Join, ...], Field(max_length=20)] = ()
+    """Further tables."""
+    leads: dict[Column, Annotated[str, Field(max_length=20)]] = Field(
+        default_factory=dict, max_length=100
+    )
+    """Names of leads in the files to I, II, III, aVR, aVL, aVF, V1 to V6. Usual spellings such as
+    `ECG I`, `Lead I`, `DI` or `MDC_ECG_LEAD_I` are known."""
     classes: dict[Code, Annotated[tuple[Code, ...], Field(min_length=1, max_length=10_000)]] = (
         Field(default_factory=dict, max_length=1_000)
     )
-    """Class names, each with its codes; without this table each flag is a class."""
+    """Class names, each with its codes; without this table each flag is a class. In a code `*`
+    stands for any text: `Atrial fibrillation*`."""
 
     def broken_rules(self) -> Iterator[BrokenRule]:
         """Yield what is wrong with the tables together."""
         flags = self.statements.flags
+        for name, lead in self.leads.items():
+            if lead not in LEADS:
+                yield ("leads", name), f"{lead!r} is no lead: {did_you_mean(lead, LEADS)}"
         if not self.classes and not flags:
             yield ("classes",), "the codes of statements.column need classes: add this table"
         for name, codes in self.classes.items():
@@ -114,15 +178,15 @@ class OwnSource:
     folder: Path
     """The folder of the description file."""
     sampling_rates_hz: tuple[float, ...] = ()
-    version: int = 3
+    version: int = 4
 
     def __repr__(self) -> str:
         # Part of the preparation's key, which must not depend on the place of the folder.
         return f"OwnSource({self.description!r})"
 
     def tables(self, folders: Sequence[Path]) -> Sequence[Path]:  # noqa: ARG002 as in `Source`
-        """Return the CSV table."""
-        return [self._table]
+        """Return the table and those joined to it."""
+        return [self._table, *(self.folder / join.table for join in self.description.joins)]
 
     def entries(self, folders: Sequence[Path]) -> Listing:
         """Return the records of the table, ordered by name.
@@ -133,37 +197,37 @@ class OwnSource:
         roots = existing_folders(folders or [self.folder / self.description.records], self.name)
         if len(roots) > 1:
             raise DataError(f"{self.name}: one folder of records is needed, but got {len(roots)}")
-        entries = [self._entry(roots[0], row) for row in self._rows()]
+        rows, aside = joined_rows(self.description, self.folder)
+        judge = _Judge(self.description, self._table)
+        entries = [self._entry(roots[0], row, judge) for row in rows]
         found = find_files(roots, self.name, ".hea")
         named = {entry.files[0] for entry in entries}
-        aside = {
-            "header without a row": [
-                path.relative_to(roots[0]).with_suffix("").as_posix()
-                for path in found.files
-                if path not in named
-            ],
-            "hidden file": found.hidden,
-        }
+        aside["header without a row"] = [
+            path.relative_to(roots[0]).with_suffix("").as_posix()
+            for path in found.files
+            if path not in named
+        ]
+        aside["hidden file"] = found.hidden
         return listing(entries, self.name, aside=aside)
 
     def read(self, entry: RecordEntry) -> Reading:
         """Return the signal and facts of one record."""
         assert entry.facts is not None
         path = entry.files[0]
-        signal = read_wfdb(read_header(path), path.parent, entry.settings)
-        return Reading(entry.facts, signal)
+        header = read_header(path)
+        if self.description.leads:
+            named = (
+                replace(each, lead=self.description.leads.get(each.lead, each.lead))
+                for each in header.signals
+            )
+            header = replace(header, signals=tuple(named))
+        return Reading(entry.facts, read_wfdb(header, path.parent, entry.settings))
 
     @property
     def _table(self) -> Path:
         return self.folder / self.description.table
 
-    def _rows(self) -> Sequence[Row]:
-        columns, statements = self.description.columns, self.description.statements
-        named = [columns.record, columns.patient, columns.age, columns.sex, columns.fold]
-        wanted = [name for name in (*named, statements.column, *statements.flags) if name]
-        return read_rows(self._table, wanted)
-
-    def _entry(self, root: Path, row: Row) -> RecordEntry:
+    def _entry(self, root: Path, row: Row, judge: "_Judge") -> RecordEntry:
         columns = self.description.columns
         record = row[columns.record].strip().removesuffix(".hea")
         if not _RECORD.fullmatch(record):
@@ -173,17 +237,19 @@ class OwnSource:
                 f"{record[:60]!r}"
             )
         patient = row[columns.patient].strip() if columns.patient else ""
+        is_named = patient.lower() not in _NOT_NAMED
+        statements, left_out = judge.statements(row)
         facts = RecordFacts(
-            patient=f"{self.name}-{patient or record}",
-            patient_published=bool(patient),
+            patient=f"{self.name}-{patient if is_named else record}",
+            patient_published=is_named,
             fold=self._fold(row),
-            age_years=number_or_none(row[columns.age], 0.0, 120.0) if columns.age else None,
-            sex=sex_of(row[columns.sex]) if columns.sex else None,
-            statements=self._statements(row),
+            age_years=_age(row[columns.age]) if columns.age else None,
+            sex=judge.sex(row),
+            statements=statements,
         )
         header = root / f"{record}.hea"
         files = (header, header.with_suffix(".dat"), header.with_suffix(".mat"))
-        return RecordEntry(record=record, files=files, facts=facts)
+        return RecordEntry(record=record, files=files, facts=facts, left_out=left_out)
 
     def _fold(self, row: Row) -> int | None:
         column = self.description.columns.fold
@@ -197,19 +263,147 @@ class OwnSource:
             )
         return int(fold)
 
-    def _statements(self, row: Row) -> dict[str, float]:
-        statements = self.description.statements
-        if statements.column is not None:
-            codes = row[statements.column].split(statements.separator)
-            return {code.strip(): 100.0 for code in codes if code.strip()}
-        for name in statements.flags:
-            if row[name].strip().lower() not in _TRUE | _FALSE:
+
+class _Judge:
+    """What the cells of a description's tables mean."""
+
+    def __init__(self, description: OwnFile, table: Path) -> None:
+        self._table, self._columns = table, description.columns
+        self._statements = description.statements
+        given = description.statements
+        self._yes = {*_TRUE, *_lower(given.yes)} - {*_lower(given.no), *_lower(given.unknown)}
+        self._no = {*_FALSE, *_lower(given.no)} - {*_lower(given.yes), *_lower(given.unknown)}
+        self._unknown = {*_lower(given.unknown)}
+        self._sexes = dict.fromkeys(_lower(description.columns.female), "female")
+        self._sexes |= dict.fromkeys(_lower(description.columns.male), "male")
+        self._patterns = {
+            code: _pattern(code)
+            for codes in description.classes.values()
+            for code in codes
+            if "*" in code
+        }
+        self._known: dict[str, tuple[str, ...]] = {}
+
+    def sex(self, row: Row) -> Sex | None:
+        """Return the sex that a row states."""
+        if self._columns.sex is None:
+            return None
+        stated = row[self._columns.sex]
+        return sex_of(self._sexes.get(stated.strip().lower(), stated))
+
+    def statements(self, row: Row) -> tuple[dict[str, float], str]:
+        """Return what a row states, and why its record is left out, if it is."""
+        if row.missing_from:
+            return {}, f"no row in {row.missing_from}"
+        if self._statements.column is not None:
+            return self._codes(row)
+        found: dict[str, float] = {}
+        for name in self._statements.flags:
+            cell = row[name].strip().lower()
+            if cell in self._unknown:
+                return {}, "a flag is unknown"
+            if cell not in self._yes | self._no:
                 raise DataError(
                     f"{self._table}: line {row.line}: {name} must be 0 or 1, but is "
-                    f"{row[name][:40]!r}"
+                    f"{row[name][:40]!r}; name other words in yes, no or unknown of [statements]"
                 )
-        found = {name: 100.0 for name in statements.flags if row[name].strip().lower() in _TRUE}
-        return found or {NO_FINDING: 100.0}
+            if cell in self._yes:
+                found[name] = 100.0
+        return found or {NO_FINDING: 100.0}, ""
+
+    def _codes(self, row: Row) -> tuple[dict[str, float], str]:
+        assert self._statements.column is not None
+        pattern = _pattern(self._statements.column)
+        cells = [row[name] for name in row if pattern.fullmatch(name)]
+        codes = [code.strip() for cell in cells for code in cell.split(self._statements.separator)]
+        given = [code for code in codes if code]
+        if any(code.lower() in self._unknown for code in given or [""]):
+            return {}, "the findings are unknown"
+        return {name: 100.0 for code in given for name in self._names(code)}, ""
+
+    def _names(self, code: str) -> tuple[str, ...]:
+        """Return the codes of [classes] with `*` that fit a code, else the code itself."""
+        if code not in self._known:
+            fitting = [name for name, form in self._patterns.items() if form.fullmatch(code)]
+            self._known[code] = tuple(fitting) or (code,)
+        return self._known[code]
+
+
+def _lower(words: Sequence[str]) -> list[str]:
+    return [word.lower() for word in words]
+
+
+def _pattern(text: str) -> re.Pattern[str]:
+    return re.compile(".*".join(map(re.escape, text.split("*"))), re.DOTALL)
+
+
+def _age(text: str) -> float | None:
+    match = _AGE.fullmatch(text.strip())
+    if match is None:
+        return None
+    years = number_or_none(match["years"].replace(",", "."), 0.0, 120.0)
+    # Who is older than 89 is 90, as in PTB-XL.
+    return 90.0 if match["above"] and years is not None and years >= 89 else years
+
+
+def joined_rows(description: OwnFile, folder: Path) -> tuple[list[Row], dict[str, Sequence[str]]]:
+    """Return the rows of the first table with the columns of the others, and what has no partner.
+
+    A row that lacks a partner in another table notes so in `Row.missing_from`.
+
+    Raises:
+        DataError: a table is missing or damaged, a key occurs twice in a joined table, or a column
+            is in none of the tables.
+    """
+    columns, statements = description.columns, description.statements
+    named = [columns.record, columns.patient, columns.age, columns.sex, columns.fold]
+    wanted = [name for name in (*named, *statements.flags) if name]
+    pattern = _pattern(statements.column or "")
+
+    def keep(name: str) -> bool:
+        return name in wanted or pattern.fullmatch(name) is not None
+
+    table = folder / description.table
+    keys = [join.matches or join.key for join in description.joins]
+    needed = [columns.record, *keys] if keys else wanted
+    rows = list(read_rows(table, needed, keep=keep, form=description.form))
+    aside: dict[str, Sequence[str]] = {}
+    for join, key in zip(description.joins, keys, strict=True):
+        aside[f"row of {join.table} without a record"] = _join(rows, join, key, folder, keep)
+    known = list(rows[0]) if rows else []
+    if rows and statements.column and not any(map(pattern.fullmatch, known)):
+        wanted.append(statements.column)
+    for name in wanted:
+        if rows and name not in known:
+            raise DataError(
+                f"{table}: column {name!r} is missing, here and in the joined tables: "
+                f"{did_you_mean(name, known)}"
+            )
+    return rows, aside
+
+
+def _join(
+    rows: Sequence[Row], join: Join, key: str, folder: Path, keep: Callable[[str], bool]
+) -> list[str]:
+    """Add the columns of a further table to `rows`; return the keys of rows without a partner."""
+    path = folder / join.table
+    partners: dict[str, Row] = {}
+    for row in read_rows(path, [join.key], keep=keep, form=join.form):
+        value = row[join.key].strip()
+        if partners.setdefault(value, row) is not row:
+            raise DataError(
+                f"{path}: line {row.line}: {join.key} {value[:40]!r} occurs twice; keep one"
+            )
+    blank = dict.fromkeys(next(iter(partners.values()), {}), "")
+    used: set[str] = set()
+    for row in rows:
+        value = row[key].strip()
+        partner = partners.get(value)
+        row.missing_from = row.missing_from or ("" if partner else join.table)
+        used.add(value)
+        for name, cell in (partner or blank).items():
+            row.setdefault(name, cell)
+    return [value for value in partners if value not in used]
 
 
 def own_source(path: Path) -> OwnSource:

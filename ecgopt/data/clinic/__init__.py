@@ -1,0 +1,1 @@
+"""Reads the formats of electrocardiographs and archives, and writes WFDB records."""
