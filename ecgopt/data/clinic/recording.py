@@ -76,7 +76,7 @@ def from_integers(
     *,
     record: str,
 ) -> tuple[Int16[np.ndarray, "lead time"], tuple[float, ...], tuple[int, ...]]:
-    """Return samples, gain and baseline of whole numbers, which stay as they are if 16 bits do.
+    """Return samples, gain and baseline of sample values, which stay as they are if 16 bits do.
 
     Args:
         values: Sample values of the file.
@@ -88,7 +88,8 @@ def from_integers(
     offset = np.asarray(offset_microvolts, dtype=np.float64)
     _refuse(record, values, step)
     baseline = np.rint(-offset / step)
-    if np.abs(values).max() > _LARGEST + 1 or np.abs(baseline).max() > 1e9:
+    fits = np.abs(values).max() <= _LARGEST + 1 and (values == np.rint(values)).all()
+    if not fits or np.abs(baseline).max() > 1e9:
         return from_microvolts(values * step[:, None] + offset[:, None], record=record)
     # The lowest value of 16 bits means "missing" in WFDB; as a sample it is a saturated one.
     samples = np.maximum(values, -_LARGEST).astype(np.int16)
