@@ -342,3 +342,12 @@ def test_a_file_that_fails_is_listed_and_ends_the_command_with_1(tmp_path, capsy
     assert "failed: bad.xml: it is no sound XML" in printed
     assert "left aside: 1 x .pdf: no known format" in printed
     assert f"1 records in {tmp_path / 'out'}" in printed
+
+
+@pytest.mark.parametrize("header", [b"{'descr': (\n(", b"{'descr': '<f4\0'}\n", b"(" * 9000])
+def test_numpy_file_with_a_damaged_header_is_told(tmp_path, header):
+    (tmp_path / "in").mkdir()
+    data = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header
+    (tmp_path / "in" / "a.npy").write_bytes(data)
+    with pytest.raises(DataError, match=r"it is no sound \.npy file"):
+        imported(tmp_path, arrays=ArrayForm(rate=500.0, unit="uV"))
