@@ -1,5 +1,7 @@
 """What `ecgopt data` prints: tables, progress, and plain lines where there is no terminal."""
 
+import sys
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +16,8 @@ if TYPE_CHECKING:
     from ecgopt.data.check import DataCheck
     from ecgopt.data.download import FetchProgress
     from ecgopt.data.sources.catalog import DatasetInfo
+
+_LINE_EVERY_S = 60.0
 
 
 def described(info: "DatasetInfo") -> dict[str, Any]:
@@ -193,12 +197,27 @@ def print_check(
         console.print(f"{doubt.level}: {doubt.text}{names}", style=styles[doubt.level])
 
 
+class LineAMinute:
+    """Writes the progress to standard error once a minute, for the log of a batch job."""
+
+    def __init__(self, title: str, clock: Callable[[], float] = time.monotonic) -> None:
+        self._title, self._clock = printable(title), clock
+        self._next = clock() + _LINE_EVERY_S
+
+    def __call__(self, done: int, total: int) -> None:
+        """Write a line if the last one is a minute ago."""
+        if self._clock() >= self._next:
+            self._next = self._clock() + _LINE_EVERY_S
+            sys.stderr.write(f"{self._title}: {done:,} of {total:,}\n")
+            sys.stderr.flush()
+
+
 @contextmanager
-def progress_bar(title: str) -> Iterator[Callable[[int, int], None] | None]:
-    """Give a progress callback; None where there is no terminal."""
+def progress_bar(title: str) -> Iterator[Callable[[int, int], None]]:
+    """Give a progress callback, which writes a line a minute where there is no terminal."""
     console = open_console()
     if not console.is_terminal:
-        yield None
+        yield LineAMinute(title)
         return
     from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 

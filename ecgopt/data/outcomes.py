@@ -15,6 +15,10 @@ _CHUNK = 32
 """Records per task: large enough to hide the cost of passing them between processes."""
 
 
+UNCALIBRATED = "gain 0 in the header, read as 200 units per millivolt"
+"""Counted with the publishers' known errors."""
+
+
 @dataclass(frozen=True, slots=True)
 class Kept:
     """A record that goes into the prepared set."""
@@ -61,7 +65,10 @@ def outcome(source: Source, entry: RecordEntry, settings: PrepareSettings) -> Ou
     stored = condition(reading.signal, settings)
     if isinstance(stored, LeftOut):
         return Dropped(entry.record, stored.reason, broken=False)
-    return Kept(entry.record, reading.facts, rate, stored, reading.corrections)
+    corrections = reading.corrections
+    if not reading.signal.is_calibrated:
+        corrections = (*corrections, UNCALIBRATED)
+    return Kept(entry.record, reading.facts, rate, stored, corrections)
 
 
 def outcomes(

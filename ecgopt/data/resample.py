@@ -24,7 +24,10 @@ def rational_ratio(to_hz: int, from_hz: float) -> tuple[int, int] | None:
         divisor = gcd(to_hz, int(from_hz))
         up, down = to_hz // divisor, int(from_hz) // divisor
     else:
-        ratio = Fraction(to_hz) / Fraction(from_hz).limit_denominator(1000)
+        nearest = Fraction(from_hz).limit_denominator(1000)
+        if nearest == 0:
+            return None
+        ratio = Fraction(to_hz) / nearest
         up, down = ratio.numerator, ratio.denominator
     return (up, down) if max(up, down) <= MAX_FACTOR else None
 

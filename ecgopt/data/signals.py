@@ -32,6 +32,8 @@ class RawSignal:
     """Position in the record of the first sample here; a reader may leave out those before."""
     whole_length: int | None = None
     """Samples of each lead in the record; None where all are here."""
+    is_calibrated: bool = True
+    """False where the file states no gain for a lead, so that the usual one is assumed."""
 
     @property
     def n_samples(self) -> int:

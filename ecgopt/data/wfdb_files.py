@@ -54,7 +54,8 @@ def read_wfdb(
     read = _decode if plain else _read_through_wfdb
     microvolts, first, n_samples = read(header, folder, concerned, settings)
     leads = tuple(signal.lead for signal in needed)
-    return RawSignal(microvolts, leads, header.sampling_rate_hz, first, n_samples)
+    calibrated = all(signal.is_calibrated for signal in needed)
+    return RawSignal(microvolts, leads, header.sampling_rate_hz, first, n_samples, calibrated)
 
 
 def _is_plain_16_bit(signal: SignalLine) -> bool:
@@ -85,7 +86,7 @@ def _decode(
         kept = _needed_rows(group)
         if len(kept) < len(group):
             adc, sums, group = adc[kept], sums[kept], [group[row] for row in kept]
-        _verify_checksums(sums, group, header.record)
+        _verify_checksums(sums, group, header.record, folder / name)
         parts.append(_to_microvolts(adc, group))
         lengths.add((first, n_samples))
     if len(lengths) > 1:
@@ -118,7 +119,8 @@ def _read_samples(
                 f"{path.name}: {n_samples or 'some'} samples of {n_leads} leads expected, "
                 f"{available} found"
             )
-            raise RecordError(header.record, "its signal file is truncated", detail)
+            reason = _of_another_kind(path) or "its signal file is truncated"
+            raise RecordError(header.record, reason, detail)
         window = _window(header, n_samples, settings)
         sums, kept = np.zeros(n_leads, dtype=np.int64), []
         step = _BLOCK_SAMPLES // n_leads
@@ -147,7 +149,7 @@ def _read_samples(
 
 
 def _verify_checksums(
-    sums: Int[np.ndarray, " lead"], signals: Sequence[SignalLine], record: str
+    sums: Int[np.ndarray, " lead"], signals: Sequence[SignalLine], record: str, path: Path
 ) -> None:
     """Raise if the samples of a signal do not have the sum that the header states."""
     for signal, total in zip(signals, (sums & 0xFFFF).tolist(), strict=True):
@@ -156,7 +158,18 @@ def _verify_checksums(
                 f"lead {signal.lead or '?'} has {total}, the header says {signal.checksum}: fetch "
                 f"{signal.file_name} again"
             )
-            raise RecordError(record, "the checksum of a lead is wrong", detail)
+            reason = _of_another_kind(path) or "the checksum of a lead is wrong"
+            raise RecordError(record, reason, detail)
+
+
+def _of_another_kind(path: Path) -> str:
+    """Return what a signal file is if its first bytes are those of another format, else nothing."""
+    with path.open("rb") as stream:
+        head = stream.read(8)
+    for mark, name in ((b"MATLAB 5", "MATLAB v5"), (b"\x89HDF", "HDF5"), (b"PK\x03\x04", "zip")):
+        if head.startswith(mark):
+            return f"its signal file is of the format {name}, not what the header says"
+    return ""
 
 
 def _to_microvolts(
@@ -227,7 +240,7 @@ def _read_through_wfdb(
             ignore_skew=True,
         )
         sums += [int(signal.sum(dtype=np.int64)) for signal in stored.e_d_signal]
-    _verify_checksums(sums, needed, header.record)
+    _verify_checksums(sums, needed, header.record, folder / needed[0].file_name)
     record = _rdrecord(header, folder, channels=rows, sampfrom=window.start, sampto=window.stop)
     microvolts = np.ascontiguousarray(record.p_signal.T, dtype=np.float64)
     microvolts *= np.array([[signal.microvolts_per_unit or 1.0] for signal in needed])

@@ -41,6 +41,8 @@ class SignalLine:
     baseline: int
     microvolts_per_unit: float | None
     """None where the unit is no voltage."""
+    is_calibrated: bool
+    """False where the header states gain 0, which is read as 200 units per millivolt."""
     checksum: int | None
     """Sum of all samples modulo 65,536; None where the header states none."""
     lead: str
@@ -96,6 +98,8 @@ def parse_header(data: bytes, *, record: str) -> WfdbHeader:
         RecordError: `data` breaks the WFDB header format, names a file outside its folder, or
             states a number that no record can have.
     """
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise RecordError(record, "header is UTF-16 text: store it as UTF-8")
     lines, comments = _split_lines(data)
     if not lines:
         raise RecordError(record, "header is empty")
@@ -122,7 +126,7 @@ def comment_fields(header: WfdbHeader) -> dict[str, str]:
 
 def _split_lines(data: bytes) -> tuple[list[str], list[str]]:
     try:
-        text = data.decode("utf-8")
+        text = data.decode("utf-8-sig")
     except UnicodeDecodeError:
         text = data.decode("latin-1")
     lines: list[str] = []
@@ -198,9 +202,10 @@ def _parse_signal_line(line: str, record: str) -> SignalLine:
         samples_per_frame=storage[1],
         skew=storage[2],
         byte_offset=storage[3],
-        gain_per_unit=gain,
+        gain_per_unit=gain or 200.0,
         baseline=adc_zero if stated_baseline is None else stated_baseline,
         microvolts_per_unit=unit,
+        is_calibrated=gain != 0,
         checksum=_integer(fields[6], record) & 0xFFFF if len(fields) > 6 else None,
         lead=lead_name(fields[8]) if len(fields) > 8 else "",
     )
@@ -243,9 +248,8 @@ def _parse_gain(text: str) -> tuple[float, int | None, float | None] | None:
     baseline, unit = match.group(2), match.group(3) or "mV"
     if baseline is not None and len(baseline) > 12:
         return None
-    # The format writes gain 0 for "uncalibrated", to be read as 200 units per millivolt.
     microvolts = _MICROVOLTS_PER_UNIT.get(unit.lower())
-    return gain or 200.0, None if baseline is None else int(baseline), microvolts
+    return gain, None if baseline is None else int(baseline), microvolts
 
 
 def _integer(text: str, record: str) -> int:

@@ -94,6 +94,10 @@ class DataTable(TomlTable):
     """Published folds that form the sealed test set."""
     test_share: Share | None = None
     """Share of patients that form the sealed test set, where no folds are published."""
+    longer: Literal["first", "centre"] = "first"
+    """Which part of records longer than 10 s stays."""
+    shorter: Literal["drop", "pad"] = "drop"
+    """Leave records shorter than 10 s out, or append zeros."""
     broken: Literal["stop", "drop"] = "stop"
     """What `prepare` does with a damaged record."""
 

@@ -20,6 +20,7 @@ from clinic_files import (
 from ecg_files import adc
 from made_sets import limb_consistent
 
+from ecgopt.cli.data import app
 from ecgopt.data.clinic.arrays import ArrayForm
 from ecgopt.data.clinic.importing import ImportSettings, import_files
 from ecgopt.data.clinic.sierra import unpack_codes
@@ -204,6 +205,9 @@ def test_arrays_without_rate_and_unit_ask_for_both(tmp_path):
         (write_aecg, 'increment value="2"', 'increment value="0"', "must be a time above 0"),
         (write_aecg, "TIME_ABSOLUTE", "TIME", "no time or lead"),
         (write_aecg, 'code="RHYTHM"/><component>', 'code="RHYTHM"/><x>', "no sound XML"),
+        (write_aecg, "<digits>", "<digits>nan ", "numbers of a possible size"),
+        (write_aecg, "<digits>", "<digits>1e300 ", "numbers of a possible size"),
+        (write_aecg, "<digits>", "<digits>x ", "its digits must be numbers"),
         (write_sierra, "1.04<", "9.0<", "version of Sierra XML is not known"),
         (write_sierra, "XLI", "ZIP", "compression is not known"),
         (write_sierra, "LENGTH", "99999", "shorter than its stated duration"),
@@ -316,3 +320,34 @@ def test_imported_records_are_prepared_with_all_twelve_leads(tmp_path):
     settings = PrepareSettings(sampling_rate_hz=500)
     prepared = prepare(str(tmp_path / "clinic.toml"), [], tmp_path / "prepared", settings)
     assert np.abs(prepared.signals[0] - twelve.T).max() <= 4.88 + 1
+
+
+def test_hdf5_array_that_was_hardly_written_is_refused(tmp_path):
+    (tmp_path / "in").mkdir()
+    with h5py.File(tmp_path / "in" / "a.h5", "w") as file:
+        file.create_dataset("ecg", shape=(1_000_000, 12, 5000), dtype="f4", chunks=(1, 12, 5000))
+    form = ArrayForm(rate=500.0, unit="mV", dataset="ecg")
+    with pytest.raises(DataError, match="ecg is not written in full"):
+        imported(tmp_path, arrays=form)
+
+
+def test_a_file_that_fails_is_listed_and_ends_the_command_with_1(tmp_path, capsys):
+    write_aecg(tmp_path / "in" / "good.xml", adc(1000))
+    (tmp_path / "in" / "bad.xml").write_text("<AnnotatedECG>")
+    (tmp_path / "in" / "report.pdf").write_bytes(b"%PDF")
+    with pytest.raises(SystemExit) as end:
+        app(["import", str(tmp_path / "in"), "--to", str(tmp_path / "out")])
+    printed = capsys.readouterr().out
+    assert end.value.code == 1
+    assert "failed: bad.xml: it is no sound XML" in printed
+    assert "left aside: 1 x .pdf: no known format" in printed
+    assert f"1 records in {tmp_path / 'out'}" in printed
+
+
+@pytest.mark.parametrize("header", [b"{'descr': (\n(", b"{'descr': '<f4\0'}\n", b"(" * 9000])
+def test_numpy_file_with_a_damaged_header_is_told(tmp_path, header):
+    (tmp_path / "in").mkdir()
+    data = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header
+    (tmp_path / "in" / "a.npy").write_bytes(data)
+    with pytest.raises(DataError, match=r"it is no sound \.npy file"):
+        imported(tmp_path, arrays=ArrayForm(rate=500.0, unit="uV"))

@@ -2,7 +2,9 @@
 
 import numpy as np
 import pytest
+from ecg_files import adc, write_record
 from made_sets import make_own
+from scipy.signal import resample_poly
 
 from ecgopt.errors import DataError
 from ecgopt.jobs.datasets import PreparedData, prepare_data
@@ -118,3 +120,26 @@ def test_an_upstream_that_holds_downstream_patients_is_refused(study_file, works
     )
     with pytest.raises(DataError, match="disjoint `patients` intervals"):
         opened(study, workspace).check()
+
+
+def test_a_study_pads_short_records_and_takes_the_centre_of_long_ones(
+    study_file, workspace, tmp_path
+):
+    own = make_own(tmp_path)
+    short, long = adc(3000, seed=8), adc(9000, seed=9)
+    write_record(tmp_path / "ecgs" / "ward0", "ecg0", short)
+    write_record(tmp_path / "ecgs" / "ward1", "ecg1", long)
+    study = study_file()
+    study.write_text(
+        study.read_text().replace(
+            'source = "synthetic"\nlabels = "synthetic"\n'
+            'synthetic = { records = 160, seed = 2, population = "B" }',
+            f'source = "{own}"\nlabels = "{own}"\nlonger = "centre"\nshorter = "pad"',
+        )
+    )
+    prepared = opened(study, workspace).prepared("down")
+    assert len(prepared) == 6
+    assert not prepared.signals[0][:, 600:].any()
+    expected = resample_poly(long.T.astype(float), 1, 5, axis=1)[:, 400:1400]
+    row = list(prepared.records["record"]).index("ward1/ecg1")
+    assert np.abs(prepared.signals[row] - expected).max() <= 1

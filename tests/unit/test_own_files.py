@@ -1,6 +1,7 @@
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 from ecg_files import adc, write_record
 from made_sets import OWN_TOML, make_own
@@ -409,3 +410,15 @@ def test_ages_of_other_forms_are_understood(tmp_path, text, years):
     path = described(tmp_path, 'flags = ["AF"]', columns='age = "age"', top='delimiter = ";"')
     (tmp_path / "findings.csv").write_text(f"file;age;AF\nward0/ecg0;{text};1\n")
     assert source(path).entries([])[0].facts.age_years == years
+
+
+def test_parquet_table_that_grows_without_measure_is_refused(tmp_path):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    path = described(tmp_path, 'flags = ["AF"]', table="t.parquet")
+    column = pa.DictionaryArray.from_arrays(pa.array(np.zeros(40_000_000, np.int8)), ["0"])
+    pq.write_table(pa.table({"file": column, "AF": column}), tmp_path / "t.parquet")
+    assert (tmp_path / "t.parquet").stat().st_size < 1 << 20
+    with pytest.raises(DataError, match="has more than 67,108,864 cells"):
+        source(path).entries([])

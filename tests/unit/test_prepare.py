@@ -478,3 +478,15 @@ def test_ptbxl_parts_are_one_set_of_1983_records(tmp_path):
     assert len(prepared) == 1983
     assert prepared.records["fold"].notna().all()
     assert prepared.manifest["counts"]["dropped"] == 0
+
+
+def test_gain_0_is_read_as_the_usual_one_and_counted(tmp_path):
+    for name, gain in (("a", "0/mV"), ("b", "200/mV")):
+        write_record(tmp_path / "in", name, adc(5000, seed=ord(name)), gain=gain)
+    settings = PrepareSettings(sampling_rate_hz=500)
+    prepared = prepare("cinc", [tmp_path / "in"], tmp_path / "out", settings)
+    assert prepared.manifest["corrections"] == {
+        "gain 0 in the header, read as 200 units per millivolt": 1
+    }
+    expected = adc(5000, seed=ord("a")).T * 5.0
+    assert np.array_equal(prepared.signals[0], expected.clip(-32767, 32767))

@@ -95,3 +95,8 @@ def test_ratio_is_in_lowest_terms(from_hz, ratio):
 
 def test_rate_without_a_small_ratio_is_not_resampled():
     assert rational_ratio(100, 99_991.0) is None
+
+
+@pytest.mark.parametrize("rate", [1e-4, 4e-4, 1e-300])
+def test_rate_near_zero_is_not_resampled(rate):
+    assert rational_ratio(100, rate) is None

@@ -372,3 +372,14 @@ def test_no_header_makes_the_reader_open_a_file_outside(
     below = [os.path.realpath(path) for path in opened_files if str(tmp_path) in str(path)]
     assert all(path.startswith(str(folder)) for path in below)
     assert not any("passwd" in path for path in opened_files)
+
+
+@pytest.mark.parametrize(
+    ("head", "name"), [(b"MATLAB 5.0 MAT-file", "MATLAB v5"), (b"\x89HDF\r\n\x1a\n", "HDF5")]
+)
+@pytest.mark.parametrize("size", [300, 24 * 5000 + 24])
+def test_signal_file_of_another_format_is_named(tmp_path, head, name, size):
+    path = write_record(tmp_path, "r", adc(5000), suffix=".mat")
+    (tmp_path / "r.mat").write_bytes(head + bytes(size - len(head)))
+    with pytest.raises(RecordError, match=f"its signal file is of the format {name}, not"):
+        read_wfdb(read_header(path), tmp_path)

@@ -65,10 +65,16 @@ def test_latin_1_comment_is_read():
     assert parse(b"x 1 100 5\nx.dat 16\n#Hx: M\xfcller\n").comments == ("Hx: Müller",)
 
 
+def test_mark_of_utf_8_before_a_comment_is_no_line():
+    data = b"\xef\xbb\xbf# made by hand\nx 1 100 5\nx.dat 16\n"
+    assert parse(data).comments == ("made by hand",)
+
+
 @pytest.mark.parametrize(
     ("data", "reason"),
     [
         (b"", "header is empty"),
+        ("x 1 500 5\nx.dat 16\n".encode("utf-16"), "header is UTF-16 text: store it as UTF-8"),
         (b"# only a comment\n", "header is empty"),
         (b"x\n", "lacks the number of signals"),
         (b"x/3 12 500\n", "multi-segment"),

@@ -6,7 +6,7 @@ from pathlib import Path
 from xml.etree.ElementTree import Element
 
 import numpy as np
-from jaxtyping import Int64
+from jaxtyping import Float64
 
 from ecgopt.data.clinic.recording import (
     Person,
@@ -26,6 +26,7 @@ _SECONDS = {"s": 1.0, "ms": 1e-3, "us": 1e-6}
 _TIMES = frozenset({"TIME_ABSOLUTE", "TIME_RELATIVE"})
 _REPORTED_AGE = "21612-7"
 """Code of LOINC."""
+_LARGEST_DIGIT = 1e12
 
 
 def read_aecg(root: Element, path: Path) -> Recording:
@@ -83,12 +84,15 @@ def _attribute(element: Element, path: str, name: str) -> str:
     return "" if found is None else found.get(name, "").strip()
 
 
-def _digits(sequence: Element, record: str) -> Int64[np.ndarray, " time"]:
+def _digits(sequence: Element, record: str) -> Float64[np.ndarray, " time"]:
     digits = text(sequence, "value/digits").split()
     try:
-        return np.array(digits, dtype=np.float64).astype(np.int64)
-    except (ValueError, OverflowError) as error:
-        raise RecordError(record, "its digits must be whole numbers", str(error)[:80]) from error
+        values = np.array(digits, dtype=np.float64)
+    except ValueError as error:
+        raise RecordError(record, "its digits must be numbers", str(error)[:80]) from error
+    if not (np.abs(values) < _LARGEST_DIGIT).all():
+        raise RecordError(record, "its digits must be numbers of a possible size")
+    return values
 
 
 def _quantity(sequence: Element, path: str, record: str) -> float:

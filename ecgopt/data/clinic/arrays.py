@@ -21,6 +21,9 @@ from ecgopt.data.hdf5_files import open_dataset
 from ecgopt.data.signals import LEADS, lead_name
 from ecgopt.errors import RecordError, UserError
 
+_MOST_INFLATION = 1100
+"""No filter of HDF5 that is in use packs more bytes into one."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArrayForm:
@@ -63,8 +66,9 @@ def read_numpy(path: Path, form: ArrayForm) -> Iterator[Recording]:
     """
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError, TypeError, SyntaxError, OverflowError) as error:
-        detail = f"{path.name}: {str(error)[:160]}"
+    except Exception as error:
+        # NumPy evaluates the header as Python text, which may fail in many ways.
+        detail = f"{path.name}: {type(error).__name__}: {str(error)[:160]}"
         raise RecordError(path.stem, "it is no sound .npy file", detail) from error
     if array.dtype.kind not in "fiu":
         raise RecordError(path.stem, "it must hold numbers", f"{path.name}: {array.dtype}")
@@ -81,6 +85,14 @@ def read_hdf5(path: Path, form: ArrayForm) -> Iterator[Recording]:
     if form.dataset is None:
         raise UserError(f"{path.name}: name the data set within the HDF5 file by `--dataset NAME`")
     with open_dataset(path, form.dataset, record=path.stem) as dataset:
+        stored, whole = (
+            dataset.id.get_storage_size(),
+            math.prod(dataset.shape) * dataset.dtype.itemsize,
+        )
+        if whole > _MOST_INFLATION * stored + (1 << 20):
+            # Parts that were never written would become records of zeros, and fill the disk.
+            detail = f"{whole} bytes of which {stored} are stored"
+            raise RecordError(path.stem, f"{form.dataset} is not written in full", detail)
         yield from _recordings(dataset, path.stem, form)
 
 
@@ -146,7 +158,7 @@ def names_leads(head: bytes) -> bool:
 def _columns(line: str) -> tuple[list[str], str]:
     """Return the names in the first line of a CSV file, as in `LEADS`, and what divides them."""
     delimiter = next((each for each in ";\t" if each in line), ",")
-    cells = next(csv.reader([line.rstrip("\r\n")], delimiter=delimiter), [])
+    cells = next(csv.reader(line.splitlines()[:1], delimiter=delimiter), [])
     return [lead_name(cell) for cell in cells], delimiter
 
 

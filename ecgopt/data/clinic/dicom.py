@@ -1,5 +1,6 @@
 """DICOM waveform objects: 12-lead, general and ambulatory ECG (through pydicom)."""
 
+import warnings
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any
@@ -48,7 +49,10 @@ def read_dicom(path: Path) -> Recording:
         if str(head.get("TransferSyntaxUID", "")) == _DEFLATED:
             # A small deflated file may fill the memory.
             raise RecordError(path.stem, "deflated DICOM is not read: export it without", path.name)
-        return _recording(pydicom, pydicom.dcmread(path), path.stem)
+        with warnings.catch_warnings():
+            # A warning of pydicom quotes the file, control characters included.
+            warnings.simplefilter("ignore")
+            return _recording(pydicom, pydicom.dcmread(path), path.stem)
     except UserError:
         raise
     except Exception as error:

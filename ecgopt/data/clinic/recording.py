@@ -16,7 +16,7 @@ from ecgopt.errors import RecordError, UserError
 from ecgopt.files import write_whole
 
 MAX_BYTES = 256 << 20
-"""Largest file that is read whole."""
+"""Largest binary or CSV file."""
 
 MAX_VALUES = 1 << 26
 """Most samples of all leads together: twelve leads of three hours at 500 Hz."""
@@ -76,7 +76,7 @@ def from_integers(
     *,
     record: str,
 ) -> tuple[Int16[np.ndarray, "lead time"], tuple[float, ...], tuple[int, ...]]:
-    """Return samples, gain and baseline of whole numbers, which stay as they are if 16 bits do.
+    """Return samples, gain and baseline of sample values, which stay as they are if 16 bits do.
 
     Args:
         values: Sample values of the file.
@@ -88,7 +88,8 @@ def from_integers(
     offset = np.asarray(offset_microvolts, dtype=np.float64)
     _refuse(record, values, step)
     baseline = np.rint(-offset / step)
-    if np.abs(values).max() > _LARGEST + 1 or np.abs(baseline).max() > 1e9:
+    fits = np.abs(values).max() <= _LARGEST + 1 and (values == np.rint(values)).all()
+    if not fits or np.abs(baseline).max() > 1e9:
         return from_microvolts(values * step[:, None] + offset[:, None], record=record)
     # The lowest value of 16 bits means "missing" in WFDB; as a sample it is a saturated one.
     samples = np.maximum(values, -_LARGEST).astype(np.int16)
@@ -177,23 +178,6 @@ def clinic_library(name: str) -> Any:  # noqa: ANN401 a module without types
         raise UserError(
             f"this needs {name.split('.')[0]}: run `pip install 'ecgopt[clinic]'`"
         ) from error
-
-
-def file_bytes(path: Path) -> bytes:
-    """Return the content of a file.
-
-    Raises:
-        RecordError: it is missing, unreadable or too large.
-    """
-    try:
-        with path.open("rb") as stream:
-            data = stream.read(MAX_BYTES + 1)
-    except OSError as error:
-        reason = f"its file cannot be read: {error.strerror or error}"
-        raise RecordError(path.stem, reason, str(path)) from error
-    if len(data) > MAX_BYTES:
-        raise RecordError(path.stem, f"it is larger than {MAX_BYTES >> 20} MiB", path.name)
-    return data
 
 
 def write_wfdb(recording: Recording, header: Path, comments: Sequence[str]) -> None:
