@@ -18,7 +18,7 @@ from ecgopt.launchers.worker_process import EXIT_MACHINE_ERROR, OWNER_VARIABLE
 
 _EXIT_USER_ERROR = 2
 _EXIT_IMMEDIATELY = 143
-_OPEN_RETRY_SECONDS = 60.0
+_OPEN_RETRY_SECONDS = 600.0
 """Workers are started by the dozen, also while a server restarts or is short of connections."""
 
 
