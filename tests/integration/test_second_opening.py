@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import pytest
+from tiny_study import begin
 from work_bench import Bench
 
 from ecgopt.analysis.gates import check_gates
@@ -96,3 +97,18 @@ def test_another_winner_of_the_same_item_is_scored_anew(bench):
     bench.close(again, bench.run(other))
     assert bench.log() == [("first", 0), ("second", 0)]
     assert opened_once(bench.evidence()).state == "passed"
+
+
+def test_two_databases_with_one_study_name_share_no_file(study_file, tmp_path):
+    study = study_file(trials=1)
+    opened = [begin(study, tmp_path / "ws", f"sqlite:///{tmp_path}/{name}") for name in ("a", "b")]
+    try:
+        first, second = (each.folder for each in opened)
+        assert first != second
+        assert {folder.rpartition("-")[0] for folder in (first, second)} == {"tiny"}
+        again = begin(study, tmp_path / "ws", f"sqlite:///{tmp_path}/a")
+        again.database.engine.dispose()
+        assert again.folder == first
+    finally:
+        for each in opened:
+            each.database.engine.dispose()

@@ -110,7 +110,7 @@ def test_a_study_from_before_the_option_has_the_single_division(data):
 
 
 def test_the_networks_of_a_fold_start_alike_in_all_regimes(data):
-    arms = ArmRuns(data.spec, data.workspace, data, torch.device("cpu"))
+    arms = ArmRuns(data.spec, data.workspace, data, torch.device("cpu"), "folds")
     key = expand_studies(data.spec)[0]
     recipe = data.spec.recipe.recipe()
     answers = []
@@ -125,7 +125,7 @@ def test_the_networks_of_a_fold_start_alike_in_all_regimes(data):
 def test_without_folds_a_run_is_the_network_of_the_one_division_and_its_seed(data):
     spec = data.spec.model_copy(update={"validation_folds": 1})
     single = PreparedData(spec=spec, workspace=data.workspace, folders=data.folders)
-    arms = ArmRuns(spec, data.workspace, single, torch.device("cpu"))
+    arms = ArmRuns(spec, data.workspace, single, torch.device("cpu"), "folds")
     key = replace(expand_studies(spec)[0], regime="scratch", upstream=None)
     run, _ = arms.build(key, spec.recipe.recipe(), seed=5, evaluate_after=None, is_final=True)
     assert isinstance(run, TrainingRun)
