@@ -19,8 +19,8 @@ from ecgopt.analysis.pooled import Pooled, pool
 from ecgopt.analysis.pruning_audit import PruningAudit, audit_pruning
 from ecgopt.analysis.readings import Readings
 from ecgopt.analysis.response import LearningRateResponse, learning_rate_response
-from ecgopt.analysis.scores import ArmScores, arm_scores
 from ecgopt.analysis.run_gates import check_run
+from ecgopt.analysis.scores import ArmScores, arm_scores
 from ecgopt.analysis.selection_gates import check_selection
 from ecgopt.analysis.sizes import SizeLadder, size_ladders
 from ecgopt.analysis.waterfall import Step, waterfall

@@ -87,9 +87,7 @@ def work(
     chosen = choose_device() if device is None else torch.device(device)
     opened = open_study(study, Workspace(workspace), storage, patience_seconds=_OPEN_RETRY_SECONDS)
     sha256 = partial(pretrained_sha256, opened.database, opened.spec.name)
-    arms = ArmRuns(
-        opened.spec, opened.workspace, opened.data, chosen, opened.folder, sha256
-    )
+    arms = ArmRuns(opened.spec, opened.workspace, opened.data, chosen, opened.folder, sha256)
     maintenance = PageMaintenance(opened.database, opened.workspace, opened.spec.name)
     return Worker(
         database=opened.database,

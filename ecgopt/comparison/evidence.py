@@ -32,7 +32,7 @@ from ecgopt.evidence.records import (
 from ecgopt.jobs.datasets import PreparedData
 from ecgopt.jobs.final import FinalJob, FinalPayload
 from ecgopt.jobs.job import StudyPayload, read
-from ecgopt.jobs.leased_trial import trials_of
+from ecgopt.jobs.leased_trial import n_trials_of_others, trials_of
 from ecgopt.jobs.pretrain_trial import PretrainTrialJob
 from ecgopt.jobs.registry import JOBS
 from ecgopt.jobs.trial import TrialJob, trial_group
@@ -77,7 +77,10 @@ def _evidence_in(database: Database, spec: StudySpec, workspace: Workspace) -> E
     failures = failures_by_group(database, spec.name, TrialJob.kind)
     evidence = Evidence(
         comparison=_comparison(
-            spec, stored, _data_facts(data) | _retries(database, spec.name), extensions
+            spec,
+            stored,
+            _data_facts(data) | _retries(database, spec.name) | _trials_of_others(database, spec),
+            extensions,
         ),
         studies=tuple(
             StudyEvidence(
@@ -95,8 +98,7 @@ def _evidence_in(database: Database, spec: StudySpec, workspace: Workspace) -> E
         set_aside=tuple(
             {"item": item.key, "cause": item.cause.value, "detail": item.detail}
             for item in ended
-            if item.is_set_aside
-            or (item.kind not in _MAY_DIVERGE and item.cause is not Cause.DONE)
+            if item.is_set_aside or (item.kind not in _MAY_DIVERGE and item.cause is not Cause.DONE)
         ),
         checks=tuple(records.checks),
     )
@@ -212,6 +214,13 @@ def _retries(database: Database, comparison: str) -> dict[str, str]:
     retried = retries_of(database, comparison)
     texts = ", ".join(f"{key} ({cause})" for key, cause in retried.items())
     return {"items tried again by hand": texts} if texts else {}
+
+
+def _trials_of_others(database: Database, spec: StudySpec) -> dict[str, str]:
+    """Return what a reader must know of trials that others added with plain Optuna."""
+    counts = {key.path: n_trials_of_others(database, spec, key) for key in expand_studies(spec)}
+    texts = ", ".join(f"{path}: {n}" for path, n in counts.items() if n)
+    return {"trials that others added, outside the budget": texts} if texts else {}
 
 
 def _shared_labels(data: PreparedData, upstream: str, downstream: str) -> str:

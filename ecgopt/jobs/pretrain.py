@@ -244,7 +244,8 @@ class PretrainJob(Job):
             )
         _, best = max(ended, key=lambda pair: (pair[0], -_number(pair[1])))
         found = load_checkpoint(
-            workspace.pretrained(self.arms.folder, trial_name(name, _number(best))), sha256=best.sha256
+            workspace.pretrained(self.arms.folder, trial_name(name, _number(best))),
+            sha256=best.sha256,
         )
         lease.assert_held()
         sha256 = save_checkpoint(

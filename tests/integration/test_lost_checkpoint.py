@@ -54,7 +54,6 @@ def test_a_checkpoint_that_is_lost_is_made_again_with_the_same_hash(bench):
 
 def test_a_checkpoint_that_comes_out_otherwise_stops_what_needs_it(bench):
     path = checkpoint(bench)
-    content = path.read_bytes()
     path.unlink()
     result = states(bench)[PRETRAINING].result
     other = result.replace('"sha256": "', '"sha256": "0')
