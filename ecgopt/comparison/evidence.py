@@ -14,8 +14,8 @@ from ecgopt.database.comparisons import (
     extensions_of,
     stored_comparison,
 )
-from ecgopt.database.engine import Database, open_database
-from ecgopt.database.tables import create_tables
+from ecgopt.database.engine import Database, open_existing
+from ecgopt.database.tables import check_tables, has_tables
 from ecgopt.errors import UserError
 from ecgopt.evidence.records import (
     Budget,
@@ -55,7 +55,7 @@ def load_evidence(spec: StudySpec, workspace: Workspace, url: str) -> Evidence:
         UserError: the comparison has not begun in this database.
         StorageError: the database cannot be opened.
     """
-    database = open_database(url)
+    database = open_existing(url, reads_only=True)
     try:
         return _evidence_in(database, spec, workspace)
     finally:
@@ -63,8 +63,10 @@ def load_evidence(spec: StudySpec, workspace: Workspace, url: str) -> Evidence:
 
 
 def _evidence_in(database: Database, spec: StudySpec, workspace: Workspace) -> Evidence:
-    create_tables(database)
-    stored = stored_comparison(database, spec.name)
+    stored = None
+    if has_tables(database):
+        check_tables(database)
+        stored = stored_comparison(database, spec.name)
     if stored is None:
         raise UserError(
             f"study {spec.name!r} has not begun in {database.describe()}: run `ecgopt run` first"

@@ -4,6 +4,7 @@ Optuna's tables and our own live in the same database and are reached through on
 """
 
 import logging
+import os
 import re
 import sqlite3
 import time
@@ -13,6 +14,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from urllib.parse import quote
 
 import sqlalchemy
 from sqlalchemy import Connection, Engine, NullPool, event
@@ -174,6 +176,8 @@ def open_existing(url: str, *, reads_only: bool = False) -> Database:
         StorageError: as `open_database`.
     """
     parsed = parsed_url(url)
+    if reads_only:
+        parsed = _for_read_only_folder(parsed)
     options = _engine_options(parsed)
 
     def connected() -> Engine:
@@ -192,9 +196,15 @@ def open_existing(url: str, *, reads_only: bool = False) -> Database:
         storage = open_optuna(parsed, _for_pooler(parsed, options), create=False)
         if reads_only:
             storage.engine.update_execution_options(**{_READS_ONLY: True})
+
+        @event.listens_for(engine, "engine_disposed")
+        def _dispose(_engine: Engine) -> None:
+            storage.engine.dispose()
+
         return storage
 
-    return Database(_opened(parsed, connected, 0.0), optuna)
+    engine = _opened(parsed, connected, 0.0)
+    return Database(engine, optuna)
 
 
 def _opened(
@@ -259,7 +269,7 @@ def _engine_options(url: URL) -> dict[str, Any]:
     options["connect_args"] = {**options["connect_args"], **transport_options(url)}
     if not _is_in_memory(url):
         options["poolclass"] = PatientPool
-        if family(url) == "sqlite":
+        if family(url) == "sqlite" and "uri" not in url.query:
             Path(url.database or "").parent.mkdir(parents=True, exist_ok=True)
     return options
 
@@ -294,6 +304,27 @@ def is_pooled(connection: Connection) -> bool:
     return getattr(driver, "prepare_threshold", 0) is None
 
 
+def _for_read_only_folder(url: URL) -> URL:
+    """Return the URL under which SQLite reads a file without writing next to it, where it must.
+
+    Raises:
+        StorageError: the newest rows are in a write-ahead log that cannot be read there.
+    """
+    if family(url) != "sqlite" or _is_in_memory(url):
+        return url
+    path = Path(url.database or "")
+    if os.access(path.parent, os.W_OK):
+        return url
+    log = path.with_name(f"{path.name}-wal")
+    if log.exists() and log.stat().st_size:
+        raise StorageError(
+            f"{path} was copied while it was in use, and its folder is read-only: copy the folder "
+            "to where you may write, and name it with --workspace"
+        )
+    query = {"mode": "ro", "immutable": "1", "uri": "true"}
+    return url.set(database=f"file:{quote(str(path.resolve()))}", query=query)
+
+
 def _is_in_memory(url: URL) -> bool:
     return family(url) == "sqlite" and url.database in (None, "", ":memory:")
 
@@ -304,7 +335,7 @@ def add_listeners(engine: Engine) -> None:
     match engine.dialect.name:
         case "sqlite":
             _begin_immediately(engine)
-            if not _is_in_memory(engine.url):
+            if not _is_in_memory(engine.url) and "uri" not in engine.url.query:
                 _notice_another_file(engine)
         case "postgresql":
             _wait_no_longer_than_allowed(engine)
