@@ -61,26 +61,26 @@ class Workspace:
         """Files that the dashboard offers beside studies, named by the artifact's id."""
         return self.root / "artifacts"
 
-    def pretrained(self, comparison: str, key: str) -> Path:
-        """Return the file of one finished pre-training."""
-        return self.root / "pretrained" / comparison / f"{key}.safetensors"
+    def pretrained(self, folder: str, key: str) -> Path:
+        """Return the file of one finished pre-training; `folder` is the comparison's own."""
+        return self.root / "pretrained" / folder / f"{key}.safetensors"
 
-    def run_state(self, comparison: str, item_key: str) -> Path:
+    def run_state(self, folder: str, item_key: str) -> Path:
         """Return the folder of the resumable state of one unfinished work item."""
-        return self.root / "running" / comparison / item_key.replace("/", "__")
+        return self.root / "running" / folder / item_key.replace("/", "__")
 
-    def predictions(self, comparison: str) -> Path:
+    def predictions(self, folder: str) -> Path:
         """Return the folder of the final fits' predictions, each file named by its SHA-256."""
-        return self.root / "predictions" / comparison
+        return self.root / "predictions" / folder
 
     def logs(self, comparison: str) -> Path:
-        """Return the folder of the workers' log files."""
+        """Return the folder of the workers' log files, by the comparison's name."""
         return self.root / "logs" / comparison
 
-    def own_folders(self, comparison: str) -> tuple[Path, ...]:
-        """Return the folders that hold files of this comparison and of no other."""
-        kinds = ("pretrained", "running", "predictions", "logs")
-        return tuple(self.root / kind / comparison for kind in kinds)
+    def own_folders(self, comparison: str, folder: str) -> tuple[Path, ...]:
+        """Return the folders that hold files of this comparison and of no other, and its logs."""
+        kinds = ("pretrained", "running", "predictions")
+        return (*(self.root / kind / folder for kind in kinds), self.logs(comparison))
 
 
 def chosen_workspace(option: Path | None) -> Workspace:

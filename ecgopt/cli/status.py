@@ -61,12 +61,19 @@ def _watch(begun: "Begun") -> None:
     import time
 
     from ecgopt.cli.live import LiveProgress
+    from ecgopt.cli.output import print_lines
     from ecgopt.comparison.progress import read_progress
+    from ecgopt.errors import DatabaseUnavailable
 
     with LiveProgress(keep=True) as live:
         while True:
-            progress = read_progress(begun.database, begun.spec)
-            live.show(progress, _activity(begun))
+            try:
+                progress = read_progress(begun.database, begun.spec)
+                live.show(progress, _activity(begun))
+            except DatabaseUnavailable as error:
+                print_lines(f"{error}; trying again")
+                time.sleep(_WATCH_SECONDS)
+                continue
             if progress.is_finished:
                 return
             time.sleep(_WATCH_SECONDS)

@@ -9,7 +9,7 @@ from ecgopt.cli.options import DEFAULT_PLACE, ExistingFile, PlaceOptions
 from ecgopt.cli.output import print_lines
 
 if TYPE_CHECKING:
-    from ecgopt.workspace import Workspace
+    from ecgopt.comparison.open_study import Begun
 
 
 def pause(study: ExistingFile, *, place: PlaceOptions = DEFAULT_PLACE) -> None:
@@ -185,8 +185,9 @@ def delete(
     name = begun.spec.name
     if not yes:
         _ask_for(name, begun.database.describe())
+    folders = _folders(begun)
     print_lines(f"{name}: deleted {remove_comparison(begun.database, name)} studies")
-    for folder in _folders(begun.workspace, name):
+    for folder in folders:
         if files:
             shutil.rmtree(folder)
         print_lines(f"{'deleted' if files else 'kept'}: {folder}")
@@ -210,5 +211,10 @@ def _ask_for(name: str, place: str) -> None:
         raise UserError(f"nothing was deleted: {name!r} must be typed, but {typed!r} was")
 
 
-def _folders(workspace: "Workspace", comparison: str) -> list[Path]:
-    return [folder for folder in workspace.own_folders(comparison) if folder.exists()]
+def _folders(begun: "Begun") -> list[Path]:
+    from ecgopt.database.comparisons import stored_comparison
+
+    name = begun.spec.name
+    stored = stored_comparison(begun.database, name)
+    assert stored is not None, "it has begun"
+    return [path for path in begun.workspace.own_folders(name, stored.folder) if path.exists()]

@@ -18,7 +18,7 @@ from ecgopt.launchers.worker_process import EXIT_MACHINE_ERROR, OWNER_VARIABLE
 
 _EXIT_USER_ERROR = 2
 _EXIT_IMMEDIATELY = 143
-_OPEN_RETRY_SECONDS = 60.0
+_OPEN_RETRY_SECONDS = 600.0
 """Workers are started by the dozen, also while a server restarts or is short of connections."""
 
 
@@ -94,7 +94,7 @@ def work(
     chosen = choose_device(device)
     opened = open_study(study, Workspace(workspace), storage, patience_seconds=_OPEN_RETRY_SECONDS)
     sha256 = partial(pretrained_sha256, opened.database, opened.spec.name)
-    arms = ArmRuns(opened.spec, opened.workspace, opened.data, chosen, sha256)
+    arms = ArmRuns(opened.spec, opened.workspace, opened.data, chosen, opened.folder, sha256)
     maintenance = PageMaintenance(opened.database, opened.workspace, opened.spec.name)
     return Worker(
         database=opened.database,

@@ -14,8 +14,8 @@ from ecgopt.database.comparisons import (
     extensions_of,
     stored_comparison,
 )
-from ecgopt.database.engine import Database, open_database
-from ecgopt.database.tables import create_tables
+from ecgopt.database.engine import Database, open_existing
+from ecgopt.database.tables import check_tables, has_tables
 from ecgopt.errors import UserError
 from ecgopt.evidence.records import (
     Budget,
@@ -32,7 +32,7 @@ from ecgopt.evidence.records import (
 from ecgopt.jobs.datasets import PreparedData
 from ecgopt.jobs.final import FinalJob, FinalPayload
 from ecgopt.jobs.job import StudyPayload, read
-from ecgopt.jobs.leased_trial import trials_of
+from ecgopt.jobs.leased_trial import n_trials_of_others, trials_of
 from ecgopt.jobs.pretrain_trial import PretrainTrialJob
 from ecgopt.jobs.registry import JOBS
 from ecgopt.jobs.trial import TrialJob, trial_group
@@ -55,7 +55,7 @@ def load_evidence(spec: StudySpec, workspace: Workspace, url: str) -> Evidence:
         UserError: the comparison has not begun in this database.
         StorageError: the database cannot be opened.
     """
-    database = open_database(url)
+    database = open_existing(url, reads_only=True)
     try:
         return _evidence_in(database, spec, workspace)
     finally:
@@ -63,8 +63,10 @@ def load_evidence(spec: StudySpec, workspace: Workspace, url: str) -> Evidence:
 
 
 def _evidence_in(database: Database, spec: StudySpec, workspace: Workspace) -> Evidence:
-    create_tables(database)
-    stored = stored_comparison(database, spec.name)
+    stored = None
+    if has_tables(database):
+        check_tables(database)
+        stored = stored_comparison(database, spec.name)
     if stored is None:
         raise UserError(
             f"study {spec.name!r} has not begun in {database.describe()}: run `ecgopt run` first"
@@ -77,7 +79,10 @@ def _evidence_in(database: Database, spec: StudySpec, workspace: Workspace) -> E
     failures = failures_by_group(database, spec.name, TrialJob.kind)
     evidence = Evidence(
         comparison=_comparison(
-            spec, stored, _data_facts(data) | _retries(database, spec.name), extensions
+            spec,
+            stored,
+            _data_facts(data) | _retries(database, spec.name) | _trials_of_others(database, spec),
+            extensions,
         ),
         studies=tuple(
             StudyEvidence(
@@ -211,6 +216,13 @@ def _retries(database: Database, comparison: str) -> dict[str, str]:
     retried = retries_of(database, comparison)
     texts = ", ".join(f"{key} ({cause})" for key, cause in retried.items())
     return {"items tried again by hand": texts} if texts else {}
+
+
+def _trials_of_others(database: Database, spec: StudySpec) -> dict[str, str]:
+    """Return what a reader must know of trials that others added with plain Optuna."""
+    counts = {key.path: n_trials_of_others(database, spec, key) for key in expand_studies(spec)}
+    texts = ", ".join(f"{path}: {n}" for path, n in counts.items() if n)
+    return {"trials that others added, outside the budget": texts} if texts else {}
 
 
 def _shared_labels(data: PreparedData, upstream: str, downstream: str) -> str:

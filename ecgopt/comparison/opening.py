@@ -37,6 +37,8 @@ class OpenComparison:
     database: Database
     workspace: Workspace
     data: PreparedData
+    folder: str
+    """Of its files in the workspace."""
 
 
 def open_comparison(
@@ -91,7 +93,9 @@ def open_comparison(
             f"now prepare to {folders}: restore the records, or give the study a new name"
         )
     add_work(database, spec)
-    return OpenComparison(spec=spec, database=database, workspace=workspace, data=data)
+    return OpenComparison(
+        spec=spec, database=database, workspace=workspace, data=data, folder=stored.folder
+    )
 
 
 def check_workspace(
@@ -123,7 +127,9 @@ def check_workspace(
             f"{path} is another: give all workers the same shared folder with --workspace, or "
             "--join-workspace for a true copy of it"
         )
-    check_pretrained(database, name, workspace)
+    stored = stored_comparison(database, name)
+    assert stored is not None, "its workspace is known"
+    check_pretrained(database, name, workspace, stored.folder)
     with database.transaction() as connection:
         lock_comparison(connection, name)
         if identity not in workspaces_of(connection, name):

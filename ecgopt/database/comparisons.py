@@ -3,6 +3,7 @@
 import datetime
 import json
 import unicodedata
+import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -26,6 +27,9 @@ class StoredComparison:
     """Names of the prepared folders by data name."""
     provenance: Mapping[str, Any]
     """Versions, commit and host."""
+    folder: str
+    """Of its files in the workspace: its name and a random id, since another database may hold
+    another comparison of the same name."""
     created_at: float
     """Seconds since 1970, on the database's clock."""
 
@@ -42,6 +46,7 @@ def stored_comparison(database: Database, name: str) -> StoredComparison | None:
         content=json.loads(row.content),
         prepared=json.loads(row.prepared),
         provenance=json.loads(row.provenance),
+        folder=row.folder,
         created_at=row.created_at,
     )
 
@@ -77,6 +82,7 @@ def store_comparison(
         "content": json.dumps(content),
         "prepared": json.dumps(dict(prepared)),
         "provenance": json.dumps(provenance),
+        "folder": f"{name}-{uuid.uuid4().hex[:12]}",
         "created_at": database.now,
     }
     try:

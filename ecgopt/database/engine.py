@@ -4,6 +4,7 @@ Optuna's tables and our own live in the same database and are reached through on
 """
 
 import logging
+import os
 import re
 import sqlite3
 import time
@@ -13,9 +14,10 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from urllib.parse import quote
 
 import sqlalchemy
-from sqlalchemy import Connection, Engine, event
+from sqlalchemy import Connection, Engine, NullPool, event
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -49,27 +51,33 @@ LOOKS_ONLY = "ecgopt_looks_only"
 _READS_ONLY = "ecgopt_reads_only"
 _SQLITE_BUSY_MILLISECONDS = 60_000
 _SQLITE_RETRY_SECONDS = 0.02
+_FEW_CONNECTIONS: dict[str, int] = {"pool_size": 1, "max_overflow": 1}
+"""One for a process that waits or reads, a second for the thread that renews a lease."""
+_TIMEOUTS = {
+    "statement_timeout": "60s",
+    "lock_timeout": "30s",
+    "idle_in_transaction_session_timeout": "60s",
+}
+"""Of PostgreSQL: what a frozen worker holds locked, the server frees."""
+_SET_TIMEOUTS = "; ".join(f"SET LOCAL {name} = '{value}'" for name, value in _TIMEOUTS.items())
 _ENGINE_OPTIONS: dict[Family, dict[str, Any]] = {
     "sqlite": {"connect_args": {"timeout": _SQLITE_BUSY_MILLISECONDS / 1000}},
     "postgresql": {
         # pool_pre_ping turns a restarted server into a fresh connection instead of a lost trial.
         "pool_pre_ping": True,
-        "pool_size": 2,
-        "max_overflow": 2,
+        **_FEW_CONNECTIONS,
         "pool_timeout": 30,
         "pool_recycle": 1800,
         "connect_args": {
             "connect_timeout": 10,
             "tcp_user_timeout": 15000,
             "keepalives_idle": 15,
-            "options": "-c statement_timeout=60000 -c lock_timeout=30000"
-            " -c idle_in_transaction_session_timeout=60000",
+            "options": " ".join(f"-c {name}={value}" for name, value in _TIMEOUTS.items()),
         },
     },
     "mysql": {
         "pool_pre_ping": True,
-        "pool_size": 2,
-        "max_overflow": 2,
+        **_FEW_CONNECTIONS,
         "pool_recycle": 1800,
         "isolation_level": "READ COMMITTED",
         "connect_args": {
@@ -133,8 +141,8 @@ def open_database(url: str, *, patience_seconds: float = 0.0) -> Database:
 
     Args:
         url: Database URL; see `storage_url`.
-        patience_seconds: How long to try again while the server starts, stops, or has no
-            connection left.
+        patience_seconds: How long to try again while the server cannot be reached. One that
+            answers that it starts, stops, or has no connection left is asked for ten minutes.
 
     Raises:
         StorageError: the URL is malformed, its back end is not supported or its driver is not
@@ -147,7 +155,12 @@ def open_database(url: str, *, patience_seconds: float = 0.0) -> Database:
     check_version()
     parsed = parsed_url(url)
     options = _engine_options(parsed)
-    storage = _opened(parsed, lambda: open_optuna(parsed, options), patience_seconds)
+    storage = _opened(
+        parsed,
+        lambda: open_optuna(parsed, _for_pooler(parsed, options)),
+        max(patience_seconds, 0.0),
+        busy_seconds=_BUSY_SECONDS,
+    )
     return Database(storage.engine, lambda: storage)
 
 
@@ -163,10 +176,12 @@ def open_existing(url: str, *, reads_only: bool = False) -> Database:
         StorageError: as `open_database`.
     """
     parsed = parsed_url(url)
+    if reads_only:
+        parsed = _for_read_only_folder(parsed)
     options = _engine_options(parsed)
 
     def connected() -> Engine:
-        engine = sqlalchemy.create_engine(parsed, **options)
+        engine = sqlalchemy.create_engine(parsed, **_for_pooler(parsed, options))
         add_listeners(engine)
         if reads_only:
             engine.update_execution_options(**{_READS_ONLY: True})
@@ -178,20 +193,37 @@ def open_existing(url: str, *, reads_only: bool = False) -> Database:
         from ecgopt.database.optuna.storage import check_version, open_optuna
 
         check_version()
-        storage = open_optuna(parsed, options, create=False)
+        storage = open_optuna(parsed, _for_pooler(parsed, options), create=False)
         if reads_only:
             storage.engine.update_execution_options(**{_READS_ONLY: True})
+
+        @event.listens_for(engine, "engine_disposed")
+        def _dispose(_engine: Engine) -> None:
+            storage.engine.dispose()
+
         return storage
 
-    return Database(_opened(parsed, connected, 0.0), optuna)
+    engine = _opened(parsed, connected, 0.0)
+    return Database(engine, optuna)
 
 
-def _opened(parsed: URL, opening: Callable[[], _Opened], patience_seconds: float) -> _Opened:
-    give_up_at = time.monotonic() + patience_seconds
+def _opened(
+    parsed: URL,
+    opening: Callable[[], _Opened],
+    patience_seconds: float,
+    *,
+    busy_seconds: float = 0.0,
+) -> _Opened:
+    begun = time.monotonic()
 
-    def wait() -> bool:
-        time.sleep(min(_OPEN_AGAIN_SECONDS, patience_seconds))
-        return time.monotonic() < give_up_at
+    def wait(error: DatabaseUnavailable) -> bool:
+        limit = patience_seconds
+        if _BUSY.search(str(error)):
+            limit = max(limit, busy_seconds)
+        if time.monotonic() - begun >= limit:
+            return False
+        time.sleep(_OPEN_AGAIN_SECONDS)
+        return True
 
     try:
         return retrying(opening, wait=wait)
@@ -209,12 +241,19 @@ def _opened(parsed: URL, opening: Callable[[], _Opened], patience_seconds: float
 
 
 _OPEN_AGAIN_SECONDS = 0.5
+_BUSY_SECONDS = 600.0
+_BUSY = re.compile(
+    r"too many|connection slots|is (starting up|shutting down)|in recovery mode|max_client_conn|"
+    r"no more connections",
+    re.IGNORECASE,
+)
+"""What a server says that is there and has no room, or starts or stops."""
 
 
 def _remedy(text: str) -> str:
     if re.search(r"too many|connection slots", text, re.IGNORECASE):
         return (
-            "each worker opens at most four connections: start fewer workers, or raise "
+            "each worker opens at most two connections: start fewer workers, or raise "
             "max_connections on the server"
         )
     if re.search(r"ssl|tls", text, re.IGNORECASE):
@@ -230,9 +269,60 @@ def _engine_options(url: URL) -> dict[str, Any]:
     options["connect_args"] = {**options["connect_args"], **transport_options(url)}
     if not _is_in_memory(url):
         options["poolclass"] = PatientPool
-        if family(url) == "sqlite":
+        if family(url) == "sqlite" and "uri" not in url.query:
             Path(url.database or "").parent.mkdir(parents=True, exist_ok=True)
     return options
+
+
+def _for_pooler(url: URL, options: dict[str, Any]) -> dict[str, Any]:
+    """Return the engine's options, without what a pooler of PostgreSQL connections cannot keep.
+
+    Behind one, as PgBouncer in transaction mode, each transaction may meet another connection of
+    the server: nothing may be prepared there, and the timeouts are set in each transaction.
+    """
+    if family(url) != "postgresql":
+        return options
+    arguments = options["connect_args"]
+    probe = sqlalchemy.create_engine(url, poolclass=NullPool, connect_args=arguments)
+    add_listeners(probe)
+    try:
+        with probe.connect() as connection:
+            timeout = connection.exec_driver_sql("SHOW lock_timeout").scalar()
+    except StorageError as error:
+        if "unsupported startup parameter" not in str(error):
+            raise
+        timeout = None
+    if timeout == _TIMEOUTS["lock_timeout"]:
+        return options
+    kept = {name: value for name, value in arguments.items() if name != "options"}
+    return {**options, "connect_args": {**kept, "prepare_threshold": None}}
+
+
+def is_pooled(connection: Connection) -> bool:
+    """Return whether a pooler stands between this process and PostgreSQL."""
+    driver = connection.connection.dbapi_connection
+    return getattr(driver, "prepare_threshold", 0) is None
+
+
+def _for_read_only_folder(url: URL) -> URL:
+    """Return the URL under which SQLite reads a file without writing next to it, where it must.
+
+    Raises:
+        StorageError: the newest rows are in a write-ahead log that cannot be read there.
+    """
+    if family(url) != "sqlite" or _is_in_memory(url):
+        return url
+    path = Path(url.database or "")
+    if os.access(path.parent, os.W_OK):
+        return url
+    log = path.with_name(f"{path.name}-wal")
+    if log.exists() and log.stat().st_size:
+        raise StorageError(
+            f"{path} was copied while it was in use, and its folder is read-only: copy the folder "
+            "to where you may write, and name it with --workspace"
+        )
+    query = {"mode": "ro", "immutable": "1", "uri": "true"}
+    return url.set(database=f"file:{quote(str(path.resolve()))}", query=query)
 
 
 def _is_in_memory(url: URL) -> bool:
@@ -245,8 +335,11 @@ def add_listeners(engine: Engine) -> None:
     match engine.dialect.name:
         case "sqlite":
             _begin_immediately(engine)
+            if not _is_in_memory(engine.url) and "uri" not in engine.url.query:
+                _notice_another_file(engine)
         case "postgresql":
             _wait_no_longer_than_allowed(engine)
+            _limit_transactions(engine)
         case _:
             return  # pymysql has a read_timeout of its own
 
@@ -262,6 +355,41 @@ def _wait_no_longer_than_allowed(engine: Engine) -> None:
         options: dict[str, Any],
     ) -> "psycopg.Connection[Any]":
         return PatientConnection.connect(*arguments, **options)
+
+
+def _limit_transactions(engine: Engine) -> None:
+    """Set the timeouts in each transaction behind a pooler; else the connection has them."""
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        if is_pooled(connection):
+            connection.exec_driver_sql(_SET_TIMEOUTS)
+
+
+def _notice_another_file(engine: Engine) -> None:
+    """Refuse an SQLite file that another took the place of: its old content would still be used."""
+    path = Path(engine.url.database or "")
+    known: list[tuple[int, int] | None] = []
+
+    def identity() -> tuple[int, int] | None:
+        try:
+            found = path.stat()
+        except FileNotFoundError:
+            return None
+        return found.st_dev, found.st_ino
+
+    @event.listens_for(engine, "first_connect")
+    def _connect(_connection: object, _record: object) -> None:
+        known.append(identity())
+
+    @event.listens_for(engine, "checkout")
+    def _checkout(_connection: object, _record: object, _proxy: object) -> None:
+        if identity() not in known:
+            known.clear()  # another new file may get the number of the first
+            raise StorageError(
+                f"the database file {path} was replaced or removed while it was in use: stop all "
+                "workers and run the same command again"
+            )
 
 
 def _begin_immediately(engine: Engine) -> None:
@@ -305,7 +433,7 @@ def _write_ahead(cursor: Any) -> None:  # noqa: ANN401 - DBAPI cursor
                 raise
             raise DatabaseUnavailable(f"write-ahead log: {error}") from error
 
-    def wait() -> bool:
+    def wait(_error: DatabaseUnavailable) -> bool:
         time.sleep(_SQLITE_RETRY_SECONDS)
         return time.monotonic() < give_up_at
 

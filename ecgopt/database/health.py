@@ -12,12 +12,12 @@ import optuna
 import sqlalchemy
 from sqlalchemy import Connection, text
 
-from ecgopt.database.engine import Database
+from ecgopt.database.engine import Database, is_pooled
 from ecgopt.database.optuna.tables import optuna_revisions
 from ecgopt.database.tables import OTHER_VERSION, missing_columns
 from ecgopt.database.url import is_local
 
-CONNECTIONS_PER_WORKER = 4
+CONNECTIONS_PER_WORKER = 2
 
 _N_REPORTS = 30
 _SLOW_REPORT_MS = 100.0
@@ -167,6 +167,7 @@ def _server(database: Database) -> Iterator[Finding]:
         waiting = int(connection.execute(text(_LOCK_WAITS[kind])).scalar_one())
         left = int(connection.execute(text(_CONNECTIONS[kind])).scalar_one())
         tls = connection.execute(text(_TLS[kind])).scalar()
+        pooled = is_pooled(connection)
     yield Finding(
         name="lock waits",
         value=f"{waiting} sessions wait for a lock",
@@ -175,12 +176,19 @@ def _server(database: Database) -> Iterator[Finding]:
         if waiting
         else "",
     )
+    if kind == "postgresql":
+        yield Finding(
+            name="pooler",
+            value="one, so nothing is prepared and each transaction sets its timeouts"
+            if pooled
+            else "none",
+        )
     few = left < _FEW_CONNECTIONS
     yield Finding(
         name="connections left",
         value=f"{left}, enough for {max(0, left) // CONNECTIONS_PER_WORKER} workers more",
         verdict="mend" if few else "ok",
-        advice="raise max_connections on the server: a worker opens at most four" if few else "",
+        advice="raise max_connections on the server: a worker opens at most two" if few else "",
     )
     local = is_local(database.engine.url)
     yield Finding(

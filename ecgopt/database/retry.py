@@ -160,21 +160,26 @@ class PatientPool(QueuePool):
             raise DatabaseUnavailable(f"database: {error}") from error
 
 
-def retrying(operation: Callable[[], Result], *, wait: Callable[[], bool]) -> Result:
+def retrying(
+    operation: Callable[[], Result], *, wait: Callable[[DatabaseUnavailable], bool]
+) -> Result:
     """Return the operation's result; repeat it after errors that may pass.
 
     Args:
         operation: Harmless to repeat.
-        wait: Waits before the next attempt; returns False to give up.
+        wait: Waits before the next attempt, given the error; returns False to give up.
 
     Raises:
         DatabaseUnavailable: `wait` gave up.
         StorageError: the error stays until the user fixes it.
     """
+    said = ""
     while True:
         try:
             return operation()
         except DatabaseUnavailable as error:
-            if not wait():
+            if str(error) != said:  # the same words twice a second would bury the rest of the log
+                said = str(error)
+                logger.warning("%s; trying again", said)
+            if not wait(error):
                 raise
-            logger.warning("%s; trying again", error)

@@ -38,6 +38,7 @@ comparison = Table(
     Column("content", _LongText, nullable=False, doc="the study file's scientific content, JSON"),
     Column("prepared", _LongText, nullable=False, doc="data name to prepared folder, JSON"),
     Column("provenance", _LongText, nullable=False, doc="versions and commit, JSON"),
+    Column("folder", String(120), nullable=False, doc="of its files in the workspace, with an id"),
     Column("created_at", _Seconds, nullable=False),
 )
 

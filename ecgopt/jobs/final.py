@@ -202,7 +202,7 @@ class FinalJob(Job):
         aurocs = macro_auroc(test.labels, test.scores)
         left_out = tuple(test.classes[index] for index in aurocs.left_out)
         workspace = self.arms.workspace
-        folder = workspace.predictions(self.arms.spec.name)
+        folder = workspace.predictions(self.arms.folder)
         test_path, test_sha256 = write_predictions(test, folder)
         path, sha256 = write_predictions(validation, folder)
         return FinalScores(

@@ -117,10 +117,9 @@ class Job(ABC):
         if "study" not in claim.payload:
             return False
         name = read(StudyPayload, claim.payload).study.pretraining
-        comparison = self.arms.spec.name
-        if not name or self.arms.workspace.pretrained(comparison, name).exists():
+        if not name or self.arms.workspace.pretrained(self.arms.folder, name).exists():
             return False
-        return reopen_once(self.database, comparison, f"pretrain/{name}")
+        return reopen_once(self.database, claim.comparison, f"pretrain/{name}")
 
     @classmethod
     def record(cls, item: EndedItem) -> Record | None:  # noqa: ARG003

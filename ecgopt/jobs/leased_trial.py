@@ -103,18 +103,28 @@ class LeasedTrial:
 
 
 def trials_of(database: Database, spec: StudySpec, key: StudyKey) -> tuple[TrialEvidence, ...]:
-    """Return the trials of one study, by number."""
+    """Return the trials of one study's budget, by number."""
     study = optuna.load_study(study_name=study_name(spec.name, key), storage=database.optuna)
-    return tuple(_evidence(frozen) for frozen in study.get_trials(deepcopy=False))
+    every = study.get_trials(deepcopy=False)
+    return tuple(_evidence(frozen) for frozen in every if RECIPE in frozen.user_attrs)
+
+
+def n_trials_of_others(database: Database, spec: StudySpec, key: StudyKey) -> int:
+    """Return how many trials others added to one study with plain Optuna."""
+    study = optuna.load_study(study_name=study_name(spec.name, key), storage=database.optuna)
+    return sum(RECIPE not in frozen.user_attrs for frozen in study.get_trials(deepcopy=False))
 
 
 def _evidence(frozen: FrozenTrial) -> TrialEvidence:
     run: Mapping[str, Any] = frozen.user_attrs.get(RUN, {})
+    # No worker of the comparison ended it, but someone with plain Optuna.
+    is_foreign = frozen.state.is_finished() and not run
+    state = TrialState.FAIL if is_foreign else frozen.state
     return TrialEvidence(
         number=frozen.number,
-        state=_STATES[frozen.state],  # type: ignore[arg-type]  # the five names above
+        state=_STATES[state],  # type: ignore[arg-type]  # the five names above
         cause=Cause(run["cause"]) if run else "",
-        value=frozen.value,
+        value=None if is_foreign else frozen.value,
         parameters=dict(frozen.params),
         reports={int(step): float(value) for step, value in frozen.intermediate_values.items()},
         n_epochs=run.get("n_epochs", 0),

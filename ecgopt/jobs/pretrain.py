@@ -86,8 +86,16 @@ def pretrained_sha256(database: Database, comparison: str, name: str) -> str:
     return found[0].sha256 if found else ""
 
 
-def check_pretrained(database: Database, comparison: str, workspace: Workspace) -> None:
+def check_pretrained(
+    database: Database, comparison: str, workspace: Workspace, folder: str
+) -> None:
     """Check that a workspace holds the weights of every pre-training that is done.
+
+    Args:
+        database: Of the comparison.
+        comparison: Its name.
+        workspace: The workspace.
+        folder: Of the comparison's files in it.
 
     Raises:
         CheckpointError: a file is missing or differs.
@@ -97,7 +105,7 @@ def check_pretrained(database: Database, comparison: str, workspace: Workspace) 
     for item in ended_items(database, comparison, kinds=[PretrainJob.kind]):
         if item.cause is Cause.DONE:
             result = read(PretrainResult, item.result)
-            load_checkpoint(workspace.pretrained(comparison, result.key), sha256=result.sha256)
+            load_checkpoint(workspace.pretrained(folder, result.key), sha256=result.sha256)
 
 
 def search_group(name: str) -> str:
@@ -154,7 +162,7 @@ class PretrainJob(Job):
         earlier = lease.retrying(lambda: result_of(self.database, claim.comparison, claim.key))
         first = read(PretrainResult, earlier).sha256 if earlier else ""
         name = read(PretrainPayload, claim.payload).name
-        path = self.arms.workspace.pretrained(self.arms.spec.name, name)
+        path = self.arms.workspace.pretrained(self.arms.folder, name)
         if first and path.exists() and sha256_of(path) == first:
             return ItemEnd(cause=Cause.DONE, result=earlier)  # restored from a copy
         end = self._made(lease, stop)
@@ -205,7 +213,7 @@ class PretrainJob(Job):
         from ecgopt.models.checkpoint import save_checkpoint
 
         metadata = {**own.metadata, "objective": _OWN, "source_sha256": own.sha256}
-        path = self.arms.workspace.pretrained(self.arms.spec.name, payload.name)
+        path = self.arms.workspace.pretrained(self.arms.folder, payload.name)
         return _end(
             PretrainResult(
                 cause=Cause.DONE,
@@ -236,11 +244,12 @@ class PretrainJob(Job):
             )
         _, best = max(ended, key=lambda pair: (pair[0], -_number(pair[1])))
         found = load_checkpoint(
-            workspace.pretrained(spec.name, trial_name(name, _number(best))), sha256=best.sha256
+            workspace.pretrained(self.arms.folder, trial_name(name, _number(best))),
+            sha256=best.sha256,
         )
         lease.assert_held()
         sha256 = save_checkpoint(
-            workspace.pretrained(spec.name, name),
+            workspace.pretrained(self.arms.folder, name),
             found.tensors,
             {**found.metadata, "trial": _number(best)},
         )
@@ -314,7 +323,7 @@ def pretrain(
         score = found.metadata["best_score"]
         assert isinstance(score, float)
         stored = name if trial is None else trial_name(name, trial)
-        path = arms.workspace.pretrained(spec.name, stored)
+        path = arms.workspace.pretrained(arms.folder, stored)
         metadata = {**_without_seconds(found.metadata), "recipe": asdict(recipe)}
         result = replace(
             result,

@@ -32,6 +32,8 @@ class ArmRuns:
     workspace: Workspace
     data: PreparedData
     device: torch.device
+    folder: str
+    """Of the comparison's files in the workspace."""
     pretrained_sha256: Callable[[str], str] = lambda _: ""
     """Returns the SHA-256 that a pre-trained checkpoint had when it was made; empty: not known."""
     _splits: dict[StudyKey, tuple[Folds, dict[str, object]]] = field(default_factory=dict)
@@ -51,7 +53,7 @@ class ArmRuns:
             CheckpointError: it is missing, damaged, or not the one that was trained.
         """
         if name not in self._upstreams:
-            path = self.workspace.pretrained(self.spec.name, name)
+            path = self.workspace.pretrained(self.folder, name)
             self._upstreams[name] = load_checkpoint(
                 path, sha256=self.pretrained_sha256(name) or None
             )
@@ -69,14 +71,14 @@ class ArmRuns:
         """
         return ResumableEpochs(
             run,
-            self.workspace.run_state(self.spec.name, item),
+            self.workspace.run_state(self.folder, item),
             checkpoint_seconds=self.spec.workers.checkpoint_seconds,
             measure=measure,
         )
 
     def discard_checkpoints(self, item: str) -> None:
         """Remove the checkpoints of a work item that has ended."""
-        discard_checkpoints(self.workspace.run_state(self.spec.name, item))
+        discard_checkpoints(self.workspace.run_state(self.folder, item))
 
     def build(
         self,

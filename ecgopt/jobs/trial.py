@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from ecgopt.causes import Cause
 from ecgopt.database.engine import Transaction
+from ecgopt.errors import UserError
 from ecgopt.jobs.configuration import RecipeKind, arm_recipe
 from ecgopt.jobs.job import (
     ItemEnd,
@@ -120,6 +121,11 @@ class TrialJob(Job):
         if trial.stored.state.is_finished():
             # Its last owner died between closing it and removing its checkpoints.
             self.arms.discard_checkpoints(claim.key)
+            if RUN not in attributes:
+                raise UserError(
+                    f"trial {slot} of {key.path} was ended by another program than ecgopt, so its "
+                    "value is unknown: add trials to these studies with `ecgopt study enqueue`"
+                )
             return _end(read(TrialAccount, attributes[RUN]))
         parameters = trial.begin(spec.search_space(key.regime, key.model))
         if claim.total_failures:

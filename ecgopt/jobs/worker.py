@@ -128,7 +128,7 @@ class Worker:
     def _patiently(self, operation: Callable[[], Result]) -> Result | None:
         """Do what is bound to no lease, until the database answers or a stop is requested."""
 
-        def wait() -> bool:
+        def wait(_error: DatabaseUnavailable) -> bool:
             return not self.stop_event.wait(self.settings.poll_seconds)
 
         try:

@@ -124,7 +124,7 @@ class Lease:
             with answers_until(self._deadline):
                 return operation()
 
-        def wait() -> bool:
+        def wait(_error: DatabaseUnavailable) -> bool:
             self._closed.wait(_RETRY_SECONDS)
             return True
 

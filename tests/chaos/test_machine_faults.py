@@ -106,13 +106,15 @@ def test_weights_that_stay_away_end_the_run_with_the_reason_and_a_retry_ends_equ
     with study.start() as process:
         study.wait_for_weights()
         study.weights.rename(tmp_path / "away")
+        study.weights.write_text("no folder can be made here")
         _, errors = process.communicate(timeout=240)
         assert process.returncode in (2, 3)
-    assert "safetensors" in errors.strip().splitlines()[-1]
+    assert "pretrained" in errors.strip().splitlines()[-1]
     status = json.loads(study.ecgopt("status", "--json").stdout)
     failures = [failure["cause"] for failure in status["failures"]]
     assert any("safetensors" in cause for cause in failures)
-    shutil.copytree(tmp_path / "away", study.weights, dirs_exist_ok=True)
+    study.weights.unlink()
+    shutil.copytree(tmp_path / "away", study.weights)
     assert study.ecgopt("study retry").returncode == 0
     last = study.run()
     assert last.returncode == 0, last.stderr

@@ -53,8 +53,9 @@ def trials(url):
 
 def saved_epochs(place, item):
     """Return the number of epochs in each checkpoint of a trial."""
-    folder = place.run_state("tiny", item.key)
-    return [int(path.stem.removeprefix("epoch-")) for path in folder.glob("*.safetensors")]
+    (folder,) = place.root.glob("running/tiny-*")
+    own = place.run_state(folder.name, item.key)
+    return [int(path.stem.removeprefix("epoch-")) for path in own.glob("*.safetensors")]
 
 
 def is_alive(pid):

@@ -70,7 +70,7 @@ def test_what_may_pass_is_repeated_and_logged_in_the_databases_words(caplog):
             raise answer
         return "done"
 
-    assert retrying(operation, wait=lambda: True) == "done"
+    assert retrying(operation, wait=lambda _: True) == "done"
     assert "database is locked; trying again" in caplog.text
 
 
@@ -82,5 +82,5 @@ def test_what_stays_is_not_repeated():
         raise StorageError("no such table: x")
 
     with pytest.raises(StorageError, match="no such table"):
-        retrying(operation, wait=lambda: True)
+        retrying(operation, wait=lambda _: True)
     assert attempts == [1]

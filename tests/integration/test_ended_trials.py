@@ -1,5 +1,7 @@
 """What is left of a trial that has ended, through the real job on a real database."""
 
+import os
+
 import pytest
 from work_bench import Bench
 
@@ -78,3 +80,18 @@ def test_nothing_is_left_of_an_item_that_is_set_aside(bench, kind):
     with Lease(begun.database, claim, lease_seconds=60) as lease:
         begun.jobs[kind].give_up(lease, Cause.SET_ASIDE, "lost 3 workers without progress")
     assert checkpoints(begun) == []
+
+
+def test_a_comparison_is_read_where_nothing_can_be_written(bench, monkeypatch):
+    begun = bench()
+    begun.close(claim := begun.first("worker", "trial/"), begun.run(claim))
+    expected = begun.evidence()
+    begun.database.engine.dispose()
+    real = os.access
+    monkeypatch.setattr(
+        "os.access", lambda path, mode: path != begun.place.root and real(path, mode)
+    )
+    before = sorted(path.name for path in begun.place.root.iterdir())
+    assert begun.evidence() == expected
+    assert sorted(path.name for path in begun.place.root.iterdir()) == before
+    assert not begun.place.sqlite_file.with_name("ecgopt.sqlite3-wal").exists()

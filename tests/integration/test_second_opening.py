@@ -1,16 +1,23 @@
 """A final fit that is done again by another worker: scored once, whatever happened in between."""
 
+import json
 from dataclasses import replace
 
 import pytest
+from tiny_study import begin
 from work_bench import Bench
 
-from ecgopt.analysis.gates import check_gates
+from ecgopt.analysis.conclude import conclude
 from ecgopt.errors import LeaseLost
 from ecgopt.jobs.final import SealedTest
 from ecgopt.jobs.runs import ArmRuns
+from ecgopt.queue.openings import keep_result, reuse_result
 
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
+
+
+def as_stored(result):
+    return json.loads(json.dumps(result))
 
 
 @pytest.fixture
@@ -20,10 +27,10 @@ def bench(study_file, tmp_path):
     made.database.engine.dispose()
 
 
-def opened_once(evidence):
+def opened_once(bench):
     (gate,) = [
         gate
-        for gate in check_gates(evidence, [], lambda final: None)
+        for gate in conclude(bench.evidence(), bench.place.root).gates
         if gate.name == "the sealed test was scored once per winner"
     ]
     return gate
@@ -37,9 +44,9 @@ def test_a_worker_lost_after_scoring_leaves_its_result_to_the_next(bench):
     assert claim.key == lost.key
     second = bench.run(claim)
     bench.close(claim, second)
-    assert second.result == first.result
+    assert as_stored(second.result) == as_stored(first.result)
     assert bench.log() == [("lost", 0), ("next", 1)]
-    gate = opened_once(bench.evidence())
+    gate = opened_once(bench)
     assert gate.state == "passed"
     assert "1 more returned the stored result" in gate.finding
 
@@ -66,7 +73,7 @@ def test_an_opening_that_broke_off_before_its_score_was_stored_is_told_apart(ben
     assert bench.log() == [("lost", 0), ("next", 0)]
     evidence = bench.evidence()
     assert [opening.is_interrupted for opening in evidence.openings] == [True, False]
-    gate = opened_once(evidence)
+    gate = opened_once(bench)
     assert gate.state == "passed"
     assert "1 broke off before a result was stored" in gate.finding
 
@@ -78,8 +85,8 @@ def test_a_worker_that_lost_its_item_can_neither_open_nor_reuse_nor_store(bench)
     bench.lose("lost")
     for write in (
         lambda: sealed.open("down", lost),
-        lambda: sealed.reuse(lost, "winner"),
-        lambda: sealed.store(lost, "winner", opened, {}),
+        lambda: reuse_result(bench.database, lost, "winner"),
+        lambda: keep_result(bench.database, lost, "winner", opened.opening_id, {}),
     ):
         with pytest.raises(LeaseLost):
             write()
@@ -95,4 +102,19 @@ def test_another_winner_of_the_same_item_is_scored_anew(bench):
     other = replace(again, payload={**again.payload, "seed": again.payload["seed"] + 1})
     bench.close(again, bench.run(other))
     assert bench.log() == [("first", 0), ("second", 0)]
-    assert opened_once(bench.evidence()).state == "passed"
+    assert opened_once(bench).state == "passed"
+
+
+def test_two_databases_with_one_study_name_share_no_file(study_file, tmp_path):
+    study = study_file(trials=1)
+    opened = [begin(study, tmp_path / "ws", f"sqlite:///{tmp_path}/{name}") for name in ("a", "b")]
+    try:
+        first, second = (each.folder for each in opened)
+        assert first != second
+        assert {folder.rpartition("-")[0] for folder in (first, second)} == {"tiny"}
+        again = begin(study, tmp_path / "ws", f"sqlite:///{tmp_path}/a")
+        again.database.engine.dispose()
+        assert again.folder == first
+    finally:
+        for each in opened:
+            each.database.engine.dispose()

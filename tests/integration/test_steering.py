@@ -6,6 +6,7 @@ import re
 import shutil
 from collections import Counter
 
+import optuna
 import pytest
 from processes import ecgopt
 from sqlalchemy import select, update
@@ -18,10 +19,15 @@ from ecgopt.cli.options import Place
 from ecgopt.cli.status import status
 from ecgopt.comparison import extension
 from ecgopt.comparison.evidence import load_evidence
+from ecgopt.comparison.progress import read_progress
+from ecgopt.database.comparisons import extended as extended_by
 from ecgopt.database.comparisons import extensions_of
+from ecgopt.database.optuna.studies import open_study, slot_trial
 from ecgopt.database.tables import work_item
 from ecgopt.errors import StudyMismatch, UserError
+from ecgopt.jobs.leased_trial import n_trials_of_others, trials_of
 from ecgopt.queue import items
+from ecgopt.study_file.cells import expand_studies, study_name
 from ecgopt.study_file.reading import load_spec
 from ecgopt.workspace import Workspace
 
@@ -50,6 +56,10 @@ def steer(verb, study, opened, **arguments):
 
 def claim(opened):
     return items.claim(opened.database, opened.spec.name, "test:1", lease_seconds=60)
+
+
+def extended_spec(opened):
+    return extended_by(opened.spec, extensions_of(opened.database, opened.spec.name))
 
 
 def left(opened):
@@ -121,6 +131,45 @@ def run(study, workspace, *, workers):
     options = ("--workers", workers, "--workspace", workspace, "--out", workspace.parent / "out")
     done = ecgopt("run", study, *options)
     assert done.returncode == 0, done.stderr
+
+
+def test_trials_that_others_add_take_no_slot_and_count_nowhere(begun):
+    study, opened = begun
+    first = next(iter(expand_studies(opened.spec)))
+    name = study_name(opened.spec.name, first)
+    url = opened.database.engine.url.render_as_string(hide_password=False)
+    others = optuna.load_study(study_name=name, storage=url)
+    for _ in range(2):
+        others.add_trial(optuna.trial.create_trial(value=0.999))
+    n_trials = opened.spec.budget.trials
+    steer(steering.extend, study, opened, trials=n_trials + 2)
+    by_number = [
+        (trial.number, trial.value) for trial in others.get_trials() if trial.value is not None
+    ]
+    assert by_number == [(n_trials + 2, 0.999), (n_trials + 3, 0.999)]
+    others.add_trial(optuna.trial.create_trial(value=0.999))
+    assert [trial.number for trial in others.get_trials()] == list(range(n_trials + 5))
+    raised = extended_spec(opened)
+    assert [trial.number for trial in trials_of(opened.database, raised, first)] == list(
+        range(n_trials + 2)
+    )
+    assert n_trials_of_others(opened.database, raised, first) == 3
+    assert {seen.best for seen in read_progress(opened.database, raised).studies} == {None}
+    held = claim(opened)
+    assert held is not None
+    slot = slot_trial(open_study(opened.database, raised, first, n_trials), n_trials)
+    assert slot.state.name == "WAITING"
+
+
+def test_a_slot_that_plain_optuna_ended_never_wins(begun):
+    _, opened = begun
+    first = next(iter(expand_studies(opened.spec)))
+    name = study_name(opened.spec.name, first)
+    url = opened.database.engine.url.render_as_string(hide_password=False)
+    others = optuna.load_study(study_name=name, storage=url)
+    others.tell(others.ask(), 0.999)  # Optuna gives out the waiting trial of slot 0
+    taken = trials_of(opened.database, opened.spec, first)[0]
+    assert (taken.number, taken.state, taken.value) == (0, "failed", None)
 
 
 def test_an_extension_is_spent_exactly_and_by_all_arms(extended):

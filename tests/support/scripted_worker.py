@@ -72,6 +72,7 @@ def begin_spec(spec, database):
                 content=json.dumps(spec.scientific_content()),
                 prepared="{}",
                 provenance="{}",
+                folder=spec.name,
                 created_at=0.0,
             )
         )
@@ -126,6 +127,7 @@ class ScriptedArms:
     workspace: Workspace
     epoch_seconds: float
     device: torch.device = CPU
+    folder: str = "tiny"
 
     epochs = ArmRuns.epochs
     discard_checkpoints = ArmRuns.discard_checkpoints

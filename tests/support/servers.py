@@ -197,6 +197,48 @@ class PostgresServer:
             os.kill(pid, signal.SIGCONT)
 
 
+class PgBouncer:
+    """PgBouncer in transaction mode before a PostgreSQL server."""
+
+    def __init__(self, server, database, **settings):
+        self.program = shutil.which("pgbouncer")
+        if self.program is None:
+            pytest.skip("pgbouncer is not installed")
+        self._folder = _private_folder("postgres")
+        self.port = free_port()
+        users = self._folder / "users"
+        users.write_text(f'"ecgopt" "{server.password}"\n')
+        fixed = {
+            "listen_addr": "127.0.0.1",
+            "listen_port": self.port,
+            "unix_socket_dir": "",
+            "auth_type": "plain",
+            "auth_file": users,
+            "pool_mode": "transaction",
+            "default_pool_size": 3,
+            "logfile": self._folder / "log",
+        }
+        lines = [f"{key} = {value}" for key, value in {**fixed, **settings}.items()]
+        place = f"{database} = host=127.0.0.1 port={server.port} dbname={database}"
+        (self._folder / "ini").write_text(
+            "\n".join(["[databases]", place, "[pgbouncer]", *lines]) + "\n"
+        )
+        self._process = subprocess.Popen(
+            [*_as_user("postgres"), self.program, "-q", self._folder / "ini"], **_QUIET
+        )
+        _wait_until(self._answers, "PgBouncer's first answer")
+        self.url = f"postgresql+psycopg://ecgopt:{server.password}@127.0.0.1:{self.port}/{database}"
+
+    def _answers(self):
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self.port)) == 0
+
+    def remove(self):
+        self._process.terminate()
+        self._process.wait()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+
 class MariaServer:
     """A MariaDB server on a private socket and port."""
 

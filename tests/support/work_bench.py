@@ -24,7 +24,7 @@ class Bench:
         place.root.mkdir(parents=True, exist_ok=True)
         opened = open_comparison(load_spec(study), open_database(self.url), place)
         self.database, self.spec, self.place = opened.database, opened.spec, place
-        arms = ArmRuns(opened.spec, place, opened.data, torch.device("cpu"))
+        arms = ArmRuns(opened.spec, place, opened.data, torch.device("cpu"), opened.folder)
         self.jobs = handlers(opened.database, arms)
         self.final_job = self.jobs["final"]
 

@@ -110,7 +110,7 @@ def test_a_study_from_before_the_option_has_the_single_division(data):
 
 
 def test_the_networks_of_a_fold_start_alike_in_all_regimes(data):
-    arms = ArmRuns(data.spec, data.workspace, data, torch.device("cpu"))
+    arms = ArmRuns(data.spec, data.workspace, data, torch.device("cpu"), "folds")
     key = expand_studies(data.spec)[0]
     recipe = data.spec.recipe.recipe()
     answers = []
@@ -128,7 +128,12 @@ def single(data):
     spec = data.spec.model_copy(update={"validation_folds": 1})
     prepared = PreparedData(spec=spec, workspace=data.workspace, folders=data.folders)
     key = replace(expand_studies(spec)[0], regime="scratch", upstream=None)
-    return spec, prepared, ArmRuns(spec, data.workspace, prepared, torch.device("cpu")), key
+    return (
+        spec,
+        prepared,
+        ArmRuns(spec, data.workspace, prepared, torch.device("cpu"), "folds"),
+        key,
+    )
 
 
 def test_without_folds_a_trial_is_the_network_of_the_one_division_and_its_seed(single):

@@ -27,6 +27,8 @@ TESTS = {
     "test_weights_that_are_away_for_seconds_cost_no_trial",
     "files stay away": "chaos/test_machine_faults.py::"
     "test_weights_that_stay_away_end_the_run_with_the_reason_and_a_retry_ends_equal",
+    "a pre-trained checkpoint is gone for good": "integration/test_lost_checkpoint.py::"
+    "test_a_checkpoint_that_is_lost_is_made_again_with_the_same_hash",
     "pre-trained weights were replaced": "chaos/test_machine_faults.py::"
     "test_weights_that_were_replaced_are_not_used",
     "a pre-training failed": "chaos/test_machine_faults.py::"
@@ -37,6 +39,12 @@ TESTS = {
     "test_a_device_that_is_lost_stops_its_worker_at_the_first_error",
     "eight errors in a row, by any workers, and no item done": "contract/test_work_items.py::"
     "test_a_comparison_where_everything_fails_pauses_itself_within_ten_errors",
+    "a worker lives, but renews its lease too late": "contract/test_work_items.py::"
+    "test_a_worker_that_renews_too_late_and_lives_costs_its_item_no_failure",
+    "an SQLite file is replaced or removed while workers use it": "chaos/test_connections.py::"
+    "test_an_sqlite_file_that_is_replaced_under_an_open_database_is_noticed",
+    "someone adds trials to a study with plain Optuna": "integration/test_steering.py::"
+    "test_trials_that_others_add_take_no_slot_and_count_nowhere",
     "a worker has another workspace": "chaos/test_machine_faults.py::"
     "test_another_workspace_is_refused_and_a_copy_may_join_unless_its_weights_differ",
     "the study file changed": "integration/test_user_mistakes.py::"

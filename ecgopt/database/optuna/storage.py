@@ -22,6 +22,7 @@ from sqlalchemy.engine import URL
 from ecgopt.database.engine import LOOKS_ONLY, add_listeners
 from ecgopt.database.optuna.tables import create_optuna_tables
 from ecgopt.database.optuna.trial_history import read_trials
+from ecgopt.database.optuna.trial_rows import OURS
 from ecgopt.database.url import shown
 from ecgopt.errors import StorageError
 
@@ -30,11 +31,14 @@ TESTED_MINOR_VERSIONS = ("5.0",)
 
 _trials = optuna_tables.TrialModel.__table__
 _ID_OF_SLOT = sqlalchemy.select(_trials.c.trial_id).where(
-    _trials.c.study_id == bindparam("study"), _trials.c.number == bindparam("slot")
+    _trials.c.study_id == bindparam("study"),
+    _trials.c.number == bindparam("slot"),
+    _trials.c.trial_id.in_(OURS),
 )
 _IDS_IN_STATES = sqlalchemy.select(_trials.c.trial_id).where(
     _trials.c.study_id == bindparam("study"),
     _trials.c.state.in_(bindparam("states", expanding=True)),
+    _trials.c.trial_id.in_(OURS),
 )
 BEGUN = (TrialState.RUNNING, TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 """Every state but WAITING."""

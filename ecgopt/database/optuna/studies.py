@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, Connection, Table, delete, func, select
 
 from ecgopt.database.engine import Database
 from ecgopt.database.optuna.storage import BEGUN, SlotStorage
-from ecgopt.database.optuna.trial_rows import FIXED_PARAMETERS, RECIPE
+from ecgopt.database.optuna.trial_rows import FIXED_PARAMETERS, OURS, RECIPE
 from ecgopt.plugins import find, wrong_type
 from ecgopt.regimes.hyperparameters import SearchSpace
 from ecgopt.seeds import seed_for
@@ -242,7 +242,7 @@ def trial_counts_by_name(
         )
         .join(_STUDIES, _STUDIES.c.study_id == _TRIALS.c.study_id)
         .outerjoin(_VALUES, _VALUES.c.trial_id == _TRIALS.c.trial_id)
-        .where(_named(comparison))
+        .where(_named(comparison), _TRIALS.c.trial_id.in_(OURS))
         .group_by(_STUDIES.c.study_name, _TRIALS.c.state)
     )
     counts: dict[str, dict[str, tuple[int, float | None]]] = {}

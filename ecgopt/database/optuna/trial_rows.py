@@ -39,6 +39,10 @@ _reports = optuna_tables.TrialIntermediateValueModel.__table__
 _user_attributes = optuna_tables.TrialUserAttributeModel.__table__
 _system_attributes = optuna_tables.TrialSystemAttributeModel.__table__
 
+OURS = sqlalchemy.select(_user_attributes.c.trial_id).where(_user_attributes.c.key == RECIPE)
+"""SQL for the ids of the trials of a budget. Others may add trials with plain Optuna: those are of
+no slot, no sampler or pruner of a budget sees them, and none wins."""
+
 # Made once: what is made inside a transaction keeps all other writers of SQLite waiting.
 _BEGIN = (
     sqlalchemy.update(_trials)
@@ -74,8 +78,10 @@ def add_slots(
     """Insert WAITING trials with exactly these numbers.
 
     The trials of a budget exist from the start, so that claiming slot k means running trial
-    number k: no worker ever creates a trial, and the budget cannot be exceeded.
+    number k: no worker ever creates a trial, and the budget cannot be exceeded. A trial that
+    someone added with plain Optuna gives its number up for a higher one.
     """
+    _renumber_others(connection, study_id, numbers)
     connection.execute(
         sqlalchemy.insert(_trials),
         [{"number": n, "study_id": study_id, "state": TrialState.WAITING} for n in numbers],
@@ -90,6 +96,25 @@ def add_slots(
         connection.execute(
             sqlalchemy.insert(_system_attributes),
             [_attribute(ids[n], FIXED_PARAMETERS, dict(values)) for n, values in fixed.items()],
+        )
+
+
+def _renumber_others(connection: Connection, study_id: int, numbers: Sequence[int]) -> None:
+    of_study = _trials.c.study_id == study_id
+    others = connection.execute(
+        sqlalchemy.select(_trials.c.trial_id)
+        .where(of_study, _trials.c.number.in_(list(numbers)), _trials.c.trial_id.not_in(OURS))
+        .order_by(_trials.c.number)
+    ).scalars()
+    found = list(others)
+    if not found:
+        return
+    last = connection.execute(
+        sqlalchemy.select(sqlalchemy.func.max(_trials.c.number)).where(of_study)
+    ).scalar_one()
+    for number, trial_id in enumerate(found, max(last, *numbers) + 1):
+        connection.execute(
+            sqlalchemy.update(_trials).where(_trials.c.trial_id == trial_id).values(number=number)
         )
 
 
