@@ -1,11 +1,14 @@
 """A final fit that is done again by another worker: scored once, whatever happened in between."""
 
+import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from work_bench import Bench
 
 from ecgopt.analysis.gates import check_gates
+from ecgopt.analysis.readings import Readings
 from ecgopt.errors import LeaseLost
 from ecgopt.jobs.final import SealedTest
 from ecgopt.jobs.runs import ArmRuns
@@ -21,9 +24,12 @@ def bench(study_file, tmp_path):
 
 
 def opened_once(evidence):
+    """Return the gate on openings, which needs no predictions."""
+    finals = tuple(replace(final, predictions=None) for final in evidence.finals)
+    without = replace(evidence, finals=finals)
     (gate,) = [
         gate
-        for gate in check_gates(evidence, [], lambda final: None)
+        for gate in check_gates(without, [], Readings(Path(), 5))
         if gate.name == "the sealed test was scored once per winner"
     ]
     return gate
@@ -37,7 +43,7 @@ def test_a_worker_lost_after_scoring_leaves_its_result_to_the_next(bench):
     assert claim.key == lost.key
     second = bench.run(claim)
     bench.close(claim, second)
-    assert second.result == first.result
+    assert second.result == json.loads(json.dumps(first.result))
     assert bench.log() == [("lost", 0), ("next", 1)]
     gate = opened_once(bench.evidence())
     assert gate.state == "passed"
