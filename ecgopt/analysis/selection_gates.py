@@ -20,6 +20,11 @@ EDGE_SHARE = 0.03
 """Share of a range, on its own scale, that counts as its edge."""
 MOST_OPTIMISM = 0.10
 """Macro AUROC that the winners' validation may promise more than their test gives, on average."""
+BRIER_TOLERANCE = 0.05
+"""Share of the trivial predictor's Brier score by which an arm may be worse: networks that rank
+well are often overconfident, which a verdict on macro AUROC does not feel."""
+NATURAL_ENDS = ("frozen_stages",)
+"""Parameters whose ends cannot be widened: nothing frozen, and everything below the head."""
 MOST_NAMED = 3
 _RANKING = (PRIMARY, "macro_auprc", "brier")
 """Metrics without a threshold, which a predictor that knows nothing of the record should not win.
@@ -159,8 +164,9 @@ def _not_worse_than_trivial(arms: Sequence[Arm], readings: Readings) -> Gate:
             if name not in scores.means or name not in scores.trivial:
                 continue
             n_checked += 1
+            allowed = BRIER_TOLERANCE * scores.trivial[name] if name == "brier" else 0.0
             gain = scores.means[name] - scores.trivial[name]
-            if (gain if METRICS[name].higher_is_better else -gain) < 0:
+            if (gain if METRICS[name].higher_is_better else -gain) < -allowed:
                 wrong.append(
                     f"{_label(arm)}: {METRICS[name].title} {scores.means[name]:.3f}, trivial "
                     f"{scores.trivial[name]:.3f}"
@@ -192,11 +198,11 @@ def _best_rate_inside(arms: Sequence[Arm], space: Mapping[str, Any]) -> Gate:
 
 
 def _values_inside(arms: Sequence[Arm], space: Mapping[str, Any]) -> Gate:
-    """Look for parameters whose winners gather at one end; zero is a natural end and no fault."""
+    """Look for parameters whose winners gather at one end that could be moved; zero could not."""
     wrong, n_checked = [], 0
     for arm in arms:
         names = {name for winner in arm.winners().values() for name in winner.parameters}
-        for name in sorted(names - {"learning_rate"}):
+        for name in sorted(names - {"learning_rate", *NATURAL_ENDS}):
             places = list(_places(arm, space, name).values())
             if len(places) < 2:
                 continue

@@ -45,6 +45,12 @@ def plan_lines(plan: Plan, spec: StudySpec, *, n_workers: int) -> list[str]:
                 else ", so replicates share records, which more replicates do not pay for"
             )
         )
+    if spec.verdict.until == "decided":
+        lines.append(
+            "then a replicate is added to every cell that is not decided, up to "
+            f"{spec.verdict.most}: the numbers above are of the first {spec.budget.replicates}, "
+            "and the power is that of the first look"
+        )
     if spec.budget.replicates < MIN_REPLICATES_TO_DECIDE:
         lines.append("with one replicate nothing is decided: the report gives estimates only")
     return lines

@@ -155,6 +155,19 @@ def test_an_arm_that_a_predictor_without_knowledge_beats_is_named(evidence, work
     assert "Brier score 0.400" in gate.finding
 
 
+def test_a_slightly_overconfident_arm_is_not_worse_than_a_trivial_predictor(evidence, workspace):
+    trivial = conclude(evidence, workspace).cells[0].arms["scratch"].scores.trivial["brier"]
+
+    def with_brier(score):
+        return with_finals(evidence, lambda f: replace(f, metrics={**f.metrics, "brier": score}))
+
+    states = [
+        gate_of(with_brier(factor * trivial), workspace, "knows nothing of the record").state
+        for factor in (1.03, 1.08)
+    ]
+    assert states == ["passed", "failed"]
+
+
 @pytest.mark.parametrize(
     ("name", "value", "gate"),
     [
@@ -168,13 +181,14 @@ def test_winners_at_an_end_of_a_range_are_named(evidence, workspace, name, value
     assert gate_of(at_end, workspace, gate).state == "failed"
 
 
-def test_no_frozen_stage_is_a_natural_end(evidence, workspace):
-    at_zero = with_trials(
+@pytest.mark.parametrize("stages", [0, 5])
+def test_nothing_frozen_and_all_below_the_head_frozen_are_natural_ends(evidence, workspace, stages):
+    at_end = with_trials(
         evidence,
         lambda t: (
-            replace(t, parameters={**t.parameters, "frozen_stages": 0})
+            replace(t, parameters={**t.parameters, "frozen_stages": stages})
             if "frozen_stages" in t.parameters
             else t
         ),
     )
-    assert gate_of(at_zero, workspace, "gather at an end").state == "passed"
+    assert gate_of(at_end, workspace, "gather at an end").state == "passed"

@@ -35,6 +35,7 @@ def cell_with(values, *, n_train=200, upstream="u", downstream="d", influence=No
             corrected=None,
             level=0.05,
             level_left=0.0,
+            decided_at=None,
             further_replicates=None,
             caveats=(),
         ),

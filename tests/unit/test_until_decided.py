@@ -12,13 +12,15 @@ from tiny_study import tiny_study
 from ecgopt.analysis.compare import compare_cells
 from ecgopt.analysis.conclude import conclude
 from ecgopt.planning.continuation import next_look
+from ecgopt.planning.plan import plan
+from ecgopt.report.plan_table import plan_lines
 from ecgopt.report.results import results
 from ecgopt.report.terminal import answer_lines, verdict_lines
 from ecgopt.study_file.cells import expand_studies
 from ecgopt.study_file.spec import StudySpec
 
 WORLD = World(replicates=4, final_seeds=2, trials=4, train_sizes=(200, 400), n_patients=400)
-SMALL, LARGE = WORLD.cells
+SECONDS = {"resnet1d18-w2": 0.01}
 
 
 def spec_of(verdict='until = "decided"\nmost = 8', sizes="[200, 400]", replicates=4):
@@ -151,6 +153,15 @@ def test_while_more_replicates_run_a_decided_cell_keeps_its_verdict(one_clear, w
     running = replace(whole, finals=tuple(f for f in whole.finals if f.replicate < 5))
     found = compare_cells(running, without_influence)
     assert [each.verdict for each in found] == ["fine_tune wins", "interim"]
+
+
+def test_a_plan_says_that_its_numbers_are_of_the_first_look():
+    spec = spec_of('until = "decided"\nmost = 8')
+    printed = " ".join(plan_lines(plan(spec, seconds_per_sample=SECONDS), spec, n_workers=1))
+    assert "up to 8: the numbers above are of the first 4" in printed
+    alone = spec_of("most = 8")
+    printed = " ".join(plan_lines(plan(alone, seconds_per_sample=SECONDS), alone, n_workers=1))
+    assert "is added to every cell" not in printed
 
 
 @pytest.mark.parametrize(

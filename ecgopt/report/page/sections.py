@@ -32,8 +32,8 @@ def build_page(conclusions: Conclusions) -> Page:
         answer=answer(conclusions),
         rules=(
             f"Each arm of each replicate may spend {budget.trials} trials, pruned and diverged "
-            f"ones included. {_selection(comparison)} is trained again with {budget.final_seeds} "
-            "fresh seeds and scored once on sealed test patients; "
+            f"ones included. {_selection(comparison)} is trained again on all n records with "
+            f"{budget.final_seeds} fresh seeds and scored once on sealed test patients; "
             f"{words.replicates(comparison)}. Margin ±{comparison.margin:g} macro AUROC, fixed "
             f"beforehand; {comparison.confidence:.0%} intervals from runs and patients, verdicts "
             "corrected over cells by Holm."
