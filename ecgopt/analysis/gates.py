@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from scipy.stats import norm
+
 from ecgopt.analysis.arms import Arm, Pair
 from ecgopt.analysis.compare import InfluenceOf, pair_finals
 from ecgopt.analysis.interval import PairedDifference, estimate_mean
@@ -16,8 +18,8 @@ from ecgopt.training.metrics import PRIMARY
 
 State = Literal["passed", "failed", "not run"]
 
-SHUFFLED_ERRORS = 3.5
-"""Standard errors around 0.5 that chance may explain: one false alarm in two thousand runs."""
+SHUFFLED_LEVEL = 0.001
+"""Chance that any run on shuffled labels fails its gate although all is right."""
 SHUFFLED_TOLERANCE = 0.05
 """Where no standard error is known."""
 RERUN_TOLERANCE = 0.005
@@ -87,12 +89,9 @@ def _all_present(arms: Sequence[Arm], evidence: Evidence) -> Gate:
 def _shuffled_labels(evidence: Evidence) -> Gate:
     """Compare each run with 0.5, in units of its own sampling error where that is known."""
     name = "shuffled labels give 0.5"
-    runs = [
-        (value, _allowed(check))
-        for check in evidence.checks
-        if check.name == "shuffled_labels"
-        for value in check.values
-    ]
+    checks = [check for check in evidence.checks if check.name == "shuffled_labels"]
+    n_runs = sum(len(check.values) for check in checks)
+    runs = [(value, _allowed(check, n_runs)) for check in checks for value in check.values]
     if not runs:
         return Gate(name=name, state="not run", finding="no run on shuffled labels")
     worst, allowed = max(runs, key=lambda run: abs(run[0] - 0.5) / run[1])
@@ -105,9 +104,11 @@ def _shuffled_labels(evidence: Evidence) -> Gate:
     )
 
 
-def _allowed(check: SanityCheck) -> float:
+def _allowed(check: SanityCheck, n_runs: int) -> float:
+    """Return how far chance may go if all runs together keep `SHUFFLED_LEVEL` (Bonferroni)."""
     error = check.details.get("standard_error")
-    return SHUFFLED_ERRORS * float(error) if error else SHUFFLED_TOLERANCE
+    n_errors = float(norm.isf(SHUFFLED_LEVEL / (2 * n_runs)))
+    return n_errors * float(error) if error else SHUFFLED_TOLERANCE
 
 
 def _identical_arms(arms: Sequence[Arm], evidence: Evidence, influence_of: InfluenceOf) -> Gate:

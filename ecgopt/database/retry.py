@@ -138,10 +138,16 @@ def translate_errors(engine: Engine) -> None:
         # pool where it tests a connection.
         asked = running is not None and running.execution_options.get("skip_user_error_events")
         if not asked and not context.is_pre_ping:
-            _raise_named(context.original_exception, engine.url)
+            raise_named(context.original_exception, engine.url)
 
 
-def _raise_named(error: BaseException, url: URL) -> None:
+def raise_named(error: BaseException, url: URL) -> None:
+    """Raise a driver's error by our name for it; return where the statement is at fault.
+
+    Raises:
+        DatabaseUnavailable: the error may pass.
+        StorageError: the error stays until the user fixes it.
+    """
     text = f"database {shown(url)}: {words_of(error, url)}"
     match duration_of(error):
         case "transient":

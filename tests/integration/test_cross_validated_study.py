@@ -74,4 +74,6 @@ def test_the_bundle_gives_every_number_again(finished):
     exported = ecgopt("export", study, bundle, "--workspace", workspace)
     assert exported.returncode == 0, exported.stderr
     verified = ecgopt("verify", bundle)
-    assert verified.returncode == 0, verified.stdout + verified.stderr
+    # A study this small learns nothing, so that its gates fail; every number must follow.
+    failed = [line for line in verified.stdout.splitlines() if line.startswith("FAIL")]
+    assert [line[:26] for line in failed] == ["FAIL no sanity gate fails:"], verified.stdout

@@ -79,6 +79,6 @@ def test_fewer_pruned_trials_than_audits_leave_nothing_to_do(bench):
     claim = bench.first("first", "audit/")
     end = bench.run(claim)
     assert end.cause == "done"
-    assert end.result == {"audit_of": None}
+    assert end.result == {}
     bench.close(claim, end)
     assert all(t.recipe != "audit" for s in bench.evidence().studies for t in s.trials)

@@ -23,6 +23,7 @@ from ecgopt.database.engine import LOOKS_ONLY, add_listeners
 from ecgopt.database.optuna.tables import create_optuna_tables
 from ecgopt.database.optuna.trial_history import read_trials
 from ecgopt.database.optuna.trial_rows import OURS
+from ecgopt.database.retry import raise_named
 from ecgopt.database.url import shown
 from ecgopt.errors import StorageError
 
@@ -68,13 +69,15 @@ def open_optuna(url: URL, options: dict[str, Any], *, create: bool = True) -> "S
         create: Whether to create missing tables, which under SQLite waits for other writers.
 
     Raises:
-        StorageError: the database refuses.
+        StorageError: the database refuses, or is unavailable.
         RuntimeError: Optuna refuses the database.
     """
     if create:
         engine = sqlalchemy.create_engine(url, **options)
         add_listeners(engine)
         create_optuna_tables(engine)
+        # Before Optuna opens its own connection: a worker has two at most.
+        engine.dispose()
     try:
         backend = _SafeStorage(
             url.render_as_string(hide_password=False),
@@ -82,6 +85,10 @@ def open_optuna(url: URL, options: dict[str, Any], *, create: bool = True) -> "S
             skip_table_creation=True,
         )
     except StorageInternalError as error:
+        # Its engine has no listeners yet, so that nothing has named the driver's error.
+        driver = getattr(error.__cause__, "orig", None)
+        if driver is not None:
+            raise_named(driver, url)
         raise RuntimeError(str(error)) from error.__cause__ or error
     return SlotStorage(backend)
 
