@@ -23,7 +23,7 @@ def study(url):
     study = optuna.create_study(storage=database.optuna, direction="maximize")
     study.add_trials([complete(0.7), complete(math.inf), pruned(), failed()])
     study.ask(DISTRIBUTIONS).report(0.6, 1)
-    study.enqueue_trial({"epochs": 20}, user_attrs={"recipe": "tuned"})
+    study.enqueue_trial({"epochs": 20}, user_attrs={"note": "a user's own"})
     yield study
     database.engine.dispose()
 

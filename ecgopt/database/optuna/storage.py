@@ -36,10 +36,15 @@ _ID_OF_SLOT = sqlalchemy.select(_trials.c.trial_id).where(
     _trials.c.number == bindparam("slot"),
     _trials.c.trial_id.in_(OURS),
 )
+_same_study = _trials.alias("of_the_same_study")
+_HAS_SLOTS = sqlalchemy.exists().where(
+    _same_study.c.study_id == bindparam("study"), _same_study.c.trial_id.in_(OURS)
+)
 _IDS_IN_STATES = sqlalchemy.select(_trials.c.trial_id).where(
     _trials.c.study_id == bindparam("study"),
     _trials.c.state.in_(bindparam("states", expanding=True)),
-    _trials.c.trial_id.in_(OURS),
+    # A study that has no slots is no study of a budget: all its trials count.
+    sqlalchemy.or_(_trials.c.trial_id.in_(OURS), ~_HAS_SLOTS),
 )
 BEGUN = (TrialState.RUNNING, TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 """Every state but WAITING."""
