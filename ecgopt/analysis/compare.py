@@ -367,7 +367,7 @@ def _caveats(interval: Interval) -> Iterator[str]:
     elif error.freedom < FEW:
         yield (
             f"the spread between replicates rests on {error.freedom:.1f} degrees of freedom, so "
-            "the interval is very wide: add replicates or cells"
+            "the interval is wide: more replicates or cells would narrow it"
         )
     if 0 < interval.overlap < 1 and interval.n_replicates > 1:
         yield (
