@@ -3,9 +3,8 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import Literal
-
-from scipy.stats import norm
 
 from ecgopt.analysis.arms import Arm, Pair
 from ecgopt.analysis.compare import InfluenceOf, pair_finals
@@ -107,7 +106,7 @@ def _shuffled_labels(evidence: Evidence) -> Gate:
 def _allowed(check: SanityCheck, n_runs: int) -> float:
     """Return how far chance may go if all runs together keep `SHUFFLED_LEVEL` (Bonferroni)."""
     error = check.details.get("standard_error")
-    n_errors = float(norm.isf(SHUFFLED_LEVEL / (2 * n_runs)))
+    n_errors = -NormalDist().inv_cdf(SHUFFLED_LEVEL / (2 * n_runs))
     return n_errors * float(error) if error else SHUFFLED_TOLERANCE
 
 
