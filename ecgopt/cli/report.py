@@ -178,11 +178,10 @@ def plan(
             seconds = measured_seconds(evidence)
             measured = measured_spread(evidence, root)
     if missing := [model for model in spec.models if model.label not in seconds]:
-        import torch
-
+        from ecgopt.jobs.runs import choose_device
         from ecgopt.planning.training_speed import measure_seconds_per_sample
 
-        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        device = choose_device()
         for model in missing:
             seconds[model.label] = measure_seconds_per_sample(model, spec.recipe.recipe(), device)
     found = plan_comparison(

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Shaped
 
+from ecgopt.data.records import file_bytes
 from ecgopt.errors import RecordError
 
 MAX_BYTES = 64 << 20
@@ -35,14 +36,7 @@ def read_structure(path: Path, variable: str) -> Mapping[str, Shaped[np.ndarray,
     Raises:
         RecordError: the file is missing, too large, no MATLAB v5 file, or lacks the structure.
     """
-    try:
-        with path.open("rb") as stream:
-            data = stream.read(MAX_BYTES + 1)
-    except OSError as error:
-        reason = f"its file cannot be read: {error.strerror or error}"
-        raise RecordError(path.stem, reason, str(path)) from error
-    if len(data) > MAX_BYTES:
-        raise RecordError(path.stem, f"it is larger than {MAX_BYTES >> 20} MiB", path.name)
+    data = file_bytes(path, MAX_BYTES)
     order = _BYTE_ORDERS.get(data[_HEADER_BYTES - 2 : _HEADER_BYTES])
     if order is None or data[124:126] not in {b"\x00\x01", b"\x01\x00"}:
         form = "HDF5, the form of MATLAB 7.3" if b"\x89HDF" in data[:1024] else "another format"

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 from ecgopt.data.signals import PrepareSettings, RawSignal
+from ecgopt.errors import RecordError
 
 if TYPE_CHECKING:
     from ecgopt.data.listing import Listing
@@ -121,3 +122,20 @@ def number_or_none(text: str, low: float, high: float) -> float | None:
     except ValueError:
         return None
     return number if low <= number <= high else None
+
+
+def file_bytes(path: Path, max_bytes: int) -> bytes:
+    """Return the content of a record's file, of which at most `max_bytes` are read into memory.
+
+    Raises:
+        RecordError: the file cannot be read or is larger.
+    """
+    try:
+        with path.open("rb") as stream:
+            data = stream.read(max_bytes + 1)
+    except OSError as error:
+        reason = f"its file cannot be read: {error.strerror or error}"
+        raise RecordError(path.stem, reason, str(path)) from error
+    if len(data) > max_bytes:
+        raise RecordError(path.stem, f"it is larger than {max_bytes >> 20} MiB", path.name)
+    return data

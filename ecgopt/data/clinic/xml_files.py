@@ -7,6 +7,7 @@ from pathlib import Path
 from xml.etree.ElementTree import Element, ParseError, TreeBuilder
 from xml.parsers import expat
 
+from ecgopt.data.records import file_bytes
 from ecgopt.errors import RecordError
 
 MAX_XML_BYTES = 32 << 20
@@ -25,23 +26,11 @@ def read_xml(path: Path) -> Element:
     Raises:
         RecordError: the file is missing, too large, no XML, or declares entities.
     """
-    data = _file_bytes(path)
+    data = file_bytes(path, MAX_XML_BYTES)
     try:
         return _parsed(data)
     except (expat.ExpatError, ParseError, ValueError, LookupError, _RefusedError) as error:
         raise RecordError(path.stem, "it is no sound XML", f"{path.name}: {error}") from error
-
-
-def _file_bytes(path: Path) -> bytes:
-    try:
-        with path.open("rb") as stream:
-            data = stream.read(MAX_XML_BYTES + 1)
-    except OSError as error:
-        reason = f"its file cannot be read: {error.strerror or error}"
-        raise RecordError(path.stem, reason, str(path)) from error
-    if len(data) > MAX_XML_BYTES:
-        raise RecordError(path.stem, f"it is larger than {MAX_XML_BYTES >> 20} MiB", path.name)
-    return data
 
 
 class _RefusedError(Exception):
