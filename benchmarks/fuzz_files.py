@@ -2,8 +2,8 @@
 
     python -m benchmarks.fuzz_files [--seconds 600] [--seed 0] [--kind "MATLAB files"]
 
-Damages the files of small sets at random and prepares them, as tests/unit/test_hostile_files.py
-does for some seconds. Ends at the first exception that is no error for people, with its seed.
+Damages the files of small sets at random and prepares them, as a test in tests/unit/data does
+for some seconds. Ends at the first exception that is no error for people, with its seed.
 """
 
 import argparse

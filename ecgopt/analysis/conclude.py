@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 
 from ecgopt.analysis.arms import Arm, TrialCounts, count_trials, sort_into_arms
-from ecgopt.analysis.claims import FINE_TUNE, SCRATCH, Claim, ClaimGrounds, judge_claims
 from ecgopt.analysis.compare import CellComparison, InfluenceOf, compare_cells
 from ecgopt.analysis.convergence import Convergence, common_target, converge
 from ecgopt.analysis.cost import ArmCost, BreakEven, arm_cost, break_even
 from ecgopt.analysis.curves import BudgetCrossover, BudgetCurve, arm_curve, budget_crossover
 from ecgopt.analysis.equal_spend import EqualSpend, equal_spend
+from ecgopt.analysis.findings import FINE_TUNE, SCRATCH, Finding, FindingGrounds, judge_findings
 from ecgopt.analysis.gates import Gate, check_gates
 from ecgopt.analysis.importance import parameter_importance
 from ecgopt.analysis.pooled import Pooled, pool
@@ -78,7 +78,7 @@ class Conclusions:
     cells: tuple[CellConclusion, ...]
     pooled: tuple[Pooled, ...]
     ladders: tuple[SizeLadder, ...]
-    claims: tuple[Claim, ...]
+    findings: tuple[Finding, ...]
     """Empty unless both scratch and fine-tuning are compared."""
     gates: tuple[Gate, ...]
 
@@ -122,7 +122,7 @@ def conclude(evidence: Evidence, workspace: Path) -> Conclusions:
         ),
         pooled=_pool(tuned, comparison.regimes[1:], comparison.confidence),
         ladders=size_ladders(tuned, confidence=comparison.confidence),
-        claims=_claims(evidence, arms, influence_of),
+        findings=_findings(evidence, arms, influence_of),
         gates=(
             *check_gates(stored, unique, readings),
             *_stopped_cells(tuned, comparison),
@@ -168,17 +168,17 @@ def _pool(
     return tuple(found)
 
 
-def _claims(
+def _findings(
     evidence: Evidence, arms: dict[CellKey, dict[str, Arm]], influence_of: InfluenceOf
-) -> tuple[Claim, ...]:
+) -> tuple[Finding, ...]:
     if not {SCRATCH, FINE_TUNE} <= set(evidence.comparison.regimes):
         return ()
     tuned, published = (
         compare_cells(evidence, influence_of, role=role, reference=SCRATCH, others=(FINE_TUNE,))
         for role in ROLES
     )
-    return judge_claims(
-        ClaimGrounds(
+    return judge_findings(
+        FindingGrounds(
             evidence=evidence,
             arms=arms,
             tuned=tuned,

@@ -39,7 +39,7 @@ def results(conclusions: Conclusions) -> dict[str, Any]:
             "cells": [_cell(cell) for cell in conclusions.cells],
             "pooled": conclusions.pooled,
             "size_ladders": [_ladder(ladder) for ladder in conclusions.ladders],
-            "claims": conclusions.claims,
+            "findings": conclusions.findings,
             "gates": conclusions.gates,
             "provenance": comparison.provenance,
         }

@@ -17,9 +17,9 @@ NEW, STORED, BROKE_OFF = "new", "stored", "broke off"
 
 
 def account_sections(conclusions: Conclusions) -> list[Section]:
-    """Return claims, trials, gates, openings and provenance."""
+    """Return findings, trials, gates, openings and provenance."""
     build = (
-        _claims(conclusions),
+        _findings(conclusions),
         _trials(conclusions),
         _gates(conclusions),
         _openings(conclusions),
@@ -28,20 +28,20 @@ def account_sections(conclusions: Conclusions) -> list[Section]:
     return [section for section in build if section is not None]
 
 
-def _claims(conclusions: Conclusions) -> Section | None:
-    if not conclusions.claims:
+def _findings(conclusions: Conclusions) -> Section | None:
+    if not conclusions.findings:
         return None
     return Section(
-        name="claims",
-        title="The published study's claims",
+        name="findings",
+        title="The published study's findings",
         paragraphs=("Judged where this comparison holds the cells for it.",),
         tables=(
             PageTable(
                 title="",
-                columns=("claim", "", "outcome", "grounds"),
+                columns=("finding", "", "outcome", "grounds"),
                 rows=tuple(
-                    (claim.name, claim.text, claim.outcome, words.with_minus(claim.grounds))
-                    for claim in conclusions.claims
+                    (finding.name, finding.text, finding.outcome, words.with_minus(finding.grounds))
+                    for finding in conclusions.findings
                 ),
                 text_columns=frozenset({0, 1, 2, 3}),
             ),

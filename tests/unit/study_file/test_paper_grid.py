@@ -9,7 +9,7 @@ from ecgopt.jobs.registry import work_items
 from ecgopt.study_file.cells import ALL_RECORDS, expand_cells, expand_studies
 from ecgopt.study_file.reading import load_spec
 
-STUDY = Path(__file__).parents[2] / "studies" / "paper_grid.toml"
+STUDY = Path(__file__).parents[3] / "studies" / "paper_grid.toml"
 SIZES = [2_000, 4_000, 6_000, 8_000, 10_000, 12_000]
 
 

@@ -9,8 +9,8 @@ from ecgopt.evidence.records import CellKey
 
 
 def claims_of(world, workspace, change=lambda evidence: evidence):
-    found = conclude(change(invent(world, workspace)), workspace).claims
-    return {claim.name: claim for claim in found}
+    found = conclude(change(invent(world, workspace)), workspace).findings
+    return {finding.name: finding for finding in found}
 
 
 PRECISE = World(replicates=6, final_seeds=2, run_spread=0.02, trials=10, n_patients=600)
@@ -37,10 +37,10 @@ def test_all_ten_claims_are_listed_in_order(tmp_path):
     assert list(found) == [f"C{number}" for number in range(1, 11)]
 
 
-@pytest.mark.parametrize("claim", ["C3", "C4", "C7", "C8", "C9"])
-def test_a_claim_without_cells_says_so(tmp_path, claim):
+@pytest.mark.parametrize("finding", ["C3", "C4", "C7", "C8", "C9"])
+def test_a_claim_without_cells_says_so(tmp_path, finding):
     found = claims_of(World(replicates=1, trials=4, final_seeds=1), tmp_path)
-    assert found[claim].outcome == "no cell for it"
+    assert found[finding].outcome == "no cell for it"
 
 
 TWO_TARGETS = replace(PRECISE, downstreams=("ptbxl", "cpsc"))
@@ -67,7 +67,7 @@ def test_one_target_carries_no_general_statement(tmp_path):
     assert "one target does not carry" in found["C1"].grounds
 
 
-def test_interim_cells_support_no_claim(tmp_path):
+def test_interim_cells_support_no_finding(tmp_path):
     def change(evidence):
         return replace(with_scores(lambda final: 0.05)(evidence), finals=evidence.finals[1:])
 

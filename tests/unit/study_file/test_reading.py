@@ -395,5 +395,5 @@ def test_folders_have_their_variables_filled_in_and_an_unset_one_is_named(monkey
 
 
 def test_the_shipped_study_files_are_valid():
-    for path in (Path(__file__).parents[2] / "studies").glob("*.toml"):
+    for path in (Path(__file__).parents[3] / "studies").glob("*.toml"):
         assert load_spec(path).name == path.stem

@@ -105,7 +105,7 @@ def test_figures_on_the_page_take_their_colours_from_it(page):
     "part",
     [
         "verdicts", "scores", "budget", "learning-rate", "size", "time", "published", "trade-off",
-        "parameters", "cost", "claims", "trials", "gates", "sealed-test", "provenance",
+        "parameters", "cost", "findings", "trials", "gates", "sealed-test", "provenance",
     ],
 )  # fmt: skip
 def test_every_point_of_the_protocol_has_its_place(checked, part):

@@ -13,7 +13,7 @@ from ecgopt.cli.data import app
 from ecgopt.data.labels import label_set
 from ecgopt.data.prepare import PrepareSettings, prepare
 
-PAGE = (Path(__file__).parents[2] / "docs" / "data.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[4] / "docs" / "data.md").read_text(encoding="utf-8")
 
 
 def block(kind, first):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-PACKAGE = Path(__file__).resolve().parents[2] / "ecgopt"
+PACKAGE = Path(__file__).resolve().parents[3] / "ecgopt"
 ADAPTER = PACKAGE / "database" / "optuna"
 ATTRIBUTES = {"_trial_id", "_study_id", "_storage", "_backend", "_thread_local"}
 

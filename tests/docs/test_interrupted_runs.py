@@ -33,9 +33,9 @@ TESTS = {
     "test_weights_that_were_replaced_are_not_used",
     "a pre-training failed": "chaos/test_machine_faults.py::"
     "test_a_pre_training_that_failed_blocks_what_needs_it_and_the_run_says_so",
-    "three different items fail with one worker, one after another": "unit/test_worker.py::"
+    "three different items fail with one worker, one after another": "unit/jobs/test_worker.py::"
     "test_a_worker_whose_items_fail_one_after_another_stops_and_says_why",
-    "a GPU is lost (a sticky CUDA error)": "unit/test_worker.py::"
+    "a GPU is lost (a sticky CUDA error)": "unit/jobs/test_worker.py::"
     "test_a_device_that_is_lost_stops_its_worker_at_the_first_error",
     "eight errors in a row, by any workers, and no item done": "contract/test_work_items.py::"
     "test_a_comparison_where_everything_fails_pauses_itself_within_ten_errors",

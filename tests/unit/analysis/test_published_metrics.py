@@ -15,7 +15,7 @@ from ecgopt.evidence.records import Predictions
 from ecgopt.training.challenge import EQUIVALENT, challenge_score, read_weights
 from ecgopt.training.metrics import f1_scores, macro_auroc, trivial_scores
 
-DATA = Path(os.environ.get("ECGOPT_DATA", Path(__file__).parents[2] / "../shared/data"))
+DATA = Path(os.environ.get("ECGOPT_DATA", Path(__file__).parents[3] / "../shared/data"))
 RESULTS = DATA / "results"
 PTBXL = RESULTS / "helme_ptbxl_exp0"
 CODE_TEST = RESULTS / "code_test_827"

@@ -46,14 +46,14 @@ def test_the_forest_plot_names_the_arms_that_its_symbols_stand_for(conclusions):
 @pytest.mark.parametrize("regimes", [("scratch", "fine_tune"), ("fine_tune", "scratch")])
 def test_findings_about_scratch_do_not_depend_on_the_order_of_the_arms(workspace, regimes):
     world = replace(CLEAR, name="targets", regimes=regimes, downstreams=("ptbxl", "cpsc"))
-    claims = conclude(invent(world, workspace), workspace).claims
-    outcomes = {claim.name: claim.outcome for claim in claims}
+    findings = conclude(invent(world, workspace), workspace).findings
+    outcomes = {finding.name: finding.outcome for finding in findings}
     assert (outcomes["C1"], outcomes["C5"]) == ("supported", "supported")
 
 
 def test_findings_are_not_judged_without_the_arms_that_they_are_about(workspace):
     world = replace(CLEAR, name="probe", regimes=("linear_probe", "fine_tune"))
-    assert conclude(invent(world, workspace), workspace).claims == ()
+    assert conclude(invent(world, workspace), workspace).findings == ()
 
 
 @pytest.mark.parametrize("final_seeds", [1, 2, 5])

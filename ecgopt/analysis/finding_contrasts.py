@@ -1,4 +1,4 @@
-"""Claims about differences between differences: models, upstreams, depths, recipes."""
+"""Findings about differences between differences: models, upstreams, depths, recipes."""
 
 from collections.abc import Callable, Sequence
 from itertools import combinations
@@ -92,7 +92,7 @@ def tuning_sets_the_gap(
 def _contrasts(
     rules: Rules, pairs: Sequence[tuple[CellComparison, CellComparison]]
 ) -> tuple[list[Interval], list[Decision]]:
-    """Return the pairs' contrasts, and what is decided about each after Holm within the claim."""
+    """Return the pairs' contrasts, and what is decided about each after Holm within the finding."""
     found = [contrast(first, second) for first, second in pairs]
     verdicts = decide_together([each for each in found if each is not None], rules)
     return [verdict.interval for verdict in verdicts], [verdict.decision for verdict in verdicts]

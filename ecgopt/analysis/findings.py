@@ -1,4 +1,4 @@
-"""The published study's claims C1-C10, each judged where a comparison holds the cells for it."""
+"""The published study's findings C1-C10, each judged where a comparison holds the cells for it."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -7,7 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from ecgopt.analysis.arms import Arm, budget_trials
-from ecgopt.analysis.claim_contrasts import (
+from ecgopt.analysis.compare import CellComparison, rules_of
+from ecgopt.analysis.convergence import common_target, reach
+from ecgopt.analysis.cost import Cost, arm_cost
+from ecgopt.analysis.finding_contrasts import (
     NO_CELL,
     Judgement,
     Outcome,
@@ -17,16 +20,13 @@ from ecgopt.analysis.claim_contrasts import (
     suits_cnns,
     tuning_sets_the_gap,
 )
-from ecgopt.analysis.compare import CellComparison, rules_of
-from ecgopt.analysis.convergence import common_target, reach
-from ecgopt.analysis.cost import Cost, arm_cost
 from ecgopt.analysis.mean_error import MeanError
 from ecgopt.analysis.sizes import SizeLadder
 from ecgopt.analysis.verdict import Decision, Rules, holm
 from ecgopt.evidence.records import CellKey, Evidence, FinalEvidence
 
 SCRATCH, FINE_TUNE = "scratch", "fine_tune"
-"""The two arms that the published study compared; its claims are about no others."""
+"""The two arms that the published study compared; its findings are about no others."""
 
 SMALL = 1_000
 """Training sizes up to this count as small."""
@@ -39,8 +39,8 @@ FEWEST_UNITS = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Claim:
-    """A claim, and what this comparison says about it."""
+class Finding:
+    """A finding, and what this comparison says about it."""
 
     name: str
     text: str
@@ -49,8 +49,8 @@ class Claim:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ClaimGrounds:
-    """What claims are judged on: fine-tuning minus scratch."""
+class FindingGrounds:
+    """What findings are judged on: fine-tuning minus scratch."""
 
     evidence: Evidence
     arms: dict[CellKey, dict[str, Arm]]
@@ -74,21 +74,21 @@ class ClaimGrounds:
         return [found for found in self.tuned if found.decision is not Decision.INTERIM]
 
 
-def judge_claims(grounds: ClaimGrounds) -> tuple[Claim, ...]:
-    """Return the ten claims with their outcomes."""
+def judge_findings(grounds: FindingGrounds) -> tuple[Finding, ...]:
+    """Return the ten findings with their outcomes."""
     found = []
-    for name, (text, judge) in _CLAIMS.items():
+    for name, (text, judge) in _FINDINGS.items():
         judged, reason = judge(grounds)
-        found.append(Claim(name=name, text=text, outcome=judged, grounds=reason))
+        found.append(Finding(name=name, text=text, outcome=judged, grounds=reason))
     return tuple(found)
 
 
-def _small_targets(grounds: ClaimGrounds) -> Judgement:
+def _small_targets(grounds: FindingGrounds) -> Judgement:
     cells = [found for found in grounds.judged if found.cell.n_train <= SMALL]
     return _share_of(cells, holds=(Decision.HIGHER,), fails=(Decision.LOWER, Decision.EQUIVALENT))
 
 
-def _not_always(grounds: ClaimGrounds) -> Judgement:
+def _not_always(grounds: FindingGrounds) -> Judgement:
     """Judge a statement of existence: one cell proves it, and no number of cells refutes it."""
     cells = [found for found in grounds.judged if found.cell.n_train <= SMALL]
     if not cells:
@@ -98,7 +98,7 @@ def _not_always(grounds: ClaimGrounds) -> Judgement:
     return ("supported" if counter else "undecided"), f"{reason} ({_rests_on(cells)})"
 
 
-def _falls_with_size(grounds: ClaimGrounds) -> Judgement:
+def _falls_with_size(grounds: FindingGrounds) -> Judgement:
     """Judge ladders that begin with a gain; harm that grows with size is no gain that falls."""
     if not grounds.ladders:
         return NO_CELL
@@ -119,12 +119,12 @@ def _begins_with_gain(ladder: SizeLadder) -> bool:
     return ladder.intercept + ladder.slope * math.log10(ladder.sizes[0]) > 0
 
 
-def _catches_up(grounds: ClaimGrounds) -> Judgement:
+def _catches_up(grounds: FindingGrounds) -> Judgement:
     cells = [found for found in grounds.judged if found.cell.n_train >= LARGE]
     return _share_of(cells, holds=(Decision.EQUIVALENT, Decision.LOWER), fails=(Decision.HIGHER,))
 
 
-def _scratch_takes_longer(grounds: ClaimGrounds) -> Judgement:
+def _scratch_takes_longer(grounds: FindingGrounds) -> Judgement:
     """Judge paired fits; one that never reaches the score took longer than it was trained.
 
     Pairs are scored as in Gehan 1965, Biometrika 52:203: 1 where scratch surely took longer, -1
@@ -182,7 +182,7 @@ def _longer(first: _Time, second: _Time) -> int:
     return 0
 
 
-def _is_cheaper(grounds: ClaimGrounds) -> Judgement:
+def _is_cheaper(grounds: FindingGrounds) -> Judgement:
     """Judge by training samples: both arms train one network, so samples stand for operations."""
     without, in_full, seconds = [], [], []
     for arms in grounds.arms.values():
@@ -238,7 +238,7 @@ def _mean_interval(values: Sequence[float], confidence: float) -> tuple[float, f
     return middle, middle - half, middle + half
 
 
-_CLAIMS: dict[str, tuple[str, Callable[[ClaimGrounds], Judgement]]] = {
+_FINDINGS: dict[str, tuple[str, Callable[[FindingGrounds], Judgement]]] = {
     "C1": ("Small targets favour fine-tuning", _small_targets),
     "C2": ("Fine-tuning does not always help on small targets", _not_always),
     "C3": ("The gain falls as the target grows", _falls_with_size),

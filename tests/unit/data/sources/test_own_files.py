@@ -216,7 +216,7 @@ def test_missing_description_is_named(tmp_path):
 
 
 def test_descriptions_in_the_documentation_are_valid(tmp_path):
-    page = Path(__file__).parents[2] / "docs" / "how-to" / "own-data.md"
+    page = Path(__file__).parents[4] / "docs" / "how-to" / "own-data.md"
     blocks = re.findall(r"```toml\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
     descriptions = [block for block in blocks if block.startswith("name =")]
     assert len(descriptions) == 2
