@@ -7,6 +7,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, settings
 from servers import MariaServer, PostgresServer
+from sqlalchemy import Engine, QueuePool, event
 from tiny_study import tiny_study
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -29,6 +30,24 @@ settings.load_profile("untimed")
 def _no_storage_of_the_user(monkeypatch):
     for name in ("ECGOPT_STORAGE", "ECGOPT_STORAGE_FILE", "ECGOPT_WORKSPACE", "ECGOPT_INSECURE"):
         monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(autouse=True)
+def _connections_are_closed():
+    """Fail the test that leaves a connection open, instead of whichever runs at its collection."""
+    used = set()
+
+    def remember(connection):
+        used.add(connection.engine.pool)
+
+    event.listen(Engine, "engine_connect", remember)
+    yield
+    event.remove(Engine, "engine_connect", remember)
+    pools = [pool for pool in used if isinstance(pool, QueuePool)]
+    left = [pool for pool in pools if pool.checkedin() + pool.checkedout() > 0]
+    for pool in left:
+        pool.dispose()
+    assert not left, "dispose of the engine of each database that the test opens"
 
 
 @pytest.fixture(scope="session")
