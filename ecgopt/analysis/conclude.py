@@ -100,7 +100,7 @@ def conclude(evidence: Evidence, workspace: Path) -> Conclusions:
         DataError: a file of predictions is missing or was altered.
     """
     comparison, stored = evidence.comparison, evidence
-    readings = Readings(workspace, comparison.least_positives)
+    readings = Readings(workspace, comparison)
     influence_of = readings.influence
     evidence = readings.without_rare_labels(stored)
     tuned = compare_cells(evidence, influence_of)

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from ecgopt.analysis.influence import PatientInfluence, influence_of_patients
 from ecgopt.evidence.predictions import Predictions, read_predictions
-from ecgopt.evidence.records import Evidence, FinalEvidence
+from ecgopt.evidence.records import Comparison, Evidence, FinalEvidence
 from ecgopt.evidence.rescore import scores_of
-from ecgopt.training.metrics import PRIMARY, trivial_scores
+from ecgopt.training.metrics import PRIMARY, Metric, chosen_metrics, trivial_scores
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,9 +29,10 @@ class Reading:
 class Readings:
     """The predictions of a workspace, each file read and checked once."""
 
-    def __init__(self, workspace: Path, least_positives: int) -> None:
+    def __init__(self, workspace: Path, comparison: Comparison) -> None:
         self._workspace = workspace
-        self._least_positives = least_positives
+        self._least_positives = comparison.least_positives
+        self.metrics: Mapping[str, Metric] = chosen_metrics(comparison.metrics)
         self._known: dict[str, Reading] = {}
         self._errors: dict[str, float] = {}
 
@@ -46,7 +47,9 @@ class Readings:
         if final.predictions not in self._known:
             path = self._workspace / final.predictions
             predictions = read_predictions(path, final.predictions_sha256)
-            self._known[final.predictions] = _read(final, predictions, self._least_positives)
+            self._known[final.predictions] = _read(
+                final, predictions, self._least_positives, self.metrics
+            )
         return self._known[final.predictions]
 
     def influence(self, final: FinalEvidence) -> PatientInfluence | None:
@@ -85,12 +88,17 @@ class Readings:
         )
 
 
-def _read(final: FinalEvidence, predictions: Predictions, least_positives: int) -> Reading:
+def _read(
+    final: FinalEvidence,
+    predictions: Predictions,
+    least_positives: int,
+    metrics: Mapping[str, Metric],
+) -> Reading:
     influence = influence_of_patients(predictions, least_positives=least_positives)
     return Reading(
         influence=influence,
         rare=tuple(predictions.classes[label] for label in influence.left_out),
-        scores=scores_of(predictions, final.thresholds),
-        trivial=trivial_scores(predictions.labels),
+        scores=scores_of(predictions, final.thresholds, metrics),
+        trivial=trivial_scores(predictions.labels, metrics),
         n_records=len(predictions.labels),
     )

@@ -7,7 +7,6 @@ import numpy as np
 
 from ecgopt.analysis.arms import Arm
 from ecgopt.analysis.readings import Readings
-from ecgopt.training.metrics import METRICS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +34,7 @@ def arm_scores(arm: Arm, readings: Readings) -> ArmScores | None:
         {**(reading.scores if reading else {}), **final.metrics}
         for reading, final in zip(read, finals, strict=True)
     ]
-    names = [name for name in METRICS if all(name in scores for scores in found)]
+    names = [name for name in readings.metrics if all(name in scores for scores in found)]
     means = {name: float(np.mean([scores[name] for scores in found])) for name in names}
     return ArmScores(
         means=means,

@@ -250,6 +250,7 @@ def _comparison(
         question=spec.question,
         margin=spec.verdict.margin,
         confidence=spec.verdict.confidence,
+        metrics=spec.metrics,
         least_positives=spec.verdict.least_positives,
         looks=tuple(each.before.replicates for each in extensions if each.openings),
         most_replicates=spec.verdict.most,

@@ -219,6 +219,8 @@ class Comparison:
     """Differences of macro AUROC inside plus or minus this count as equivalent."""
     confidence: float
     """Of intervals, for instance 0.95."""
+    metrics: tuple[str, ...] = ()
+    """Metrics from outside the package, which are shown next to the built-in ones."""
     least_positives: int = 5
     """Test patients who must carry a label and who must lack it, or the label is left out."""
     regimes: tuple[str, ...]

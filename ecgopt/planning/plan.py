@@ -285,7 +285,7 @@ def measured_spread(evidence: Evidence, workspace: Path) -> Spread | None:
 
     None where the pilot has no cell with two replicates or more.
     """
-    readings = Readings(workspace, evidence.comparison.least_positives)
+    readings = Readings(workspace, evidence.comparison)
     evidence = readings.without_rare_labels(evidence)
     intervals = [
         found.interval

@@ -43,6 +43,7 @@ from ecgopt.study_file.tables import (
     WorkersTable,
 )
 from ecgopt.toml_errors import BrokenRule, TomlTable, explained, refusal
+from ecgopt.training.metrics import METRICS, chosen_metrics
 from ecgopt.training.recipe import Value
 
 MOST_TRIALS: Final = 10_000_000
@@ -75,6 +76,9 @@ class StudySpec(TomlTable):
     validation_folds: Annotated[int, Field(ge=1, le=20)] = 1
     """2 or more: select by cross-validation of the labelled records over so many folds instead of
     by `validation_share`. A trial then trains a network per fold; its cost is theirs together."""
+    metrics: Annotated[tuple[PartName, ...], Field(max_length=100)] = ()
+    """Metrics from outside the package, shown next to the built-in ones: `package.module:name` or
+    the name of an entry point."""
     data: dict[Name, DataTable]
     """`[data.NAME]`: a data set or a part of one; upstreams and downstreams name it."""
     upstream: dict[Name, UpstreamTable] = Field(default_factory=dict)
@@ -191,6 +195,7 @@ class StudySpec(TomlTable):
             **outside_code("start", self.regimes, REGIMES),
             **outside_code("network", [model.name for model in self.models], MODELS),
             **outside_code("data source", readers, SOURCES),
+            **outside_code("metric", self.metrics, METRICS),
             **outside_code("sampler", [self.sampler.name], dict.fromkeys(SAMPLERS)),
         }
 
@@ -198,6 +203,8 @@ class StudySpec(TomlTable):
         """Yield what is wrong with the tables together."""
         yield from self._rules_of_data()
         yield from self._rules_of_cells()
+        if problem := refusal(chosen_metrics, self.metrics):
+            yield ("metrics",), problem
         unsound = list(self._rules_of_regimes())
         yield from unsound or self._rules_of_space()
 

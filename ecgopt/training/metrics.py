@@ -10,6 +10,8 @@ from typing import Final
 
 import numpy as np
 
+from ecgopt.errors import UserError
+from ecgopt.plugins import find, wrong_type
 from ecgopt.shapes import Bool, Float, ScoreMatrix, Shaped
 from ecgopt.training.challenge import challenge_score, weights_for
 
@@ -152,7 +154,7 @@ class Tested:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Metric:
-    """One test score; evidence, tables and page read it from `METRICS`."""
+    """One test score; evidence, tables and page read it from `chosen_metrics`."""
 
     name: str
     """Key in the evidence, in results.json and in tables."""
@@ -255,19 +257,44 @@ METRICS: Final[dict[str, Metric]] = {
 """The metrics by name, in the order in which they are shown."""
 
 
-def all_scores(tested: Tested) -> dict[str, float]:
+def chosen_metrics(more: Sequence[str] = ()) -> Mapping[str, Metric]:
+    """Return the built-in metrics, and after them those from outside the package, by name.
+
+    Args:
+        more: `package.module:name` or names of entry points; each is a `Metric`.
+
+    Raises:
+        UserError: there is no such metric, or it has the name of another one.
+    """
+    chosen = dict(METRICS)
+    for reference in more:
+        found: object = find("metric", reference, METRICS)
+        if not isinstance(found, Metric):
+            raise wrong_type("metric", reference, "a Metric object", found)
+        if found.name in chosen:
+            raise UserError(
+                f"the metric {reference!r} is called {found.name!r}, as another one is: give it a "
+                "name of its own"
+            )
+        chosen[found.name] = found
+    return chosen
+
+
+def all_scores(tested: Tested, metrics: Mapping[str, Metric] = METRICS) -> dict[str, float]:
     """Return every metric that the predictions determine, by name."""
     found = {
         name: metric.score(tested)
-        for name, metric in METRICS.items()
+        for name, metric in metrics.items()
         if tested.thresholds is not None or not metric.needs_thresholds
     }
     return {name: score for name, score in found.items() if score is not None}
 
 
-def trivial_scores(labels: Bool[np.ndarray, "record label"]) -> Mapping[str, float]:
+def trivial_scores(
+    labels: Bool[np.ndarray, "record label"], metrics: Mapping[str, Metric] = METRICS
+) -> Mapping[str, float]:
     """Return for every metric what the best trivial predictor scores on these records."""
-    return {name: metric.trivial(labels) for name, metric in METRICS.items()}
+    return {name: metric.trivial(labels) for name, metric in metrics.items()}
 
 
 def _checked(labels: Labels, scores: ScoreMatrix) -> Bool[np.ndarray, "record label"]:

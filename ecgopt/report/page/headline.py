@@ -10,7 +10,7 @@ from ecgopt.analysis.verdict import Decision
 from ecgopt.evidence.records import FinalRole
 from ecgopt.report import words
 from ecgopt.report.page.html import PageTable, Section
-from ecgopt.training.metrics import METRICS, Metric
+from ecgopt.training.metrics import Metric, chosen_metrics
 
 MOST_ROWS_SHOWN = 16
 MOST_SENTENCES = 8
@@ -177,7 +177,7 @@ def score_section(conclusions: Conclusions) -> Section | None:
     rows = [
         row
         for cell in conclusions.cells
-        for metric in METRICS.values()
+        for metric in chosen_metrics(conclusions.evidence.comparison.metrics).values()
         if (row := _score_row(conclusions, cell, metric)) is not None
     ]
     if not rows:
