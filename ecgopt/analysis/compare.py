@@ -162,6 +162,27 @@ def compare_cells(
     ]
 
 
+def verdicts_at_margins(
+    evidence: Evidence, influence_of: InfluenceOf, factors: Sequence[float]
+) -> dict[float, list[CellComparison]]:
+    """Return what `compare_cells` says at other margins, by the margin.
+
+    They show how much a verdict hangs on the margin, and decide nothing.
+
+    Args:
+        evidence: Of one comparison.
+        influence_of: As in `compare_cells`.
+        factors: What the study file's margin is multiplied by.
+    """
+    comparison = evidence.comparison
+    return {
+        margin: compare_cells(
+            replace(evidence, comparison=replace(comparison, margin=margin)), influence_of
+        )
+        for margin in (factor * comparison.margin for factor in factors)
+    }
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Contrast:
     """The paired final fits of an arm and the reference in one cell."""
@@ -208,7 +229,7 @@ def _decide_look_by_look(
         judged = [index for index, found in pairs.items() if found]
         verdicts = decide_together(
             [
-                estimate_mean(pairs[index], overlap=_overlap(contrasts[index].arm))
+                estimate_mean(pairs[index], overlap=overlap_of(contrasts[index].arm))
                 for index in judged
             ],
             rules,
@@ -253,7 +274,7 @@ def rules_of(comparison: Comparison) -> Rules:
     return _all_rules(comparison, n_tests)[-1]
 
 
-def _overlap(arm: Arm) -> float:
+def overlap_of(arm: Arm) -> float:
     """Return the largest share of the pool's records that a replicate of the arm draws."""
     pools = [study.split.get("n_pool") for study in arm.studies]
     return max((arm.cell.n_train / int(pool) for pool in pools if pool), default=0.0)
@@ -291,12 +312,16 @@ def pair_finals(
         role: Which final fits of the arm.
         against: Which final fits of the reference; those of the same role by default.
     """
-    ours, theirs = arm.finals_by_pair(role), reference.finals_by_pair(against or role)
-    return {
-        pair: subtract(_scored(ours[pair], influence_of), _scored(theirs[pair], influence_of))
-        for pair in ours
-        if pair in theirs
-    }
+    ours = scored_finals(arm, influence_of, role=role)
+    theirs = scored_finals(reference, influence_of, role=against or role)
+    return {pair: subtract(ours[pair], theirs[pair]) for pair in ours if pair in theirs}
+
+
+def scored_finals(
+    arm: Arm, influence_of: InfluenceOf, *, role: FinalRole
+) -> dict[Pair, PairedDifference]:
+    """Return the arm's own scores with their influences, by replicate and seed index."""
+    return {pair: _scored(final, influence_of) for pair, final in arm.finals_by_pair(role).items()}
 
 
 def _scored(final: FinalEvidence, influence_of: InfluenceOf) -> PairedDifference:

@@ -1,20 +1,27 @@
 """Everything that a report prints, concluded once from the evidence."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from ecgopt.analysis.arms import Arm, TrialCounts, count_trials, sort_into_arms
-from ecgopt.analysis.compare import CellComparison, InfluenceOf, compare_cells
+from ecgopt.analysis.compare import (
+    CellComparison,
+    InfluenceOf,
+    compare_cells,
+    verdicts_at_margins,
+)
 from ecgopt.analysis.convergence import Convergence, common_target, converge
 from ecgopt.analysis.cost import ArmCost, BreakEven, arm_cost, break_even
 from ecgopt.analysis.curves import BudgetCrossover, BudgetCurve, arm_curve, budget_crossover
+from ecgopt.analysis.equal_score import EqualScore, equal_scores
 from ecgopt.analysis.equal_spend import EqualSpend, equal_spend
 from ecgopt.analysis.findings import FINE_TUNE, SCRATCH, Finding, FindingGrounds, judge_findings
 from ecgopt.analysis.gates import Gate, check_gates
 from ecgopt.analysis.importance import parameter_importance
+from ecgopt.analysis.per_label import LabelComparison, compare_labels
 from ecgopt.analysis.pooled import Pooled, pool
 from ecgopt.analysis.pruning_audit import PruningAudit, audit_pruning
 from ecgopt.analysis.readings import Readings
@@ -25,6 +32,9 @@ from ecgopt.analysis.selection_gates import check_selection
 from ecgopt.analysis.sizes import SizeLadder, size_ladders
 from ecgopt.analysis.waterfall import Step, waterfall
 from ecgopt.evidence.records import CellKey, Comparison, Evidence, FinalRole, TrialEvidence
+
+MARGIN_FACTORS = (0.0, 0.5, 2.0)
+"""Of the margins at which the report shows what the verdicts would be."""
 
 ROLES: tuple[FinalRole, FinalRole] = ("tuned", "published")
 
@@ -78,6 +88,11 @@ class Conclusions:
     cells: tuple[CellConclusion, ...]
     pooled: tuple[Pooled, ...]
     ladders: tuple[SizeLadder, ...]
+    equal_scores: tuple[EqualScore, ...]
+    """Per arm and size of a ladder: the size at which the reference scores alike."""
+    labels: tuple[LabelComparison, ...]
+    at_margins: Mapping[float, Sequence[CellComparison]]
+    """The tuned comparisons at other margins; they decide nothing."""
     findings: tuple[Finding, ...]
     """Empty unless both scratch and fine-tuning are compared."""
     gates: tuple[Gate, ...]
@@ -122,6 +137,9 @@ def conclude(evidence: Evidence, workspace: Path) -> Conclusions:
         ),
         pooled=_pool(tuned, comparison.regimes[1:], comparison.confidence),
         ladders=size_ladders(tuned, confidence=comparison.confidence),
+        equal_scores=equal_scores(evidence, influence_of),
+        labels=tuple(compare_labels(evidence, readings.predictions)),
+        at_margins=verdicts_at_margins(evidence, influence_of, MARGIN_FACTORS),
         findings=_findings(evidence, arms, influence_of),
         gates=(
             *check_gates(stored, unique, readings),

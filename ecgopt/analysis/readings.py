@@ -52,6 +52,12 @@ class Readings:
             )
         return self._known[final.predictions]
 
+    def predictions(self, final: FinalEvidence) -> Predictions | None:
+        """Return the test predictions, read from the file again; None where they were not kept."""
+        if final.predictions is None:
+            return None
+        return read_predictions(self._workspace / final.predictions, final.predictions_sha256)
+
     def influence(self, final: FinalEvidence) -> PatientInfluence | None:
         """Return each patient's influence; None where predictions were not kept."""
         reading = self(final)

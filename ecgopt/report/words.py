@@ -6,6 +6,7 @@ import re
 from ecgopt.analysis.compare import CellComparison
 from ecgopt.analysis.conclude import Conclusions
 from ecgopt.analysis.interval import Interval
+from ecgopt.analysis.per_label import LabelComparison
 from ecgopt.analysis.verdict import Decision
 from ecgopt.evidence.records import CellKey, Comparison, ParameterValue, PretrainEvidence
 
@@ -140,7 +141,7 @@ def pretraining(found: PretrainEvidence) -> str:
     return f"{found.n_epochs} epochs{trials}, {quality}, {weights}"
 
 
-def verdict_of(comparison: CellComparison) -> str:
+def verdict_of(comparison: CellComparison | LabelComparison) -> str:
     """Return the verdict as people read it: the winner's name, `equivalent` or `undecided`."""
     if comparison.winner is None:
         return str(comparison.decision)

@@ -136,6 +136,34 @@ def brier_scores(labels: Labels, scores: ScoreMatrix) -> LabelScores:
     return squared
 
 
+def calibration_errors(labels: Labels, scores: ScoreMatrix) -> LabelScores:
+    """Return each label's expected calibration error, over ten groups of equally many records.
+
+    That is the mean distance between the probabilities of a group and the share of its records that
+    carry the label.
+
+    Source: Naeini, Cooper & Hauskrecht 2015, AAAI, with groups of equal size.
+    """
+    truth = _checked(labels, scores)
+    return np.array([_calibration_error(truth[:, k], scores[:, k]) for k in range(truth.shape[1])])
+
+
+def reliability(
+    truth: Bool[np.ndarray, " record"], scores: Float[np.ndarray, " record"]
+) -> tuple[Float[np.ndarray, " part"], Float[np.ndarray, " part"], Float[np.ndarray, " part"]]:
+    """Return the mean probability, the share of positives and the size of each of ten groups.
+
+    Records are put into groups of equal size by their probability.
+    """
+    order = np.argsort(scores, kind="stable")
+    groups = [part for part in np.array_split(order, N_RELIABILITY_GROUPS) if part.size]
+    return (
+        np.array([scores[part].mean() for part in groups]),
+        np.array([truth[part].mean() for part in groups]),
+        np.array([float(part.size) for part in groups]),
+    )
+
+
 def macro(per_label: LabelScores) -> float:
     """Return the mean of the labels that have a score; NaN if none has."""
     return _mean_of_scored(per_label)[0]
@@ -171,6 +199,16 @@ class Metric:
         """The title with what a reader must know about the numbers."""
         source = ", thresholds from validation" if self.needs_thresholds else ""
         return f"{self.title}{source}{'' if self.higher_is_better else ' (lower is better)'}"
+
+
+N_RELIABILITY_GROUPS: Final = 10
+
+
+def _calibration_error(
+    truth: Bool[np.ndarray, " record"], scores: Float[np.ndarray, " record"]
+) -> float:
+    predicted, observed, sizes = reliability(truth, scores)
+    return float(np.average(np.abs(predicted - observed), weights=sizes))
 
 
 def _macro_f1(tested: Tested) -> float:
@@ -242,6 +280,14 @@ METRICS: Final[dict[str, Metric]] = {
             score=lambda tested: float(brier_scores(tested.labels, tested.scores).mean()),
             # Of giving each label its prevalence.
             trivial=lambda labels: float((labels.mean(axis=0) * (1 - labels.mean(axis=0))).mean()),
+            higher_is_better=False,
+        ),
+        Metric(
+            name="calibration_error",
+            title="expected calibration error",
+            score=lambda tested: float(calibration_errors(tested.labels, tested.scores).mean()),
+            # Of giving each label its prevalence.
+            trivial=lambda _: 0.0,
             higher_is_better=False,
         ),
         Metric(

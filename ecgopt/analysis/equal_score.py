@@ -1,0 +1,172 @@
+"""How many labelled records the reference needs for the score that an arm gets with n."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Final
+
+import numpy as np
+
+from ecgopt.analysis.arms import Arm, Pair, sort_into_arms
+from ecgopt.analysis.compare import InfluenceOf, overlap_of, scored_finals
+from ecgopt.analysis.influence import PatientInfluence, align_influences
+from ecgopt.analysis.interval import PairedDifference, estimate_mean, subtract
+from ecgopt.analysis.moderation import moderated_errors
+from ecgopt.evidence.records import Evidence
+from ecgopt.shapes import Float
+
+STEPS: Final = 24
+"""Sizes that are tried between two neighbouring sizes of a ladder."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EqualScore:
+    """The reference's training size at which it scores as an arm does with `n_train` records."""
+
+    upstream: str
+    downstream: str
+    model: str
+    reference: str
+    regime: str
+    n_train: int
+    n_equal: float | None
+    """None where it is not within the sizes that were run."""
+    low: float | None
+    high: float | None
+    """Ends of the interval; None where it does not end within the sizes that were run."""
+
+    @property
+    def factor(self) -> float | None:
+        """`n_equal` in units of `n_train`."""
+        return None if self.n_equal is None else self.n_equal / self.n_train
+
+
+def equal_scores(evidence: Evidence, influence_of: InfluenceOf) -> tuple[EqualScore, ...]:
+    """Return the equal size for each arm and each size of a ladder of two sizes or more.
+
+    Between two sizes the reference's score is linear in the logarithm of the size. The interval
+    holds each size at which the difference between the arm at n and the reference is within its own
+    interval of zero (Fieller 1954), from runs and from patients.
+    """
+    ladders: dict[tuple[str, str, str], list[dict[str, Arm]]] = {}
+    for cell, arms in sort_into_arms(evidence).items():
+        key = (cell.upstream, cell.downstream, cell.model)
+        ladders.setdefault(key, []).append(arms)
+    reference, *others = evidence.comparison.regimes
+    found = []
+    for unsorted in ladders.values():
+        rungs = sorted(unsorted, key=lambda arms: arms[reference].cell.n_train)
+        if len(rungs) < 2:
+            continue
+        scores = [scored_finals(arms[reference], influence_of, role="tuned") for arms in rungs]
+        if not all(scores):
+            continue
+        ladder = _Ladder(
+            sizes=[arms[reference].cell.n_train for arms in rungs],
+            scores=scores,
+            overlap=max(overlap_of(arms[reference]) for arms in rungs),
+            confidence=evidence.comparison.confidence,
+        )
+        for arms in rungs:
+            for name in others:
+                own = scored_finals(arms[name], influence_of, role="tuned")
+                if own:
+                    found.append(_equal(arms[name], reference, own, ladder))
+    return tuple(found)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Ladder:
+    """The reference's final fits over several sizes."""
+
+    sizes: Sequence[int]
+    scores: Sequence[Mapping[Pair, PairedDifference]]
+    overlap: float
+    confidence: float
+
+    def differences(
+        self, own: Mapping[Pair, PairedDifference], log_size: float
+    ) -> dict[Pair, PairedDifference]:
+        """Return `own` minus the reference's scores at a size, pair by pair."""
+        logs = [math.log(size) for size in self.sizes]
+        right = min(max(int(np.searchsorted(logs, log_size)), 1), len(logs) - 1)
+        share = (log_size - logs[right - 1]) / (logs[right] - logs[right - 1])
+        below, above = self.scores[right - 1], self.scores[right]
+        return {
+            pair: subtract(own[pair], _between(below[pair], above[pair], share))
+            for pair in own
+            if pair in below and pair in above
+        }
+
+
+def _between(first: PairedDifference, second: PairedDifference, share: float) -> PairedDifference:
+    value = (1 - share) * first.value + share * second.value
+    if first.influence is None or second.influence is None:
+        return PairedDifference(value=value, influence=None)
+    patients, (ours, theirs) = align_influences((first.influence, second.influence))
+    values = (1 - share) * ours + share * theirs
+    influence = PatientInfluence(macro_auroc=value, patients=patients, values=values)
+    return PairedDifference(value=value, influence=influence)
+
+
+def _equal(
+    arm: Arm, reference: str, own: Mapping[Pair, PairedDifference], ladder: _Ladder
+) -> EqualScore:
+    logs = np.log(ladder.sizes)
+    grid = np.unique(
+        np.concatenate([np.linspace(low, high, STEPS + 1) for low, high in pairwise(logs)])
+    )
+    estimates, reaches = [], []
+    for log_size in grid:
+        differences = ladder.differences(own, float(log_size))
+        if not differences:
+            return _result(arm, reference, None, None, None)
+        estimate = estimate_mean(differences, overlap=max(ladder.overlap, overlap_of(arm)))
+        (error,) = moderated_errors([estimate])
+        estimates.append(estimate.value)
+        reaches.append(error.reach(ladder.confidence))
+    values, reach = np.array(estimates), np.array(reaches)
+    is_inside = np.abs(values) <= reach
+    n_equal = _crossing(grid, values)
+    if n_equal is None or not is_inside.any():
+        return _result(arm, reference, n_equal, None, None)
+    inside = np.flatnonzero(is_inside)
+    low, high = inside[0], inside[-1]
+    return _result(
+        arm,
+        reference,
+        n_equal,
+        None if low == 0 else math.exp(grid[low]),
+        None if high == len(grid) - 1 else math.exp(grid[high]),
+    )
+
+
+def _crossing(grid: Float[np.ndarray, " part"], values: Float[np.ndarray, " part"]) -> float | None:
+    """Return the last size at which the difference changes its sign."""
+    signs = np.sign(values)
+    if (exact := np.flatnonzero(signs == 0)).size:
+        return float(math.exp(grid[exact[-1]]))
+    changes = np.flatnonzero(signs[:-1] != signs[1:])
+    if not changes.size:
+        return None
+    left = changes[-1]
+    share = values[left] / (values[left] - values[left + 1])
+    return float(math.exp(grid[left] + share * (grid[left + 1] - grid[left])))
+
+
+def _result(
+    arm: Arm, reference: str, n_equal: float | None, low: float | None, high: float | None
+) -> EqualScore:
+    cell = arm.cell
+    return EqualScore(
+        upstream=cell.upstream,
+        downstream=cell.downstream,
+        model=cell.model,
+        reference=reference,
+        regime=arm.regime,
+        n_train=cell.n_train,
+        n_equal=n_equal,
+        low=low,
+        high=high,
+    )
