@@ -96,7 +96,7 @@ def answer_lines(conclusions: Conclusions) -> list[str]:
         )
         second = f"Test macro AUROC: {scores}."
     else:
-        second = pooled[0] if pooled else "Too few targets for one statement over all cells."
+        second = pooled[0] if pooled else "Too few cells for one statement over all of them."
     failed = [gate.name for gate in conclusions.gates if gate.state == "failed"]
     third = (
         f"{budget.trials} trials per arm, {words.replicates(comparison)}, "

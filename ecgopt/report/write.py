@@ -36,7 +36,7 @@ def write_report(conclusions: Conclusions, out: Path, *, with_pdf: bool = False)
         UserError: `out` cannot be written.
     """
     page = build_page(conclusions)
-    drawings = [drawing for section in page.sections for drawing in section.all_drawings()]
+    drawings = [drawing for section in page.all_sections() for drawing in section.all_drawings()]
     try:
         tables = tuple(
             write_whole(out / "tables" / f"{table.name}.csv", table.to_csv().encode())
