@@ -227,6 +227,11 @@ def replicates(comparison: Comparison) -> str:
     return f"{high} replicate{'s' * (high != 1)}"
 
 
+def seeds(count: int) -> str:
+    """Return the number of seeds of final fits."""
+    return f"{count} final seed{'s' * (count != 1)}"
+
+
 def looks(comparison: Comparison, level_left: float) -> str:
     """Return the looks taken and the level left; empty where one look was planned."""
     if comparison.most_replicates is None:
@@ -250,6 +255,7 @@ def further_replicates(comparison: CellComparison) -> str:
 
 
 def what_would_decide(comparison: CellComparison) -> str:
+    """Return what would turn an undecided comparison into a decided one."""
     judgement = comparison.judgement
     if comparison.n_replicates == 1:
         return "One replicate never decides: use at least 3."

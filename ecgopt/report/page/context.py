@@ -154,7 +154,7 @@ def facts_line(evidence: Evidence) -> str:
     version = comparison.provenance.get("ecgopt", "")
     commit = str(comparison.provenance.get("commit", ""))[:7]
     parts = [
-        f"sealed test opened {_date(opened[0])} to {_date(opened[-1])}" if opened else "",
+        f"sealed test opened {_dates(opened[0], opened[-1])}" if opened else "",
         f"{words.duration(seconds)} of training" if seconds else "",
         f"on {words.listed(devices)}" if devices else "",
         f"ecgopt {version}" + (f" ({commit})" if commit and commit != "unknown" else "")
@@ -165,5 +165,6 @@ def facts_line(evidence: Evidence) -> str:
     return f"{words.capital(said)}." if said else ""
 
 
-def _date(moment: str) -> str:
-    return datetime.datetime.fromisoformat(moment).strftime("%Y-%m-%d")
+def _dates(first: str, last: str) -> str:
+    begin, end = (datetime.datetime.fromisoformat(moment).date() for moment in (first, last))
+    return f"on {begin}" if begin == end else f"{begin} to {end}"

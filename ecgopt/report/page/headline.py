@@ -11,7 +11,7 @@ from ecgopt.analysis.verdict import Decision
 from ecgopt.report import words
 from ecgopt.report.page.html import PageTable, Section
 
-MOST_ROWS_SHOWN = 16
+MOST_ROWS_SHOWN = 24
 MOST_SENTENCES = 8
 MOST_LADDERS = 3
 """Ladders of training sizes that the headline spells out; more are counted."""
