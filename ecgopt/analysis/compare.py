@@ -7,6 +7,7 @@ from ecgopt.analysis.arms import Arm, Pair, sort_into_arms
 from ecgopt.analysis.influence import PatientInfluence
 from ecgopt.analysis.interval import Interval, PairedDifference, estimate_mean, subtract
 from ecgopt.analysis.mean_error import FEW
+from ecgopt.analysis.moderation import moderated_errors
 from ecgopt.analysis.power import further_replicates
 from ecgopt.analysis.spending import looks_so_far
 from ecgopt.analysis.verdict import (
@@ -322,6 +323,30 @@ def scored_finals(
 ) -> dict[Pair, PairedDifference]:
     """Return the arm's own scores with their influences, by replicate and seed index."""
     return {pair: _scored(final, influence_of) for pair, final in arm.finals_by_pair(role).items()}
+
+
+def score_intervals(
+    arms: Mapping[CellKey, Mapping[str, Arm]],
+    influence_of: InfluenceOf,
+    *,
+    role: FinalRole,
+    confidence: float,
+) -> dict[tuple[CellKey, str], Interval]:
+    """Return the interval of each arm's own mean score; the cells of one arm share a prior.
+
+    Differences are paired, so their intervals are usually narrower than these two suggest.
+    """
+    found: dict[tuple[CellKey, str], Interval] = {}
+    for regime in dict.fromkeys(name for of_cell in arms.values() for name in of_cell):
+        scored = {
+            cell: estimate_mean(finals, overlap=overlap_of(of_cell[regime]))
+            for cell, of_cell in arms.items()
+            if (finals := scored_finals(of_cell[regime], influence_of, role=role))
+        }
+        errors = moderated_errors(list(scored.values()))
+        for (cell, estimate), error in zip(scored.items(), errors, strict=True):
+            found[cell, regime] = Interval.of(estimate, error, confidence)
+    return found
 
 
 def _scored(final: FinalEvidence, influence_of: InfluenceOf) -> PairedDifference:

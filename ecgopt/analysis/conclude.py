@@ -11,6 +11,7 @@ from ecgopt.analysis.compare import (
     CellComparison,
     InfluenceOf,
     compare_cells,
+    score_intervals,
     verdicts_at_margins,
 )
 from ecgopt.analysis.convergence import Convergence, common_target, converge
@@ -21,6 +22,7 @@ from ecgopt.analysis.equal_spend import EqualSpend, equal_spend
 from ecgopt.analysis.findings import FINE_TUNE, SCRATCH, Finding, FindingGrounds, judge_findings
 from ecgopt.analysis.gates import Gate, check_gates
 from ecgopt.analysis.importance import parameter_importance
+from ecgopt.analysis.interval import Interval
 from ecgopt.analysis.per_label import LabelComparison, compare_labels
 from ecgopt.analysis.pooled import Pooled, pool
 from ecgopt.analysis.pruning_audit import PruningAudit, audit_pruning
@@ -48,6 +50,8 @@ class ArmConclusion:
     winners: Mapping[int, TrialEvidence]
     """By replicate."""
     scores: ArmScores | None
+    intervals: Mapping[FinalRole, Interval]
+    """Of the mean test macro AUROC, by the recipe of the final fits."""
     curve: BudgetCurve | None
     response: LearningRateResponse | None
     convergence: Convergence | None
@@ -212,6 +216,11 @@ def _conclude_arms(
     """Return every arm's conclusions; the costly ones once per arm that cells share."""
     importances: dict[tuple[str, ...], dict[str, float]] = {}
     found: dict[CellKey, dict[str, ArmConclusion]] = {}
+    confidence = evidence.comparison.confidence
+    intervals = {
+        role: score_intervals(arms, readings.influence, role=role, confidence=confidence)
+        for role in ROLES
+    }
     for cell, of_cell in arms.items():
         target = common_target(list(of_cell.values()))
         for regime, arm in of_cell.items():
@@ -223,6 +232,11 @@ def _conclude_arms(
                 counts=count_trials(arm.budget_trials()),
                 winners=arm.winners(),
                 scores=arm_scores(arm, readings),
+                intervals={
+                    role: of_arms[cell, regime]
+                    for role, of_arms in intervals.items()
+                    if (cell, regime) in of_arms
+                },
                 curve=arm_curve(arm),
                 response=learning_rate_response(arm, evidence.comparison.margin),
                 convergence=None if target is None else converge(arm, target),

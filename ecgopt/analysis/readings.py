@@ -24,6 +24,8 @@ class Reading:
     trivial: Mapping[str, float]
     """What the best predictor scores that says the same about every record, by metric."""
     n_records: int
+    positives: Mapping[str, int]
+    """Records that carry each label."""
 
 
 class Readings:
@@ -107,4 +109,7 @@ def _read(
         scores=scores_of(predictions, final.thresholds, metrics),
         trivial=trivial_scores(predictions.labels, metrics),
         n_records=len(predictions.labels),
+        positives=dict(
+            zip(predictions.classes, map(int, predictions.labels.sum(axis=0)), strict=True)
+        ),
     )

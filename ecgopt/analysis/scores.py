@@ -20,6 +20,8 @@ class ArmScores:
     """Labels that the test set could not score."""
     n_records: int
     n_patients: int
+    positives: Mapping[str, int]
+    """Test records that carry each label; empty where predictions were not kept."""
 
 
 def arm_scores(arm: Arm, readings: Readings) -> ArmScores | None:
@@ -42,4 +44,5 @@ def arm_scores(arm: Arm, readings: Readings) -> ArmScores | None:
         left_out=tuple(dict.fromkeys(label for final in finals for label in final.left_out)),
         n_records=known[0].n_records if known else 0,
         n_patients=len(known[0].influence.patients) if known else 0,
+        positives=known[0].positives if known else {},
     )

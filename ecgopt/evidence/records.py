@@ -17,11 +17,15 @@ from ecgopt.errors import UserError
 from ecgopt.evidence.predictions import Predictions, read_predictions, write_predictions
 
 __all__ = [
-    "Budget", "CellKey", "Comparison", "Evidence", "FinalEvidence", "FinalRole", "Opening",
-    "ParameterValue", "Predictions", "PretrainEvidence", "SanityCheck", "StudyEvidence",
+    "DATA_SETS", "Budget", "CellKey", "Comparison", "Evidence", "FinalEvidence", "FinalRole",
+    "Opening", "ParameterValue", "Predictions", "PretrainEvidence", "SanityCheck", "StudyEvidence",
     "TrialEvidence", "TrialRecipe", "TrialState", "from_json", "load_predictions",
     "read_predictions", "to_json", "write_predictions",
 ]  # fmt: skip
+
+DATA_SETS = "data sets"
+"""Under this key, provenance describes the records of each data set: how many, of whom, which
+labels, what was dropped, licence and citation."""
 
 ParameterValue = bool | int | float | str
 TrialState = Literal["complete", "pruned", "failed", "running", "waiting"]

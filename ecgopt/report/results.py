@@ -74,6 +74,7 @@ def _arm(arm: ArmConclusion) -> dict[str, Any]:
         "counts": arm.counts,
         "test_macro_auroc": arm.test_score(),
         "test_macro_auroc_published": arm.test_score("published"),
+        "test_interval": {role: [each.low, each.high] for role, each in arm.intervals.items()},
         "scores": arm.scores,
         "replicates": [_replicate(arm, study) for study in arm.arm.studies],
         "budget_curve": arm.curve,
