@@ -45,6 +45,9 @@ class EqualScore:
 def equal_scores(evidence: Evidence, influence_of: InfluenceOf) -> tuple[EqualScore, ...]:
     """Return the equal size for each arm and each size of a ladder of two sizes or more.
 
+    A ladder whose reference does not score higher at the largest size than at the smallest, beyond
+    its interval, is left out: no number of records is then known to give a score.
+
     Between two sizes the reference's score is linear in the logarithm of the size. The interval
     holds each size at which the difference between the arm at n and the reference is within its own
     interval of zero (Fieller 1954), from runs and from patients.
@@ -68,6 +71,8 @@ def equal_scores(evidence: Evidence, influence_of: InfluenceOf) -> tuple[EqualSc
             overlap=max(overlap_of(arms[reference]) for arms in rungs),
             confidence=evidence.comparison.confidence,
         )
+        if not ladder.rises:
+            continue
         for arms in rungs:
             for name in others:
                 own = scored_finals(arms[name], influence_of, role="tuned")
@@ -84,6 +89,17 @@ class _Ladder:
     scores: Sequence[Mapping[Pair, PairedDifference]]
     overlap: float
     confidence: float
+
+    @property
+    def rises(self) -> bool:
+        """Whether the largest size scores higher than the smallest, beyond the interval."""
+        first, last = self.scores[0], self.scores[-1]
+        gains = {pair: subtract(last[pair], first[pair]) for pair in last if pair in first}
+        if not gains:
+            return False
+        estimate = estimate_mean(gains, overlap=self.overlap)
+        (error,) = moderated_errors([estimate])
+        return estimate.value > error.reach(self.confidence)
 
     def differences(
         self, own: Mapping[Pair, PairedDifference], log_size: float
@@ -143,11 +159,10 @@ def _equal(
 
 
 def _crossing(grid: Float[np.ndarray, " part"], values: Float[np.ndarray, " part"]) -> float | None:
-    """Return the last size at which the difference changes its sign."""
-    signs = np.sign(values)
-    if (exact := np.flatnonzero(signs == 0)).size:
+    """Return the last size at which the reference overtakes the arm."""
+    if (exact := np.flatnonzero(values == 0)).size:
         return float(math.exp(grid[exact[-1]]))
-    changes = np.flatnonzero(signs[:-1] != signs[1:])
+    changes = np.flatnonzero((values[:-1] > 0) & (values[1:] < 0))
     if not changes.size:
         return None
     left = changes[-1]

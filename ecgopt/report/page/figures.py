@@ -101,7 +101,7 @@ def _sizes(conclusions: Conclusions) -> Section | None:
             f"{ladder.upstream} → {ladder.downstream}, {ladder.model}. {sizes.say_ladder(ladder)}"
             for ladder in ladders
         ),
-        tables=(_equal_scores(conclusions),),
+        tables=(_equal_scores(conclusions),) if conclusions.equal_scores else (),
         galleries=(
             Gallery(
                 title="Difference against training size",

@@ -97,7 +97,7 @@ def diagnosis_section(conclusions: Conclusions) -> Section | None:
         ),
         tables=(
             PageTable(
-                title="",
+                title="Test AUROC",
                 columns=(
                     "cell",
                     "diagnosis",

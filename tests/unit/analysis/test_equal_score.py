@@ -57,6 +57,11 @@ def test_the_interval_covers_the_planted_size_as_often_as_it_says(template):
     assert covered >= 90
 
 
+def test_a_reference_that_does_not_improve_with_records_has_no_equal_sizes(template):
+    assert found_for(with_scores(template, 3.0, rate=0.0)) == {}
+    assert found_for(with_scores(template, 3.0, rate=0.0005, spread=0.02)) == {}
+
+
 def test_one_size_has_no_equal_size(tmp_path):
     evidence = invent(World(trials=4, n_patients=20), tmp_path)
     assert equal_scores(evidence, lambda _: None) == ()
