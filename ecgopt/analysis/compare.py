@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from ecgopt.analysis.arms import Arm, Pair, sort_into_arms
 from ecgopt.analysis.influence import PatientInfluence
-from ecgopt.analysis.interval import Interval, PairedDifference, estimate_mean, subtract
+from ecgopt.analysis.interval import Interval, PairedDifference, Shared, estimate_mean, subtract
 from ecgopt.analysis.mean_error import FEW
 from ecgopt.analysis.moderation import moderated_errors
 from ecgopt.analysis.power import further_replicates
@@ -230,7 +230,12 @@ def _decide_look_by_look(
         judged = [index for index, found in pairs.items() if found]
         verdicts = decide_together(
             [
-                estimate_mean(pairs[index], overlap=overlap_of(contrasts[index].arm))
+                estimate_mean(
+                    pairs[index],
+                    shared_by_all=shared(
+                        comparison, contrasts[index].reference, contrasts[index].arm
+                    ),
+                )
                 for index in judged
             ],
             rules,
@@ -275,10 +280,21 @@ def rules_of(comparison: Comparison) -> Rules:
     return _all_rules(comparison, n_tests)[-1]
 
 
-def overlap_of(arm: Arm) -> float:
-    """Return the largest share of the pool's records that a replicate of the arm draws."""
-    pools = [study.split.get("n_pool") for study in arm.studies]
-    return max((arm.cell.n_train / int(pool) for pool in pools if pool), default=0.0)
+def shared(comparison: Comparison, *arms: Arm) -> Shared:
+    """Return what the replicates of arms have in common."""
+    pools = [
+        arm.cell.n_train / int(pool)
+        for arm in arms
+        for study in arm.studies
+        if (pool := study.split.get("n_pool"))
+    ]
+    runs = [
+        comparison.pretraining_runs.get(study.upstream, 1)
+        for arm in arms
+        for study in arm.studies
+        if study.upstream is not None
+    ]
+    return Shared(overlap=max(pools, default=0.0), pretraining_runs=min(runs, default=None))
 
 
 def _is_running(evidence: Evidence, contrasts: Sequence[_Contrast], role: FinalRole) -> bool:
@@ -330,7 +346,7 @@ def score_intervals(
     influence_of: InfluenceOf,
     *,
     role: FinalRole,
-    confidence: float,
+    comparison: Comparison,
 ) -> dict[tuple[CellKey, str], Interval]:
     """Return the interval of each arm's own mean score; the cells of one arm share a prior.
 
@@ -339,13 +355,13 @@ def score_intervals(
     found: dict[tuple[CellKey, str], Interval] = {}
     for regime in dict.fromkeys(name for of_cell in arms.values() for name in of_cell):
         scored = {
-            cell: estimate_mean(finals, overlap=overlap_of(of_cell[regime]))
+            cell: estimate_mean(finals, shared_by_all=shared(comparison, of_cell[regime]))
             for cell, of_cell in arms.items()
             if (finals := scored_finals(of_cell[regime], influence_of, role=role))
         }
         errors = moderated_errors(list(scored.values()))
         for (cell, estimate), error in zip(scored.items(), errors, strict=True):
-            found[cell, regime] = Interval.of(estimate, error, confidence)
+            found[cell, regime] = Interval.of(estimate, error, comparison.confidence)
     return found
 
 
@@ -418,6 +434,11 @@ def _caveats(interval: Interval) -> Iterator[str]:
         yield (
             f"the spread between replicates rests on {error.freedom:.1f} degrees of freedom, so "
             "the interval is wide: more replicates or cells would narrow it"
+        )
+    if interval.pretraining_runs == 1 and interval.n_replicates > 1:
+        yield (
+            "all replicates start from one pre-training run, so a verdict is about this "
+            "checkpoint: [pretrain] runs gives the others"
         )
     if 0 < interval.overlap < 1 and interval.n_replicates > 1:
         yield (

@@ -216,9 +216,8 @@ def _conclude_arms(
     """Return every arm's conclusions; the costly ones once per arm that cells share."""
     importances: dict[tuple[str, ...], dict[str, float]] = {}
     found: dict[CellKey, dict[str, ArmConclusion]] = {}
-    confidence = evidence.comparison.confidence
     intervals = {
-        role: score_intervals(arms, readings.influence, role=role, confidence=confidence)
+        role: score_intervals(arms, readings.influence, role=role, comparison=evidence.comparison)
         for role in ROLES
     }
     for cell, of_cell in arms.items():

@@ -1,7 +1,7 @@
 """How many labelled records the reference needs for the score that an arm gets with n."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
@@ -9,11 +9,11 @@ from typing import Final
 import numpy as np
 
 from ecgopt.analysis.arms import Arm, Pair, sort_into_arms
-from ecgopt.analysis.compare import InfluenceOf, overlap_of, scored_finals
+from ecgopt.analysis.compare import InfluenceOf, scored_finals, shared
 from ecgopt.analysis.influence import PatientInfluence, align_influences
 from ecgopt.analysis.interval import PairedDifference, estimate_mean, subtract
 from ecgopt.analysis.moderation import moderated_errors
-from ecgopt.evidence.records import Evidence
+from ecgopt.evidence.records import Comparison, Evidence
 from ecgopt.shapes import Float
 
 STEPS: Final = 24
@@ -52,43 +52,51 @@ def equal_scores(evidence: Evidence, influence_of: InfluenceOf) -> tuple[EqualSc
     holds each size at which the difference between the arm at n and the reference is within its own
     interval of zero (Fieller 1954), from runs and from patients.
     """
-    ladders: dict[tuple[str, str, str], list[dict[str, Arm]]] = {}
+    _, *others = evidence.comparison.regimes
+    return tuple(
+        _equal(arms[name], own, ladder)
+        for ladder in _ladders(evidence, influence_of)
+        if ladder.rises
+        for arms in ladder.rungs
+        for name in others
+        if (own := scored_finals(arms[name], influence_of, role="tuned"))
+    )
+
+
+def _ladders(evidence: Evidence, influence_of: InfluenceOf) -> Iterator["_Ladder"]:
+    """Yield the ladders of two sizes or more whose reference has a final fit at each."""
+    reference = evidence.comparison.regimes[0]
+    groups: dict[tuple[str, str, str], list[dict[str, Arm]]] = {}
     for cell, arms in sort_into_arms(evidence).items():
-        key = (cell.upstream, cell.downstream, cell.model)
-        ladders.setdefault(key, []).append(arms)
-    reference, *others = evidence.comparison.regimes
-    found = []
-    for unsorted in ladders.values():
-        rungs = sorted(unsorted, key=lambda arms: arms[reference].cell.n_train)
-        if len(rungs) < 2:
-            continue
+        groups.setdefault((cell.upstream, cell.downstream, cell.model), []).append(arms)
+    for group in groups.values():
+        rungs = sorted(group, key=lambda arms: arms[reference].cell.n_train)
         scores = [scored_finals(arms[reference], influence_of, role="tuned") for arms in rungs]
-        if not all(scores):
-            continue
-        ladder = _Ladder(
-            sizes=[arms[reference].cell.n_train for arms in rungs],
-            scores=scores,
-            overlap=max(overlap_of(arms[reference]) for arms in rungs),
-            confidence=evidence.comparison.confidence,
-        )
-        if not ladder.rises:
-            continue
-        for arms in rungs:
-            for name in others:
-                own = scored_finals(arms[name], influence_of, role="tuned")
-                if own:
-                    found.append(_equal(arms[name], reference, own, ladder))
-    return tuple(found)
+        if len(rungs) > 1 and all(scores):
+            yield _Ladder(
+                rungs=rungs, reference=reference, scores=scores, comparison=evidence.comparison
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Ladder:
     """The reference's final fits over several sizes."""
 
-    sizes: Sequence[int]
+    rungs: Sequence[Mapping[str, Arm]]
+    """All arms of each size, by growing size."""
+    reference: str
     scores: Sequence[Mapping[Pair, PairedDifference]]
-    overlap: float
-    confidence: float
+    comparison: Comparison
+
+    @property
+    def arms(self) -> list[Arm]:
+        """The reference at each size."""
+        return [arms[self.reference] for arms in self.rungs]
+
+    @property
+    def sizes(self) -> list[int]:
+        """The training sizes."""
+        return [arm.cell.n_train for arm in self.arms]
 
     @property
     def rises(self) -> bool:
@@ -97,9 +105,9 @@ class _Ladder:
         gains = {pair: subtract(last[pair], first[pair]) for pair in last if pair in first}
         if not gains:
             return False
-        estimate = estimate_mean(gains, overlap=self.overlap)
+        estimate = estimate_mean(gains, shared_by_all=shared(self.comparison, *self.arms))
         (error,) = moderated_errors([estimate])
-        return estimate.value > error.reach(self.confidence)
+        return estimate.value > error.reach(self.comparison.confidence)
 
     def differences(
         self, own: Mapping[Pair, PairedDifference], log_size: float
@@ -126,9 +134,8 @@ def _between(first: PairedDifference, second: PairedDifference, share: float) ->
     return PairedDifference(value=value, influence=influence)
 
 
-def _equal(
-    arm: Arm, reference: str, own: Mapping[Pair, PairedDifference], ladder: _Ladder
-) -> EqualScore:
+def _equal(arm: Arm, own: Mapping[Pair, PairedDifference], ladder: _Ladder) -> EqualScore:
+    reference = ladder.reference
     logs = np.log(ladder.sizes)
     grid = np.unique(
         np.concatenate([np.linspace(low, high, STEPS + 1) for low, high in pairwise(logs)])
@@ -138,10 +145,11 @@ def _equal(
         differences = ladder.differences(own, float(log_size))
         if not differences:
             return _result(arm, reference, None, None, None)
-        estimate = estimate_mean(differences, overlap=max(ladder.overlap, overlap_of(arm)))
+        in_common = shared(ladder.comparison, *ladder.arms, arm)
+        estimate = estimate_mean(differences, shared_by_all=in_common)
         (error,) = moderated_errors([estimate])
         estimates.append(estimate.value)
-        reaches.append(error.reach(ladder.confidence))
+        reaches.append(error.reach(ladder.comparison.confidence))
     values, reach = np.array(estimates), np.array(reaches)
     is_inside = np.abs(values) <= reach
     n_equal = _crossing(grid, values)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ecgopt.analysis.arms import Arm, Pair, sort_into_arms
-from ecgopt.analysis.compare import overlap_of, rules_of
+from ecgopt.analysis.compare import rules_of, shared
 from ecgopt.analysis.influence import influence_of_patients
 from ecgopt.analysis.interval import Estimate, Interval, PairedDifference, estimate_mean, subtract
 from ecgopt.analysis.verdict import Decision, decide_together
@@ -124,7 +124,7 @@ def _estimates(
                 n_positives=n_positives,
                 scores=(_mean(scored, 0), _mean(scored, 1)),
                 estimate=estimate_mean(
-                    differences, overlap=max(overlap_of(reference), overlap_of(arm))
+                    differences, shared_by_all=shared(evidence.comparison, reference, arm)
                 ),
             )
         )

@@ -286,6 +286,7 @@ def _comparison(
         margin=spec.verdict.margin,
         confidence=spec.verdict.confidence,
         metrics=spec.metrics,
+        pretraining_runs={name: spec.pretraining_runs(name) for name in spec.upstreams},
         least_positives=spec.verdict.least_positives,
         looks=tuple(each.before.replicates for each in extensions if each.openings),
         most_replicates=spec.verdict.most,

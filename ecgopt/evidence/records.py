@@ -223,6 +223,8 @@ class Comparison:
     """Differences of macro AUROC inside plus or minus this count as equivalent."""
     confidence: float
     """Of intervals, for instance 0.95."""
+    pretraining_runs: Mapping[str, int] = field(default_factory=dict)
+    """Per upstream; 1 where it is not named. Replicate r starts from run r modulo their number."""
     metrics: tuple[str, ...] = ()
     """Metrics from outside the package, which are shown next to the built-in ones."""
     least_positives: int = 5

@@ -138,6 +138,7 @@ def _comparison(found: CellComparison) -> dict[str, Any]:
         "n_pairs": len(found.differences),
         "n_pairs_planned": found.n_planned,
         "overlap": interval and interval.overlap,
+        "pretraining_runs": interval and interval.pretraining_runs,
         "degrees_of_freedom": interval and interval.error.freedom,
         "n_patients": interval and interval.error.n_patients,
         "share_won": found.share_won,

@@ -141,6 +141,12 @@ class StudySpec(TomlTable):
         names = list(self.search_space(regime_name))
         return published_parameters(names, n_epochs=self.published.epochs)
 
+    def pretraining_runs(self, upstream: str) -> int:
+        """Return the pre-training runs on an upstream; your own checkpoint is a single one."""
+        table = self.upstream.get(upstream)
+        is_given = table is not None and table.checkpoint is not None
+        return 1 if is_given else self.pretrain.runs
+
     def upstream_data(self, name: str) -> str | None:
         """Return the table of `[data]` of an upstream; None for a checkpoint of unknown records."""
         table = self.upstream.get(name)

@@ -305,6 +305,10 @@ class PretrainTable(RecipeTable):
     segments; `label_permuted` is the control that predicts labels of other records."""
     epochs: Epochs = 20
     """Passes over the upstream records."""
+    runs: Annotated[int, Field(ge=1, le=100)] = 1
+    """Independent pre-training runs per upstream and model. Replicate r starts from run r modulo
+    this number, so the intervals hold what other runs would give. With one run a verdict is about
+    this checkpoint, not about transfer from the upstream."""
     validation_share: Share = 0.15
     """Share of the upstream records, by patient, that chooses the epoch to keep."""
     tuning: PretrainTuningTable | None = None
