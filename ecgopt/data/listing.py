@@ -1,13 +1,17 @@
 """Lists the records of a data set: each once, with the files and rows that give none."""
 
+import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import overload
 
+from ecgopt.data.checksums import read_checksums
 from ecgopt.data.records import RecordEntry
 from ecgopt.errors import DataError
+
+logger = logging.getLogger(__name__)
 
 Aside = Mapping[str, Sequence[str]]
 """Why something is not read, to the names of what it concerns."""
@@ -136,7 +140,8 @@ def published_headers(folders: Sequence[Path]) -> frozenset[str]:
     """Return the stems of the headers that a fetched list of checksums names, if one is there."""
     stems: set[str] = set()
     for path in (folder / "SHA256SUMS.txt" for folder in folders):
-        if path.exists():
-            lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-            stems |= {Path(line[64:]).stem for line in lines if line.endswith(".hea")}
+        try:
+            stems |= {Path(name).stem for name in read_checksums(path, r".*\.hea")}
+        except (OSError, DataError) as error:
+            logger.info("no list of the publisher's headers: %s", error)
     return frozenset(stems)
