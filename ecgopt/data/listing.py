@@ -49,20 +49,33 @@ def listing(entries: Sequence[RecordEntry], source: str, *, aside: Aside | None 
             f"{source}: the folders hold no record of this data set{f' ({seen})' if seen else ''}; "
             "check the path"
         )
+    _refuse_twins(entries, source)
+    return Listing(tuple(sorted(entries, key=lambda entry: entry.record)), left)
+
+
+def _refuse_twins(entries: Sequence[RecordEntry], source: str) -> None:
     first: dict[str, RecordEntry] = {}
+    in_table: dict[str, None] = {}
+    in_folders: dict[str, RecordEntry] = {}
     for entry in entries:
         twin = first.setdefault(entry.record, entry)
         if twin is entry:
             continue
         if twin.files[:1] == entry.files[:1]:
-            raise DataError(
-                f"{source}: the table names record {entry.record} in several rows; keep one"
-            )
+            in_table[entry.record] = None
+        else:
+            in_folders[entry.record] = entry
+    if in_table:
         raise DataError(
-            f"{source}: record {entry.record} occurs twice, as {twin.files[0]} and "
-            f"{entry.files[0]}; give folders whose records differ"
+            f"{source}: the table has several rows of {len(in_table)} records "
+            f"({first_few(list(in_table))}); keep one of each"
         )
-    return Listing(tuple(sorted(entries, key=lambda entry: entry.record)), left)
+    if in_folders:
+        name, entry = next(iter(in_folders.items()))
+        raise DataError(
+            f"{source}: {len(in_folders)} records occur twice ({first_few(list(in_folders))}), as "
+            f"{first[name].files[0]} and {entry.files[0]}; give folders whose records differ"
+        )
 
 
 def first_few(names: Sequence[str]) -> str:

@@ -15,7 +15,8 @@ LEADS = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V
 
 _LEAD_BY_LOWER = {lead.lower(): lead for lead in LEADS}
 _SPELLED = re.compile(
-    r"(?:(?:mdc_ecg_lead|ecg|ekg|lead)[ _:-]*)?(?:d?(i{1,3})|d([123])|(av[rlf])|[vc]([1-6]))",
+    r"(?:(?:mdc_ecg_lead|ecg|ekg|lead)[ _:-]*)?(?:d?(i{1,3})|d([123])|av[ _-]?([rlf])|[vc][ _-]?([1-6]))"
+    r"(?: ?[(\[][^)\]]*[)\]])?",
     re.IGNORECASE,
 )
 
@@ -32,6 +33,8 @@ class RawSignal:
     """Position in the record of the first sample here; a reader may leave out those before."""
     whole_length: int | None = None
     """Samples of each lead in the record; None where all are here."""
+    other_signals: tuple[str, ...] = ()
+    """Names of the record's signals that are none of the twelve leads, and were not read."""
     is_calibrated: bool = True
     """False where the file states no gain for a lead, so that the usual one is assumed."""
 
@@ -58,14 +61,14 @@ def lead_name(text: str) -> str:
     """Return the name in `LEADS` that `text` spells, else `text`.
 
     Known are any case (`AVR`), the prefixes of EDF, HL7 and others (`ECG I`, `Lead I`,
-    `MDC_ECG_LEAD_I`), `DI` or `D1` for I, and `C1` for V1.
+    `MDC_ECG_LEAD_I`), `DI` or `D1` for I, `C1` or `V-1` for V1, and a unit in brackets.
     """
     stripped = text.strip()
     match = _SPELLED.fullmatch(stripped)
     if match is None:
         return stripped
     roman, digit, augmented, chest = match.groups()
-    name = roman or (digit and "I" * int(digit)) or augmented or f"V{chest}"
+    name = roman or (digit and "I" * int(digit)) or (augmented and f"av{augmented}") or f"V{chest}"
     return _LEAD_BY_LOWER[name.lower()]
 
 

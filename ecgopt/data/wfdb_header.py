@@ -23,6 +23,7 @@ _MICROVOLTS_PER_UNIT = {
     **dict.fromkeys(("v", "volt", "volts"), 1e6),
 }
 
+_FORMATS = frozenset({8, 16, 24, 32, 61, 80, 160, 212, 310, 311, 508, 516, 524})
 _FORMAT = re.compile(r"(\d+)(?:x(\d+))?(?::(\d+))?(?:\+(\d+))?")
 _GAIN = re.compile(r"([-+.0-9eE]+)(?:\((-?\d+)\))?(?:/(\S+))?")
 _RATE = re.compile(r"([-+.0-9eE]+)(?:/[^()\s]*)?(?:\([^()\s]*\))?")
@@ -151,6 +152,8 @@ def _parse_record_line(line: str, record: str) -> tuple[int, float, int | None]:
         raise RecordError(record, reason, f"{name}/{segments}"[:60])
     if len(fields) < 2:
         raise RecordError(record, "header's first line lacks the number of signals", line[:60])
+    if fields[1].isalpha() and any(field.isdigit() for field in fields[2:]):
+        raise RecordError(record, "header's first line names the record with a blank", line[:60])
     n_signals = _count(fields[1], "number of signals", MAX_SIGNALS, record)
     if n_signals == 0:
         raise RecordError(record, "header announces no signal")
@@ -218,7 +221,7 @@ def _parse_storage(text: str) -> tuple[int, int, int, int] | None:
     if match is None or any(len(part) > 12 for part in match.groups(default="")):
         return None
     number, per_frame, skew, offset = (int(part or 0) for part in match.groups())
-    if per_frame > MAX_SAMPLES_PER_FRAME or skew > MAX_SKEW:
+    if number not in _FORMATS or per_frame > MAX_SAMPLES_PER_FRAME or skew > MAX_SKEW:
         return None
     return number, per_frame or 1, skew, offset
 
