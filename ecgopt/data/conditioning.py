@@ -80,6 +80,8 @@ def condition(raw: RawSignal, settings: PrepareSettings) -> Conditioned | LeftOu
     flat, saturated = flat_and_saturated(kept, raw.sampling_rate_hz)
     if flat.all():
         return LeftOut("all leads are flat")
+    if flat.sum() > settings.flat_leads:
+        return LeftOut(f"more than {settings.flat_leads} leads are flat")
     stored, n_clipped = _to_int16(
         resample(repaired, part.up, part.down, start=part.start, n=part.n_kept)
     )

@@ -212,13 +212,7 @@ def _excel(path: Path, wanted: str | None) -> Iterator[tuple[int, Sequence[str]]
             "table as CSV"
         ) from error
     try:
-        with zipfile.ZipFile(path) as archive:
-            items = archive.infolist()
-            # Sheets are read row by row; openpyxl keeps the rest, such as the texts, in memory.
-            kept = [item for item in items if not item.filename.startswith("xl/worksheets/")]
-            for part, limit in ((items, _MAX_BYTES), (kept, _MAX_KEPT_BYTES)):
-                if sum(item.file_size for item in part) > limit:
-                    raise DataError(f"{path}: is larger than {limit >> 20} MiB when unpacked")
+        _refuse_bomb(path)
         book = openpyxl.load_workbook(io.BytesIO(path.read_bytes()), read_only=True, data_only=True)
         if wanted is not None and wanted not in book.sheetnames:
             hint = did_you_mean(wanted, book.sheetnames)
@@ -240,6 +234,16 @@ def _excel(path: Path, wanted: str | None) -> Iterator[tuple[int, Sequence[str]]
     except Exception as error:
         detail = f"{type(error).__name__}: {str(error)[:160]}"
         raise DataError(f"{path}: is no sound Excel file: {detail}") from error
+
+
+def _refuse_bomb(path: Path) -> None:
+    with zipfile.ZipFile(path) as archive:
+        items = archive.infolist()
+    # Sheets are read row by row; openpyxl keeps the rest, such as the texts, in memory.
+    kept = [item for item in items if not item.filename.startswith("xl/worksheets/")]
+    for part, limit in ((items, _MAX_BYTES), (kept, _MAX_KEPT_BYTES)):
+        if sum(item.file_size for item in part) > limit:
+            raise DataError(f"{path}: is larger than {limit >> 20} MiB when unpacked")
 
 
 def _as_text(value: Any) -> str:  # noqa: ANN401 a cell of any type

@@ -196,7 +196,7 @@ def _input_of(prepared: Path) -> str:
 def _in_words(form: Mapping[str, Any]) -> str:
     return (
         f"--rate {form['sampling_rate_hz']} --seconds {form['seconds']:g} --longer "
-        f"{form['longer']} --shorter {form['shorter']}"
+        f"{form['longer']} --shorter {form['shorter']} --flat-leads {form['flat_leads']}"
     )
 
 

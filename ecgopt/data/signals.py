@@ -15,7 +15,8 @@ LEADS = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V
 
 _LEAD_BY_LOWER = {lead.lower(): lead for lead in LEADS}
 _SPELLED = re.compile(
-    r"(?:(?:mdc_ecg_lead|ecg|ekg|lead)[ _:-]*)?(?:d?(i{1,3})|d([123])|av[ _-]?([rlf])|[vc][ _-]?([1-6]))"
+    r"(?:(?:mdc_ecg_lead|ecg|ekg|lead)[ _:-]*)?"
+    r"(?:d?(i{1,3})|d([123])|av[ _-]?([rlf])|[vc][ _-]?([1-6]))"
     r"(?: ?[(\[][^)\]]*[)\]])?",
     re.IGNORECASE,
 )
@@ -100,6 +101,9 @@ class PrepareSettings:
     """Which part of a longer record stays; the published study keeps the first."""
     shorter: Literal["drop", "pad"] = "drop"
     """What happens to shorter records: left out, or zeros appended."""
+    flat_leads: int = 11
+    """Most leads of a kept record that never change; with 5 a record without limb or precordial
+    leads is left out."""
     broken: Literal["stop", "drop"] = "stop"
     """What a damaged record does: end the preparation with an error, or be left out and counted."""
 
@@ -113,6 +117,10 @@ class PrepareSettings:
             raise DataError(
                 "`0 < seconds <= 3600` and at least one sample must hold, but got "
                 f"seconds={self.seconds}"
+            )
+        if not 0 <= self.flat_leads < len(LEADS):
+            raise DataError(
+                f"`0 <= flat_leads <= 11` must hold, but got flat_leads={self.flat_leads}"
             )
 
     @property

@@ -86,7 +86,7 @@ class Columns(_Table):
     """Records with the same value are never on both sides of a split; without it, and where it is
     empty or `unknown`, every record is a patient of its own."""
     age: Column | None = None
-    """Years; `056Y`, `18 months`, `>89`, `90+` and `51,5` are understood too. Others are counted."""
+    """Years; `056Y`, `18 months`, `>89`, `90+`, `51,5` are understood too; others are counted."""
     sex: Column | None = None
     """`female` or `male`, or the first letter; other words are not stated, and counted."""
     female: Words = ()
