@@ -235,6 +235,8 @@ def _further_files(signals: Sequence[Sequence[bytes]], known: Sequence[Path]) ->
     named = {fields[0].decode("utf-8", "replace") for fields in signals}
     further = named - {file.name for file in known}
     folder = known[0].parent
+    if not further:
+        return []
     plain = (name for name in sorted(further) if Path(name).name == name and "\0" not in name)
     return [signal_path(folder, name) for name in plain]
 

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -58,6 +59,7 @@ def from_millivolts(values: Num[np.ndarray, "*shape"]) -> Float64[np.ndarray, "*
         return np.asarray(np.asarray(values, dtype=np.float64) * 1000.0)
 
 
+@lru_cache(maxsize=512)
 def lead_name(text: str) -> str:
     """Return the name in `LEADS` that `text` spells, else `text`.
 

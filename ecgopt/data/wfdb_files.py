@@ -60,7 +60,9 @@ def read_wfdb(
         header.sampling_rate_hz,
         first,
         n_samples,
-        other_signals=tuple(each.lead or "?" for each in header.signals if each not in needed),
+        other_signals=()
+        if len(needed) == len(header.signals)
+        else tuple(each.lead for each in header.signals if each.lead not in LEADS),
         is_calibrated=all(signal.is_calibrated for signal in needed),
     )
 
@@ -72,12 +74,12 @@ _PLAIN: Mapping[int, str] = {16: "<i2", 61: ">i2"}
 def signal_path(folder: Path, name: str) -> Path:
     """Return the path of a signal file, in capitals or small letters if it is there only so."""
     path = folder / name
-    for found in (path, path.with_suffix(path.suffix.swapcase()), folder / name.upper()):
-        try:
-            if found.exists():
-                return found
-        except OSError:
-            break  # The name is too long for a file; who opens it says so.
+    try:
+        if not path.exists():
+            others = (path.with_suffix(path.suffix.swapcase()), folder / name.upper())
+            return next((other for other in others if other.exists()), path)
+    except OSError:
+        pass  # The name is too long for a file; who opens it says so.
     return path
 
 

@@ -274,7 +274,7 @@ def test_remove_refuses_a_set_that_a_study_uses_or_prepare_is_at_work_in(
     toml = make_own(tmp_path)
     for rate in ("100", "50"):
         run(["prepare", str(toml), "--rate", rate, "--processes", "1"])
-    used, free = sorted((workspace / "prepared").iterdir())
+    used, _ = sorted((workspace / "prepared").iterdir())
     database = open_database(f"sqlite:///{workspace / 'ecgopt.sqlite3'}")
     create_tables(database)
     store_comparison(
