@@ -143,6 +143,7 @@ _WHY = {
     "clipped": "samples beyond 32.767 mV, set to it",
     "derived": "III, aVR, aVL or aVF missing, computed from I and II",
     "with_flat_lead": "a lead that never changes: kept as published",
+    "without_statement": "no finding is stated: unknown, unless a study keeps it as negative",
     "copies": "signal equal to that of an earlier record",
     "broken": "of the dropped: damaged files",
 }

@@ -98,6 +98,9 @@ class DataTable(TomlTable):
     """Which part of records longer than 10 s stays."""
     shorter: Literal["drop", "pad"] = "drop"
     """Leave records shorter than 10 s out, or append zeros."""
+    flat_leads: Annotated[int, Field(ge=0, le=11)] = 11
+    """Leave out records with more leads that never change; 5 leaves out records without limb or
+    precordial leads."""
     broken: Literal["stop", "drop"] = "stop"
     """What `prepare` does with a damaged record."""
 
