@@ -46,7 +46,11 @@ class NewItem:
     key: str
     group: str
     needs: str | None
+    """The group that must be finished first."""
     priority: int
+    """Workers take the lowest number first."""
+    after: int | None = None
+    """Items of its own group up to this priority must have ended first."""
     payload: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -109,6 +113,7 @@ def claim(database: Database, comparison: str, owner: str, *, lease_seconds: flo
                 free,
                 condition,
                 _needs_are_met(),
+                _earlier_have_ended(),
                 ~is_paused(comparison),
             )
             .order_by(work_item.c.priority, work_item.c.id)
@@ -494,6 +499,26 @@ def _needs_are_met() -> ColumnElement[bool]:
     return or_(work_item.c.needs.is_(None), is_met)
 
 
+def _earlier_have_ended() -> ColumnElement[bool]:
+    """Return SQL for whether the items that an item comes after have ended, however they did."""
+    earlier = work_item.alias("earlier")
+
+    # One state at a time: the index of groups then holds the first item at its front.
+    def first(state: str) -> ColumnElement[int | None]:
+        return (
+            select(func.min(earlier.c.priority))
+            .where(
+                earlier.c.comparison == work_item.c.comparison,
+                earlier.c.item_group == work_item.c.item_group,
+                earlier.c.state == state,
+            )
+            .scalar_subquery()
+        )
+
+    open_ones = [func.coalesce(first(state), work_item.c.after + 1) for state in ("free", "held")]
+    return or_(work_item.c.after.is_(None), and_(*(each > work_item.c.after for each in open_ones)))
+
+
 def _row(comparison: str, item: NewItem) -> dict[str, Any]:
     return {
         "comparison": comparison,
@@ -501,6 +526,7 @@ def _row(comparison: str, item: NewItem) -> dict[str, Any]:
         "key": item.key,
         "item_group": item.group,
         "needs": item.needs,
+        "after": item.after,
         "priority": item.priority,
         "payload": json.dumps(item.payload),
         "state": "free",

@@ -357,7 +357,24 @@ class SamplerTable(TomlTable):
     """`tpe`, the tree-structured Parzen estimator, `random`, or a sampler from outside the package,
     as `package.module:name` or the name of an entry point."""
     startup_trials: Trials = 8
-    """Random proposals before the sampler learns from earlier trials."""
+    """Random proposals before the sampler learns from earlier trials. These trials wait for no
+    other, and nothing prunes them where `lag` is a number."""
+    lag: Trials | Literal["free"] = 4
+    """Trial k learns from trials 0 to k - lag alone, and is pruned against them alone; it begins
+    when they have ended. So the same file gives the same study for any number of workers, order
+    and interruption. At most `lag` trials of a study run at the same time after its first trials:
+    with W workers for N studies, 2 W / N is enough. "free" learns from whatever has finished."""
+
+    @property
+    def learns(self) -> bool:
+        """Whether proposals depend on earlier trials."""
+        return self.name != "random"
+
+    def last_seen(self, slot: int) -> int | None:
+        """Return the last slot that a slot learns from; None for none, or where lag is "free"."""
+        if self.lag == "free" or slot < max(self.startup_trials, self.lag):
+            return None
+        return slot - self.lag
 
     def broken_rules(self) -> Iterator[BrokenRule]:
         """Yield what is wrong with the values together."""

@@ -1,6 +1,7 @@
 """Optuna's studies: created, opened for a slot, asked for parameters, read and deleted."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import copy
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -46,14 +47,43 @@ def create_studies(database: Database, spec: StudySpec, keys: Iterable[StudyKey]
     return ids
 
 
+class SeenStudy(optuna.Study):
+    """A study as a sampler or a pruner sees it: some of its trials, and no others."""
+
+    def __init__(self, study: optuna.Study, seen: Sequence[FrozenTrial]) -> None:
+        """Show the trials `seen`, by number, instead of all of the study."""
+        vars(self).update(vars(study))
+        self._seen = seen
+
+    def _get_trials(
+        self,
+        deepcopy: bool = True,
+        states: Container[TrialState] | None = None,
+        use_cache: bool = False,  # noqa: ARG002 - as in Optuna
+    ) -> list[FrozenTrial]:
+        found = [trial for trial in self._seen if states is None or trial.state in states]
+        return copy.deepcopy(found) if deepcopy else found
+
+
 def open_study(database: Database, spec: StudySpec, key: StudyKey, slot: int) -> optuna.Study:
-    """Return the study with the sampler and pruner that this slot must use."""
-    return optuna.load_study(
+    """Return the study with the sampler and pruner that this slot must use.
+
+    Unless the study file leaves it free, they see the trials of fixed slots, which have ended
+    before this one begins: whatever else has ended by now must change nothing.
+    """
+    study = optuna.load_study(
         study_name=study_name(spec.name, key),
         storage=database.optuna,
         sampler=_sampler(spec, key, slot),
         pruner=_pruner(spec.pruning),
     )
+    if spec.sampler.lag == "free":
+        return study
+    last = spec.last_seen(slot)
+    if last is None:
+        return SeenStudy(study, ())
+    ended = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
+    return SeenStudy(study, [trial for trial in ended if trial.number <= last])
 
 
 def id_of(trial: FrozenTrial) -> int:
@@ -86,10 +116,8 @@ def _asked(study: optuna.Study, trial: FrozenTrial, space: SearchSpace) -> dict[
     sampler = study.sampler
     # The sampler looks at the history several times: read it once, and no waiting trial. It learns
     # nothing from the published recipe, which fixes other settings than the arm does.
-    history = study._storage.get_all_trials(study._study_id, deepcopy=False, states=BEGUN)
-    study._thread_local.cached_all_trials = [
-        each for each in history if each.user_attrs.get(RECIPE) != "published"
-    ]
+    history = study.get_trials(deepcopy=False, states=BEGUN)
+    study = SeenStudy(study, [t for t in history if t.user_attrs.get(RECIPE) != "published"])
     sampler.before_trial(study, trial)
     relative_space = sampler.infer_relative_search_space(study, trial)
     proposal = dict(sampler.sample_relative(study, trial, relative_space))
@@ -156,7 +184,9 @@ def _sampler(spec: StudySpec, key: StudyKey, slot: int) -> optuna.samplers.BaseS
 
 def _built(section: SamplerTable, *, seed: int) -> optuna.samplers.BaseSampler:
     build = find("sampler", section.name, _SAMPLERS)
-    sampler = build(seed=seed, n_startup_trials=section.startup_trials)
+    # With a lag, the slot decides when a sampler begins to learn, and not how many have ended.
+    n_startup = section.startup_trials if section.lag == "free" else 1
+    sampler = build(seed=seed, n_startup_trials=n_startup)
     if not isinstance(sampler, optuna.samplers.BaseSampler):
         raise wrong_type(
             "sampler", section.name, "a function that returns an Optuna sampler", sampler
