@@ -69,7 +69,6 @@ work_item = Table(
     Column("claimed_at", _Seconds),
     Column("finished_at", _Seconds),
     UniqueConstraint("comparison", "key"),
-    Index("ecgopt_work_item_claim", "comparison", "state", "priority"),
     Index("ecgopt_work_item_group", "comparison", "item_group", "state", "priority"),
 )
 

@@ -502,21 +502,18 @@ def _needs_are_met() -> ColumnElement[bool]:
 def _earlier_have_ended() -> ColumnElement[bool]:
     """Return SQL for whether the items that an item comes after have ended, however they did."""
     earlier = work_item.alias("earlier")
-
-    # One state at a time: the index of groups then holds the first item at its front.
-    def first(state: str) -> ColumnElement[int | None]:
-        return (
-            select(func.min(earlier.c.priority))
-            .where(
-                earlier.c.comparison == work_item.c.comparison,
-                earlier.c.item_group == work_item.c.item_group,
-                earlier.c.state == state,
-            )
-            .scalar_subquery()
+    an_open_one = (
+        select(earlier.c.id)
+        .where(
+            earlier.c.comparison == work_item.c.comparison,
+            earlier.c.item_group == work_item.c.item_group,
+            earlier.c.state.in_(("free", "held")),
+            earlier.c.priority <= work_item.c.after,
         )
-
-    open_ones = [func.coalesce(first(state), work_item.c.after + 1) for state in ("free", "held")]
-    return or_(work_item.c.after.is_(None), and_(*(each > work_item.c.after for each in open_ones)))
+        .limit(1)
+        .scalar_subquery()
+    )
+    return or_(work_item.c.after.is_(None), an_open_one.is_(None))
 
 
 def _row(comparison: str, item: NewItem) -> dict[str, Any]:
