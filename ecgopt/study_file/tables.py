@@ -334,12 +334,21 @@ class BudgetTable(TomlTable):
 
 
 class PruningTable(TomlTable):
-    """Median pruning at the rungs, which are tenths of each trial's schedule; equal in all arms."""
+    """Pruning at the rungs, which are tenths of each trial's schedule; equal in all arms.
+
+    A trial is pruned where its best report is below a percentile of what the complete trials
+    reported at the same rung. Early reports say less about the end, so the percentile rises.
+    """
 
     enabled: bool = True
     """Whether weak trials are stopped early."""
+    percentile: Annotated[float, Field(gt=0.0, le=90.0)] = 50.0
+    """Trials below it are pruned; 50 is the median."""
     warmup_steps: Annotated[int, Field(ge=0, le=10)] = 3
-    """Rungs at which nothing is pruned."""
+    """The rung from which the percentile rises; before it nothing is pruned."""
+    rise_steps: Annotated[int, Field(ge=0, le=10)] = 4
+    """Rungs over which it rises from 0; 0 prunes below the whole percentile from `warmup_steps`
+    on, as Optuna's own pruner does."""
     startup_trials: Trials = 4
     """Trials that must have finished before any is pruned."""
     min_trials: Annotated[int, Field(ge=4, le=100_000)] = 4
