@@ -3,9 +3,9 @@
     python -m benchmarks.pruning [--orders 400]
 
 Replays the recorded curves (recorded_curves.csv) in random orders through the rule of production:
-a percentile of the complete trials of the study so far, which may rise from rung to rung. Each study
-is one training size, arm and replicate of the size ladder; its trials come one after another, so the
-pruner sees as much as it ever can.
+a percentile of the complete trials of the study so far, which may rise from rung to rung. Each
+study is one training size, arm and replicate of the size ladder; its trials come one after another,
+so the pruner sees as much as it ever can.
 
 Only trials that ran to their end are recorded. Weaker ones were pruned in the run that they come
 from, so what a rule saves here is less than what it saves in a study.
@@ -167,7 +167,7 @@ def tally(rule: Rule, groups: Mapping[str, Sequence[Sequence[Curve]]], n_orders:
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--orders", type=int, default=400)
+    parser.add_argument("--orders", type=int, default=300)
     arguments = parser.parse_args()
     recorded = studies()
     arms = sorted({regime for _, regime, _ in recorded})
@@ -179,7 +179,7 @@ def main() -> None:
         for share, first, rise in (
             *((50, first, 0) for first in (3, 4, 5, 6, 7)),
             *((25, first, 0) for first in (3, 4, 5, 6)),
-            (50, 1, 8), (50, 2, 6), (50, 2, 5), (50, 3, 4), (50, 4, 4),
+            (50, 1, 8), (50, 2, 6), (50, 3, 4), (50, 3, 5), (50, 3, 6), (50, 4, 4),
         )
     ]  # fmt: skip
     for title, groups in (

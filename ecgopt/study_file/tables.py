@@ -346,7 +346,7 @@ class PruningTable(TomlTable):
     """Trials below it are pruned; 50 is the median."""
     warmup_steps: Annotated[int, Field(ge=0, le=10)] = 3
     """The rung from which the percentile rises; before it nothing is pruned."""
-    rise_steps: Annotated[int, Field(ge=0, le=10)] = 4
+    rise_steps: Annotated[int, Field(ge=0, le=10)] = 5
     """Rungs over which it rises from 0; 0 prunes below the whole percentile from `warmup_steps`
     on, as Optuna's own pruner does."""
     startup_trials: Trials = 4

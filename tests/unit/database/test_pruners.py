@@ -32,14 +32,14 @@ def running(step, value):
     ("step", "value", "is_pruned"),
     [
         (3, 0.0, False),  # the percentile begins to rise
-        (4, 0.54, True),  # 12.5 % of the way through five values is 0.55
-        (4, 0.56, False),
-        (5, 0.59, True),  # 25 % is the second value
-        (5, 0.61, False),
-        (6, 0.64, True),  # 37.5 %
-        (6, 0.66, False),
-        (7, 0.69, True),  # the median, from here on
-        (7, 0.71, False),
+        (4, 0.53, True),  # 10 % of the way through five values is 0.54
+        (4, 0.55, False),
+        (5, 0.57, True),  # 20 %
+        (5, 0.59, False),
+        (6, 0.61, True),  # 30 %
+        (6, 0.63, False),
+        (8, 0.69, True),  # the median, from here on
+        (8, 0.71, False),
         (9, 0.69, True),
     ],
 )
@@ -63,7 +63,7 @@ def test_nothing_is_pruned_before_enough_trials_are_complete(five_complete):
     assert not build_pruner(PruningTable(enabled=False)).prune(five_complete, running(9, 0.0))
 
 
-def share_of_best_pruned(rule, regime, n_orders=40):
+def share_of_best_pruned(rule, regime, n_orders=100):
     """Return how often the recorded trials of an arm lose their best in a random order."""
     lost = []
     for (_, name, _), curves in studies().items():
@@ -80,11 +80,11 @@ def share_of_best_pruned(rule, regime, n_orders=40):
 @pytest.mark.parametrize("regime", ["scratch", "fine_tune"])
 def test_the_default_prunes_the_best_recorded_trial_in_at_most_2_percent_of_orders(regime):
     assert share_of_best_pruned(Rule(PruningTable()), regime) <= 0.02
-    assert share_of_best_pruned(Rule(PruningTable(rise_steps=0)), regime) > 0.05
+    assert share_of_best_pruned(Rule(PruningTable(rise_steps=0)), regime, 20) > 0.05
 
 
 def test_the_replay_of_the_benchmark_ends_trials_where_the_pruner_does():
-    [curves] = [found for place, found in studies().items() if place == (800, "fine_tune", 1)]
+    [curves] = [found for place, found in studies().items() if place == (100, "fine_tune", 2)]
     table = PruningTable(warmup_steps=2, rise_steps=3)
     study = optuna.create_study(direction="maximize")
     kept = []
