@@ -84,8 +84,8 @@ def test_the_default_prunes_the_best_recorded_trial_in_at_most_2_percent_of_orde
 
 
 def test_the_replay_of_the_benchmark_ends_trials_where_the_pruner_does():
-    [curves] = [found for place, found in studies().items() if place == (100, "fine_tune", 2)]
-    table = PruningTable(warmup_steps=2, rise_steps=3)
+    [curves] = [found for place, found in studies().items() if place == (50, "scratch", 1)]
+    table = PruningTable(warmup_steps=1, rise_steps=3)
     study = optuna.create_study(direction="maximize")
     kept = []
     for number, curve in enumerate(curves):
