@@ -355,7 +355,7 @@ class PruningTable(TomlTable):
     """Trials that must have reached the rung; with fewer than 4, one survivor could prune all."""
 
 
-SAMPLERS: Final = ("tpe", "random")
+SAMPLERS: Final = ("tpe", "gp", "qmc", "random")
 """The built-in samplers."""
 
 
@@ -363,8 +363,9 @@ class SamplerTable(TomlTable):
     """The sampler, which proposes configurations; it is the same in all arms."""
 
     name: PartName = "tpe"
-    """`tpe`, the tree-structured Parzen estimator, `random`, or a sampler from outside the package,
-    as `package.module:name` or the name of an entry point."""
+    """`gp`, a Gaussian process; `tpe`, the tree-structured Parzen estimator; `qmc`, Sobol points;
+    `random`; or a sampler from outside the package, as `package.module:name` or the name of an
+    entry point."""
     startup_trials: Trials = 8
     """Random proposals before the sampler learns from earlier trials. These trials wait for no
     other, and nothing prunes them where `lag` is a number."""
@@ -377,7 +378,7 @@ class SamplerTable(TomlTable):
     @property
     def learns(self) -> bool:
         """Whether proposals depend on earlier trials."""
-        return self.name != "random"
+        return self.name not in ("random", "qmc")
 
     def last_seen(self, slot: int) -> int | None:
         """Return the last slot that a slot learns from; None for none, or where lag is "free"."""

@@ -1,7 +1,6 @@
 """Optuna's studies: created, opened for a slot, asked for parameters, read and deleted."""
 
-import copy
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import optuna
@@ -11,7 +10,7 @@ from sqlalchemy import ColumnElement, Connection, Table, delete, func, select
 
 from ecgopt.database.engine import Database
 from ecgopt.database.optuna.pruners import build_pruner
-from ecgopt.database.optuna.samplers import build_sampler
+from ecgopt.database.optuna.samplers import SeenStudy, build_sampler
 from ecgopt.database.optuna.storage import BEGUN, SlotStorage
 from ecgopt.database.optuna.trial_rows import FIXED_PARAMETERS, OURS, RECIPE
 from ecgopt.regimes.hyperparameters import SearchSpace
@@ -42,24 +41,6 @@ def create_studies(database: Database, spec: StudySpec, keys: Iterable[StudyKey]
             study.set_user_attr(COORDINATES, _coordinates(spec, key))
         ids[key.path] = study._study_id
     return ids
-
-
-class SeenStudy(optuna.Study):
-    """A study as a sampler or a pruner sees it: some of its trials, and no others."""
-
-    def __init__(self, study: optuna.Study, seen: Sequence[FrozenTrial]) -> None:
-        """Show the trials `seen`, by number, instead of all of the study."""
-        vars(self).update(vars(study))
-        self._seen = seen
-
-    def _get_trials(
-        self,
-        deepcopy: bool = True,
-        states: Container[TrialState] | None = None,
-        use_cache: bool = False,  # noqa: ARG002 - as in Optuna
-    ) -> list[FrozenTrial]:
-        found = [trial for trial in self._seen if states is None or trial.state in states]
-        return copy.deepcopy(found) if deepcopy else found
 
 
 def open_study(database: Database, spec: StudySpec, key: StudyKey, slot: int) -> optuna.Study:
