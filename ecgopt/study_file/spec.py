@@ -132,6 +132,15 @@ class StudySpec(TomlTable):
             return space
         return space.capped("frozen_stages", freezable_stages(model.spec()))
 
+    def last_seen(self, slot: int) -> int | None:
+        """Return the last slot whose trial a slot's sampler and pruner see, with all before it.
+
+        None is no slot at all, or, where lag is "free", whatever has begun by then.
+        """
+        if not (self.pruning.enabled or self.sampler.learns):
+            return None
+        return self.sampler.last_seen(slot)
+
     def space_fingerprint(self) -> str:
         """Return a hash over the spaces of all arms."""
         return "-".join(self.search_space(name).fingerprint() for name in self.regimes)
