@@ -1,17 +1,14 @@
 """Reads a user's own weights as an upstream: other names, from safetensors or torch files."""
 
-import pickle
 from pathlib import Path
 from typing import Final
 
-import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
 from ecgopt.errors import CheckpointError, nearest
 from ecgopt.files import sha256_of
 from ecgopt.models.checkpoint import LEFT_OUT_KEY, MODEL_PREFIX, Checkpoint
+from ecgopt.models.containers import read_tensors
 from ecgopt.models.stages import StagedModel
 from ecgopt.models.weight_names import HEAD, TABLES, NameTable, renamed
 
@@ -38,7 +35,7 @@ def load_foreign(path: Path, model: StagedModel, names: NameTable) -> Checkpoint
         sha256 = sha256_of(path)
     except OSError as error:
         raise CheckpointError(f"weights {path} cannot be read: {error.strerror}") from error
-    theirs = _unwrapped(_read(path))
+    theirs = _unwrapped(read_tensors(path))
     expected = model.state_dict()
     ours = {renamed(name, names): tensor for name, tensor in theirs.items()}
     if len(ours) < len(theirs):
@@ -56,29 +53,6 @@ def load_foreign(path: Path, model: StagedModel, names: NameTable) -> Checkpoint
         metadata={"source": path.name, LEFT_OUT_KEY: []},
         sha256=sha256,
     )
-
-
-def _read(path: Path) -> dict[str, Tensor]:
-    try:
-        if path.suffix == ".safetensors":
-            return dict(load_file(path))
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise CheckpointError(
-            f"weights {path} contain Python objects, which are not loaded since they could run any "
-            "code; save `model.state_dict()` with torch.save, or a .safetensors file"
-        ) from error
-    except (SafetensorError, RuntimeError, EOFError, ValueError, OSError) as error:
-        raise CheckpointError(f"weights {path} are damaged or of another kind: {error}") from error
-    for key in ("state_dict", "model"):
-        if isinstance(content, dict) and isinstance(content.get(key), dict):
-            content = content[key]
-    if not isinstance(content, dict) or not all(isinstance(v, Tensor) for v in content.values()):
-        raise CheckpointError(
-            f"weights {path} must be a mapping from names to tensors, but hold a "
-            f"{type(content).__name__} of other things; save `model.state_dict()`"
-        )
-    return content
 
 
 def _unwrapped(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
