@@ -27,8 +27,9 @@ INPUT_VERSION = 1
 
 Scaling = Literal[
     "none", "z_score_record", "z_score_lead", "min_max_record", "min_max_lead",
-    "max_abs_record", "max_abs_lead",
+    "zero_one_record", "zero_one_lead",
 ]  # fmt: skip
+"""Millivolts, mean 0 and deviation 1, from -1 to 1, or from 0 to 1."""
 
 _BATCH = 64
 """Records that are filtered together."""
@@ -289,11 +290,10 @@ def _scaled(
     axes = (2,) if scaling.endswith("lead") else (1, 2)
     if scaling.startswith("z_score"):
         centre, size = signals.mean(axes, keepdims=True), signals.std(axes, keepdims=True)
-    elif scaling.startswith("max_abs"):
-        centre, size = np.zeros(1), np.abs(signals).max(axes, keepdims=True)
     else:
         low, high = signals.min(axes, keepdims=True), signals.max(axes, keepdims=True)
-        centre, size = (low + high) / 2, (high - low) / 2
+        is_signed = scaling.startswith("min_max")
+        centre, size = ((low + high) / 2, (high - low) / 2) if is_signed else (low, high - low)
     return (signals - centre) / np.where(size > 0, size, 1.0)
 
 

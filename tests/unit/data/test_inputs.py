@@ -122,8 +122,8 @@ def test_real_records_equal_scipy_written_out_to_a_microvolt(records, reference)
             "min_max_lead",
             lambda x: each_lead(lambda y: 2 * (y - y.min()) / (y.max() - y.min()) - 1, x),
         ),
-        ("max_abs_record", lambda x: x / np.abs(x).max()),
-        ("max_abs_lead", lambda x: each_lead(lambda y: y / np.abs(y).max(), x)),
+        ("zero_one_record", lambda x: (x - x.min()) / (x.max() - x.min())),
+        ("zero_one_lead", lambda x: each_lead(lambda y: (y - y.min()) / (y.max() - y.min()), x)),
     ],
 )
 def test_scaling_equals_its_formula(walk, scaling, reference):
@@ -131,7 +131,7 @@ def test_scaling_equals_its_formula(walk, scaling, reference):
     np.testing.assert_allclose(found, reference(walk / 1000), atol=1e-5)
 
 
-@pytest.mark.parametrize("scaling", ["z_score_lead", "min_max_lead", "max_abs_lead"])
+@pytest.mark.parametrize("scaling", ["z_score_lead", "min_max_lead", "zero_one_lead"])
 def test_a_flat_lead_becomes_zero_and_no_other_is_touched(walk, scaling):
     form = InputForm(rate_hz=500, scaling=scaling)
     flat = walk.copy()
