@@ -42,9 +42,10 @@ def list_(*, json: bool = False) -> None:
 
         console.print_json(json_module.dumps(rows))
         return
-    table = new_table(*(column.replace("_", " ") for column in rows[0]))
+    columns = [column for column in rows[0] if column != "pretraining_data"]
+    table = new_table(*(column.replace("_", " ") for column in columns))
     for row in rows:
-        table.add_row(*(cell(value) for value in row.values()))
+        table.add_row(*(cell(row[column]) for column in columns))
     console.print(table)
     console.print("`ecgopt models card NAME` shows all that is known of one.", style="dim")
 

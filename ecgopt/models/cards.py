@@ -34,8 +34,9 @@ class NetworkTable(TomlTable):
 class WeightsTable(TomlTable):
     """`[weights]`: where the tensors lie in the file, and their names."""
 
-    key: str = ""
-    """Keys that lead to the tensors, joined by dots; empty: the file's outermost table."""
+    key: str | None = None
+    """Keys that lead to the tensors, joined by dots; empty: the file's outermost table; None: the
+    first usual one that the file has."""
     drop: tuple[str, ...] = ()
     """Patterns of the file's names that have no place in the network, such as a decoder."""
     renames: tuple[tuple[str, str], ...] = ()

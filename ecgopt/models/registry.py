@@ -195,6 +195,61 @@ def _inception1d(spec: ModelSpec, shape: InputShape) -> "StagedModel":
     )
 
 
+def _ecgfounder(spec: ModelSpec, shape: InputShape) -> "StagedModel":
+    from ecgopt.models import net1d
+
+    return net1d.build_net1d(
+        n_leads=shape.n_leads,
+        n_labels=shape.n_labels,
+        width=spec.width or net1d.PUBLISHED_WIDTH,
+    )
+
+
+def _st_mem(spec: ModelSpec, shape: InputShape) -> "StagedModel":
+    from ecgopt.models import lead_transformer
+
+    return lead_transformer.build_st_mem(
+        n_leads=shape.n_leads,
+        n_samples=shape.n_samples,
+        n_labels=shape.n_labels,
+        width=spec.width or lead_transformer.PUBLISHED_WIDTH,
+    )
+
+
+def _ecg_jepa(spec: ModelSpec, shape: InputShape) -> "StagedModel":
+    from ecgopt.models import lead_transformer
+
+    return lead_transformer.build_ecg_jepa(
+        n_leads=shape.n_leads,
+        n_samples=shape.n_samples,
+        n_labels=shape.n_labels,
+        width=spec.width or lead_transformer.PUBLISHED_WIDTH,
+    )
+
+
+def _wav2vec2(
+    name: Literal["HUBERT_ECG_SMALL", "HUBERT_ECG_BASE", "ECG_FM"],
+    *,
+    n_freezable_stages: int,
+    min_samples: int,
+) -> Network:
+    def build(spec: ModelSpec, shape: InputShape) -> "StagedModel":
+        from ecgopt.models import wav2vec2
+
+        layout: wav2vec2.Layout = getattr(wav2vec2, name)
+        return wav2vec2.build_wav2vec2(
+            layout, n_leads=shape.n_leads, n_labels=shape.n_labels, width=spec.width
+        )
+
+    return Network(
+        build=build,
+        n_freezable_stages=n_freezable_stages,
+        heads=_PUBLISHED,
+        # The convolutions have a third of the width, and are normalised over it.
+        limits=Limits(min_samples=min_samples, min_width=16),
+    )
+
+
 def _transformer1d(spec: ModelSpec, shape: InputShape) -> "StagedModel":
     from ecgopt.models import transformer1d
 
@@ -224,6 +279,16 @@ MODELS: Mapping[str, Network] = {
         limits=Limits(min_width=8),
     ),
     "ptbxl_xresnet1d101": _xresnet1d101(maximum_first=True),
+    "ecgfounder": Network(build=_ecgfounder, n_freezable_stages=8, heads=_PUBLISHED),
+    "st_mem": Network(
+        build=_st_mem, n_freezable_stages=13, heads=_PUBLISHED, limits=Limits(min_samples=75)
+    ),
+    "ecg_jepa": Network(
+        build=_ecg_jepa, n_freezable_stages=13, heads=_PUBLISHED, limits=Limits(min_samples=50)
+    ),
+    "hubert_ecg_small": _wav2vec2("HUBERT_ECG_SMALL", n_freezable_stages=10, min_samples=82),
+    "hubert_ecg_base": _wav2vec2("HUBERT_ECG_BASE", n_freezable_stages=14, min_samples=82),
+    "ecg_fm": _wav2vec2("ECG_FM", n_freezable_stages=14, min_samples=16),
 }
 
 

@@ -56,7 +56,7 @@ def merl(tmp_path):
     torch.save(weights, tmp_path / "w.pt")
     signals = torch.rand(1, 12, 5000)
     save_file(
-        {"input": signals, "features": published.merl_features(weights, signals)},
+        {"input": signals, "features": published.merl_stages(weights, signals)[-1]},
         tmp_path / "pair.safetensors",
     )
     return tmp_path

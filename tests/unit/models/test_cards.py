@@ -1,5 +1,6 @@
 """Cards and their networks, against the published forward passes written as formulas."""
 
+import argparse
 import hashlib
 import shutil
 
@@ -21,22 +22,60 @@ def optimiser(_weights):
 
 
 MODELS = {
-    "merl_resnet18": (published.merl_weights, published.merl_features, lambda w: w, 8),
+    "merl_resnet18": (published.merl_weights, published.merl_stages, lambda w: w, 8),
     "ptbxl_xresnet1d101": (
         published.xresnet_weights,
-        published.xresnet_features,
+        published.xresnet_stages,
         lambda w: {"model": w, "opt": optimiser(w)},
         8,
     ),
+    "ecgfounder": (
+        published.ecgfounder_weights,
+        published.ecgfounder_stages,
+        lambda w: {"state_dict": w, "optimizer": optimiser(w), "val_auroc": np.float64(0.9)},
+        64,
+    ),
+    "st_mem": (published.st_mem_weights, published.st_mem_stages, lambda w: {"model": w}, 128),
+    "ecg_jepa": (
+        published.ecg_jepa_weights,
+        published.ecg_jepa_stages,
+        lambda w: {"encoder": w, "epoch": 99},
+        96,
+    ),
+    "hubert_ecg_small": (
+        lambda width: published.hubert_weights(width, n_layers=8, conv_width=width),
+        published.hubert_stages,
+        lambda w: {"model_config": {}, "model_state_dict": w},
+        128,
+    ),
+    "hubert_ecg_base": (
+        lambda width: published.hubert_weights(width, n_layers=12, conv_width=512 * width // 768),
+        published.hubert_stages,
+        lambda w: w,
+        192,
+    ),
+    "ecg_fm": (
+        published.ecg_fm_weights,
+        published.ecg_fm_stages,
+        lambda w: {"cfg": argparse.Namespace(in_d=12), "model": w, "extra_state": {}},
+        192,
+    ),
 }
-"""For each card: its tensors, its features, the container they are published in, a small width."""
+"""For each card: its tensors, its stages, the container they are published in, a small width."""
 
 PARAMETERS = {
-    "merl_resnet18": (3.8e6, 4e6),
+    "merl_resnet18": (3.8e6, 3.9e6),
     # 1,872,261 with the five classes of the benchmark; here the head has one.
     "ptbxl_xresnet1d101": (1_872_261 - 4 * 129,) * 2,
+    "ecgfounder": (30.5e6, 30.8e6),
+    "st_mem": (85e6, 85.5e6),
+    "ecg_jepa": (85e6, 85.5e6),
+    # 30.4 and 90.9 million with the projections that only pre-training needs.
+    "hubert_ecg_small": (30.2e6, 30.4e6),
+    "hubert_ecg_base": (92e6, 93.5e6),
+    "ecg_fm": (90.3e6, 90.9e6),
 }
-"""Bounds on the parameters at full width: those that the authors state."""
+"""Bounds on the parameters at full width, by what the authors state."""
 
 
 @pytest.fixture(params=MODELS)
@@ -70,9 +109,9 @@ def checkpoint(name, tmp_path):
 @pytest.fixture
 def pair(name, signals, tmp_path):
     """Return a golden pair that the published forward pass made."""
-    make, features, _, width = MODELS[name]
+    make, stages, _, width = MODELS[name]
     save_file(
-        {"input": signals, "features": features(make(width), signals).contiguous()},
+        {"input": signals, "features": stages(make(width), signals)[-1].contiguous()},
         tmp_path / "pair.safetensors",
     )
     return tmp_path / "pair.safetensors"
@@ -107,19 +146,38 @@ def test_the_network_has_as_many_parameters_as_its_authors_state(name):
 def test_a_published_checkpoint_gives_the_published_features(name, card, checkpoint, pair):
     public = load_by_card(checkpoint, card)
     assert check_golden(public, card, pair, weights=checkpoint) < 1e-5
-    assert public.share > 0.98
+    assert public.share > 0.97
 
 
-def test_every_stage_equals_the_published_one_also_when_frozen_and_kept(
-    name, card, checkpoint, signals
-):
-    """What the first stages make can be kept: the rest of the network continues from it."""
+def test_every_stage_computes_what_the_published_one_does(name, card, checkpoint, signals):
+    make, stages, _, width = MODELS[name]
+    expected = stages(make(width), signals)
     model = load_by_card(checkpoint, card).model.eval()
+    assert len(expected) == model.n_freezable_stages
     with torch.no_grad():
-        whole = model(signals)
-        for n_stages in range(model.n_freezable_stages + 1):
-            kept = model.features(signals, n_stages)
-            assert torch.equal(model.forward_from(kept, n_stages), whole)
+        for n_stages, features in enumerate(expected[:-1], 1):
+            found = model.features(signals, n_stages)
+            size = features.abs().max().item()
+            torch.testing.assert_close(
+                found.flatten(1), features.flatten(1), rtol=0, atol=1e-5 * size
+            )
+
+
+def test_the_full_checkpoint_of_st_mem_is_read_without_its_decoder(tmp_path):
+    weights = published.st_mem_weights(128)
+    torch.save(published.st_mem_full_file(weights), tmp_path / "full.pth")
+    public = load_by_card(tmp_path / "full.pth", narrow(load_card("st_mem"), 128))
+    assert public.n_loaded == len(weights)
+    assert "decoder_head.weight" in public.dropped
+
+
+def test_hubert_ecg_is_read_from_safetensors_too(tmp_path):
+    weights = published.hubert_weights(128, n_layers=8, conv_width=128)
+    renamed = {f"hubert_ecg.{name}": tensor for name, tensor in weights.items()}
+    save_file(renamed, tmp_path / "model.safetensors")
+    card = narrow(load_card("hubert_ecg_small"), 128)
+    public = load_by_card(tmp_path / "model.safetensors", card)
+    assert (public.n_loaded, len(public.dropped)) == (len(weights) - 4, 4)
 
 
 def test_no_golden_pair_is_a_refusal(card, checkpoint):
@@ -158,7 +216,7 @@ def merl(tmp_path):
     weights = published.merl_weights(8)
     torch.save(weights, tmp_path / "merl.pt")
     signals = torch.rand(2, 12, 5000)
-    features = published.merl_features(weights, signals)
+    features = published.merl_stages(weights, signals)[-1]
     save_file({"input": signals, "features": features}, tmp_path / "pair.safetensors")
     return tmp_path
 
