@@ -6,7 +6,7 @@ set once; every network with the same input and every worker then maps the same 
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Literal
@@ -30,6 +30,12 @@ Scaling = Literal[
     "zero_one_record", "zero_one_lead",
 ]  # fmt: skip
 """Millivolts, mean 0 and deviation 1, from -1 to 1, or from 0 to 1."""
+
+_BUTTERWORTH: Mapping[str, Literal["highpass", "lowpass", "bandpass"]] = {
+    "high_pass": "highpass",
+    "low_pass": "lowpass",
+    "band_pass": "bandpass",
+}
 
 _BATCH = 64
 """Records that are filtered together."""
@@ -154,7 +160,10 @@ def prepare(
         DataError: the rate cannot be resampled or is too low for a filter, or the record is too
             short.
     """
-    return _prepared(np.asarray(microvolts)[None], sampling_rate_hz, form)[0]
+    inputs: Float32[np.ndarray, "kept sample"] = _prepared(
+        np.asarray(microvolts)[None], sampling_rate_hz, form
+    )[0]
+    return inputs
 
 
 def crops(
@@ -256,11 +265,9 @@ def _sections(wanted: Filter, rate_hz: float) -> Float64[np.ndarray, "section 6"
 
     if wanted.kind == "notch":
         return np.asarray(tf2sos(*iirnotch(wanted.corners[0], wanted.quality, fs=rate_hz)))
-    kinds = {"high_pass": "highpass", "low_pass": "lowpass", "band_pass": "bandpass"}
-    corners = wanted.corners if wanted.kind == "band_pass" else wanted.corners[0]
-    return np.asarray(
-        butter(wanted.order, corners, btype=kinds[wanted.kind], fs=rate_hz, output="sos")
-    )
+    corners = np.array(wanted.corners if wanted.kind == "band_pass" else wanted.corners[0])
+    kind = _BUTTERWORTH[wanted.kind]
+    return np.asarray(butter(wanted.order, corners, btype=kind, fs=rate_hz, output="sos"))
 
 
 def _baseline(
@@ -294,7 +301,7 @@ def _scaled(
         low, high = signals.min(axes, keepdims=True), signals.max(axes, keepdims=True)
         is_signed = scaling.startswith("min_max")
         centre, size = ((low + high) / 2, (high - low) / 2) if is_signed else (low, high - low)
-    return (signals - centre) / np.where(size > 0, size, 1.0)
+    return np.asarray((signals - centre) / np.where(size > 0, size, 1.0))
 
 
 def _too_high(each: Filter, rate_hz: float) -> str:

@@ -71,9 +71,10 @@ class Block(nn.Module):
         """Return tokens of the same shape, (batch, token, width)."""
         if self._norm_first:
             tokens = tokens + self.attention(self.attention_norm(tokens), allowed)
-            return tokens + self.mlp(self.mlp_norm(tokens))
-        tokens = self.attention_norm(tokens + self.attention(tokens, allowed))
-        mixed: Tensor = self.mlp_norm(tokens + self.mlp(tokens))
+            mixed: Tensor = tokens + self.mlp(self.mlp_norm(tokens))
+        else:
+            tokens = self.attention_norm(tokens + self.attention(tokens, allowed))
+            mixed = self.mlp_norm(tokens + self.mlp(tokens))
         return mixed
 
 

@@ -28,7 +28,8 @@ Tokens = Float[Tensor, "batch token width"]
 def patches(signals: SignalBatch, n_samples: int) -> Float[Tensor, "batch lead patch sample"]:
     """Return the leads in patches of `n_samples`; a last shorter patch is left out."""
     n_patches = signals.shape[2] // n_samples
-    return signals[:, :, : n_patches * n_samples].unflatten(2, (n_patches, n_samples))
+    cut: Tensor = signals[:, :, : n_patches * n_samples].unflatten(2, (n_patches, n_samples))
+    return cut
 
 
 class SeparatedStem(nn.Module):
@@ -61,7 +62,8 @@ class MeanWithoutSeparators(nn.Module):
 
     def forward(self, tokens: Tokens) -> Tensor:
         """Return features of shape (batch, width)."""
-        return tokens.unflatten(1, (self._n_leads, -1))[:, :, 1:-1].mean(dim=(1, 2))
+        mean: Tensor = tokens.unflatten(1, (self._n_leads, -1))[:, :, 1:-1].mean(dim=(1, 2))
+        return mean
 
 
 class CrossStem(nn.Module):

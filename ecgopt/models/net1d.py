@@ -68,7 +68,8 @@ class Block(nn.Module):
         before = self._missing // 2
         # New channels are zero, on both sides of those there were.
         shortcut = functional.pad(features, (0, 0, before, self._missing - before))
-        return residual + shortcut
+        summed: Tensor = residual + shortcut
+        return summed
 
 
 class MeanOverTime(nn.Module):

@@ -97,7 +97,8 @@ class PlaceConvolution(nn.Module):
         self.bias = nn.Parameter(torch.zeros(width))
 
     def _norm(self) -> Tensor:
-        return self.direction.norm(dim=(0, 1), keepdim=True)
+        norm: Tensor = self.direction.norm(dim=(0, 1), keepdim=True)
+        return norm
 
     def forward(self, tokens: Float[Tensor, "batch token width"]) -> Tensor:
         """Return tokens of the same shape."""
@@ -110,7 +111,8 @@ class PlaceConvolution(nn.Module):
             groups=self._groups,
         )
         # An even kernel gives one output too many.
-        return functional.gelu(features[:, :, :-1]).transpose(1, 2)
+        places: Tensor = functional.gelu(features[:, :, :-1]).transpose(1, 2)
+        return places
 
 
 class Embedding(nn.Module):
