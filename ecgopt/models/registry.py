@@ -227,6 +227,28 @@ def _ecg_jepa(spec: ModelSpec, shape: InputShape) -> "StagedModel":
     )
 
 
+def _s4(spec: ModelSpec, shape: InputShape) -> "StagedModel":
+    from ecgopt.models import s4
+
+    return s4.build_s4(
+        n_leads=shape.n_leads,
+        n_samples=shape.n_samples,
+        n_labels=shape.n_labels,
+        width=spec.width or s4.PUBLISHED_WIDTH,
+    )
+
+
+def _ecg_cpc(spec: ModelSpec, shape: InputShape) -> "StagedModel":
+    from ecgopt.models import s4
+
+    return s4.build_ecg_cpc(
+        n_leads=shape.n_leads,
+        n_samples=shape.n_samples,
+        n_labels=shape.n_labels,
+        width=spec.width or s4.PUBLISHED_WIDTH,
+    )
+
+
 def _wav2vec2(
     name: Literal["HUBERT_ECG_SMALL", "HUBERT_ECG_BASE", "ECG_FM"],
     *,
@@ -270,6 +292,7 @@ MODELS: Mapping[str, Network] = {
     "xresnet1d101": _xresnet1d101(maximum_first=False),
     "inception1d": Network(build=_inception1d, n_freezable_stages=2),
     "transformer1d": Network(build=_transformer1d, n_freezable_stages=5),
+    "s4": Network(build=_s4, n_freezable_stages=5, heads=_PUBLISHED),
     # As their authors published them, so that their checkpoints fit.
     "merl_resnet18": Network(
         build=_merl_resnet18,
@@ -289,6 +312,7 @@ MODELS: Mapping[str, Network] = {
     "hubert_ecg_small": _wav2vec2("HUBERT_ECG_SMALL", n_freezable_stages=10, min_samples=82),
     "hubert_ecg_base": _wav2vec2("HUBERT_ECG_BASE", n_freezable_stages=14, min_samples=82),
     "ecg_fm": _wav2vec2("ECG_FM", n_freezable_stages=14, min_samples=16),
+    "ecg_cpc": Network(build=_ecg_cpc, n_freezable_stages=5, heads=_PUBLISHED),
 }
 
 

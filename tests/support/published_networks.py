@@ -440,3 +440,76 @@ def hubert_stages(w, x):
 
 def ecg_fm_stages(w, x):
     return wav2vec2_stages(w, x, FAIRSEQ, FAIRSEQ_STRIDES)
+
+
+# ECG-CPC: convolutions and causal state-space layers, run here as recurrences
+
+
+def ecg_cpc_weights(width=512, n_nodes=1024, seed=0):
+    w = Made(seed)
+    for layer in range(4):
+        w.conv(f"ts_encoder.layers.{layer}.0", width if layer else 12, width, 1 if layer else 3)
+        w.batch_norm(f"ts_encoder.layers.{layer}.1", width)
+    for layer in range(4):
+        name = f"ts_encoder.predictor.s4_layers.{layer}"
+        kernel = f"{name}.kernel.kernel"
+        w.add(f"{name}.D", 1, width, scale=1.0)
+        w.add(f"{kernel}.C", 1, width, 4, 2, scale=0.7)
+        w.add(f"{kernel}.B", 1, width, 4, 2, scale=1.0)
+        w.add(f"{kernel}.P", 1, width, 4, 2, scale=0.5)
+        w[f"{kernel}.Q"] = w[f"{kernel}.P"] * torch.tensor([1.0, -1.0])
+        w.add(f"{kernel}.w", width, 4, 2, scale=1.0)
+        w[f"{kernel}.w"][..., 0] = -0.5
+        w[f"{kernel}.log_dt"] = torch.rand(width, generator=w.generator) * 4.6 - 6.9
+        angle = -2j * math.pi * torch.arange(n_nodes // 2 + 1) / n_nodes
+        w[f"{kernel}.omega"] = torch.view_as_real(angle.exp())
+        w[f"{kernel}.z"] = torch.rand(n_nodes // 2 + 1, 2)
+        w.add(f"{name}.output_linear.0.weight", 2 * width, width)
+        w.add(f"{name}.output_linear.0.bias", 2 * width, 1, scale=0.1)
+        w.norm(f"ts_encoder.predictor.norms.{layer}", width)
+    w.linear("head.proj", width, 12)
+    return dict(w)
+
+
+def impulse_responses(w, kernel, n):
+    """The responses of all channels, by stepping dense state matrices in double precision."""
+    half = {
+        each: torch.view_as_complex(w[f"{kernel}.{each}"]).to(torch.complex128) for each in "BCPQw"
+    }
+    b, c, p, q, poles = (torch.cat([half[e], half[e].conj()], dim=-1) for e in "BCPQw")
+    matrix = torch.diag_embed(poles) - p[0].unsqueeze(-1) * q[0].unsqueeze(-2)
+    step = w[f"{kernel}.log_dt"].double().exp()[:, None, None]
+    same = torch.eye(8, dtype=torch.complex128)
+    back = torch.linalg.inv(same - step / 2 * matrix)
+    over = back @ (same + step / 2 * matrix)
+    state = back @ (step * b[0].unsqueeze(-1))
+    # The file holds the outputs times what the kernel's length leaves out.
+    n_nodes = 2 * (len(w[f"{kernel}.omega"]) - 1)
+    whole = torch.linalg.inv(same - torch.linalg.matrix_power(over, n_nodes))
+    out = c[0].unsqueeze(-2) @ whole
+    responses = []
+    for _ in range(n):
+        responses.append((out @ state).real.flatten())
+        state = over @ state
+    return torch.stack(responses, dim=1)
+
+
+def ecg_cpc_stages(w, x):
+    for layer in range(4):
+        name = f"ts_encoder.layers.{layer}"
+        stride, pad = (1, 0) if layer else (2, 1)
+        x = F.conv1d(x, w[f"{name}.0.weight"], stride=stride, padding=pad)
+        x = F.relu(batch_norm(w, f"{name}.1", x))
+    seen = [x]
+    for layer in range(4):
+        x, name = seen[-1], f"ts_encoder.predictor.s4_layers.{layer}"
+        n = x.shape[2]
+        response = impulse_responses(w, f"{name}.kernel.kernel", n)
+        padded = F.pad(x.double(), (n - 1, 0))
+        y = F.conv1d(padded, response.flip(1).unsqueeze(1), groups=len(response)).float()
+        y = F.gelu(y + x * w[f"{name}.D"][0].unsqueeze(-1))
+        y = w[f"{name}.output_linear.0.weight"] @ y + w[f"{name}.output_linear.0.bias"]
+        first, gate = y.chunk(2, dim=1)
+        x = (first * torch.sigmoid(gate) + x).mT
+        seen.append(layer_norm(w, f"ts_encoder.predictor.norms.{layer}", x).mT)
+    return [*seen[:-1], seen[-1].mean(dim=2)]

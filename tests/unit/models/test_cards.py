@@ -60,6 +60,12 @@ MODELS = {
         lambda w: {"cfg": argparse.Namespace(in_d=12), "model": w, "extra_state": {}},
         192,
     ),
+    "ecg_cpc": (
+        published.ecg_cpc_weights,
+        published.ecg_cpc_stages,
+        lambda w: {"state_dict": w, "pytorch-lightning_version": "2.1", "hyper_parameters": {}},
+        16,
+    ),
 }
 """For each card: its tensors, its stages, the container they are published in, a small width."""
 
@@ -74,6 +80,7 @@ PARAMETERS = {
     "hubert_ecg_small": (30.2e6, 30.4e6),
     "hubert_ecg_base": (92e6, 93.5e6),
     "ecg_fm": (90.3e6, 90.9e6),
+    "ecg_cpc": (2e6, 4e6),
 }
 """Bounds on the parameters at full width, by what the authors state."""
 
