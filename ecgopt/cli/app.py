@@ -30,6 +30,7 @@ VERBS = {
     "storage": "ecgopt.cli.storage:app",
     "study": "ecgopt.cli.study:app",
     "data": "ecgopt.cli.data:app",
+    "models": "ecgopt.cli.models:app",
 }
 """Every verb or group and where it is; imported only when it is called."""
 

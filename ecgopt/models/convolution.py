@@ -73,11 +73,16 @@ class MeanPool(nn.Module):
 
 
 class ConcatPool(nn.Module):
-    """The mean and the maximum over time, side by side."""
+    """The mean and the maximum over time, side by side, or the maximum first."""
+
+    def __init__(self, *, maximum_first: bool = False) -> None:
+        super().__init__()
+        self._step = -1 if maximum_first else 1
 
     def forward(self, features: Tensor) -> Tensor:
         """Return features of shape (batch, 2 x width)."""
-        return torch.cat([features.mean(dim=(2, 3)), features.amax(dim=(2, 3))], dim=1)
+        pooled = [features.mean(dim=(2, 3)), features.amax(dim=(2, 3))]
+        return torch.cat(pooled[:: self._step], dim=1)
 
 
 class FusedConvNorm(nn.Module):

@@ -51,37 +51,72 @@ class InputShape:
     n_labels: int
 
 
+_PUBLISHED: tuple[HeadKind, ...] = ("as_published",)
+
 Builder = Callable[[ModelSpec, InputShape], "StagedModel"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What a network cannot be built for; a public checkpoint's card narrows it further."""
+
+    leads: tuple[int, ...] | None = None
+    """The numbers of leads that it takes; None: any."""
+    min_samples: int = 1
+    """Samples per lead that it needs at least."""
+    min_width: int = 1
+
+    def check(self, name: str, shape: InputShape) -> None:
+        """Refuse an input that the network cannot take.
+
+        Raises:
+            UserError: it has too few samples, or another number of leads.
+        """
+        if self.leads is not None and shape.n_leads not in self.leads:
+            known = " or ".join(str(n) for n in self.leads)
+            raise UserError(f"model {name!r} takes {known} leads, but got {shape.n_leads}")
+        if shape.n_samples < self.min_samples:
+            raise UserError(
+                f"model {name!r} needs at least {self.min_samples} samples per lead, but got "
+                f"{shape.n_samples}"
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Network:
-    """A built-in network: its builder, and what is known of it without building it."""
+    """A network: its builder, and what is known of it without building it."""
 
     build: Builder
     n_freezable_stages: int
     heads: tuple[HeadKind, ...] = ("as_published", "pooled")
+    limits: Limits = Limits()
 
     def __call__(self, spec: ModelSpec, shape: InputShape) -> "StagedModel":
         """Build the network; torch is not imported before.
 
         Raises:
-            UserError: it has no such head.
+            UserError: it has no such head or width, or cannot take such an input.
         """
         self.check(spec)
+        self.limits.check(spec.name, shape)
         return self.build(spec, shape)
 
     def check(self, spec: ModelSpec) -> None:
-        """Refuse a head that the network does not have.
+        """Refuse a head or a width that the network does not have.
 
         Raises:
-            UserError: it has no such head.
+            UserError: it has no such head or width.
         """
+        if spec.width is not None and spec.width < self.limits.min_width:
+            raise UserError(
+                f"model {spec.name!r} has a width of at least {self.limits.min_width}, but got "
+                f"{spec.width}"
+            )
         if spec.head not in self.heads:
             known = " and ".join(repr(head) for head in self.heads)
             raise UserError(
-                f"model {spec.name!r} has heads {known}, but got head={spec.head!r}, "
-                "which only recurrent networks have"
+                f"model {spec.name!r} has heads {known}, but got head={spec.head!r}; 'flatten' is "
+                "for recurrent networks only"
             )
 
 
@@ -103,6 +138,20 @@ def _resnet1d(
     return Network(build=build, n_freezable_stages=5)
 
 
+def _merl_resnet18(spec: ModelSpec, shape: InputShape) -> "StagedModel":
+    from ecgopt.models import resnet1d
+
+    return resnet1d.build_resnet1d(
+        resnet1d.BasicBlock,
+        (2, 2, 2, 2),
+        n_leads=shape.n_leads,
+        n_labels=shape.n_labels,
+        width=spec.width or resnet1d.PUBLISHED_WIDTH,
+        has_hidden_layer=False,
+        pools_early=False,
+    )
+
+
 def _rnn(layer_type: "LayerType") -> Network:
     def build(spec: ModelSpec, shape: InputShape) -> "StagedModel":
         from ecgopt.models import rnn
@@ -119,16 +168,20 @@ def _rnn(layer_type: "LayerType") -> Network:
     return Network(build=build, n_freezable_stages=1, heads=("as_published", "flatten", "pooled"))
 
 
-def _xresnet1d101(spec: ModelSpec, shape: InputShape) -> "StagedModel":
-    from ecgopt.models import xresnet1d
+def _xresnet1d101(*, maximum_first: bool) -> Network:
+    def build(spec: ModelSpec, shape: InputShape) -> "StagedModel":
+        from ecgopt.models import convolution, xresnet1d
 
-    return xresnet1d.build_xresnet1d(
-        (3, 4, 23, 3),
-        n_leads=shape.n_leads,
-        n_labels=shape.n_labels,
-        width=spec.width or xresnet1d.PUBLISHED_WIDTH,
-        has_hidden_layer=spec.head == "as_published",
-    )
+        return xresnet1d.build_xresnet1d(
+            (3, 4, 23, 3),
+            n_leads=shape.n_leads,
+            n_labels=shape.n_labels,
+            width=spec.width or xresnet1d.PUBLISHED_WIDTH,
+            has_hidden_layer=spec.head == "as_published",
+            pool=convolution.ConcatPool(maximum_first=maximum_first),
+        )
+
+    return Network(build=build, n_freezable_stages=5)
 
 
 def _inception1d(spec: ModelSpec, shape: InputShape) -> "StagedModel":
@@ -139,6 +192,83 @@ def _inception1d(spec: ModelSpec, shape: InputShape) -> "StagedModel":
         n_labels=shape.n_labels,
         width=spec.width or inception1d.PUBLISHED_WIDTH,
         has_hidden_layer=spec.head == "as_published",
+    )
+
+
+def _ecgfounder(spec: ModelSpec, shape: InputShape) -> "StagedModel":
+    from ecgopt.models import net1d
+
+    return net1d.build_net1d(
+        n_leads=shape.n_leads,
+        n_labels=shape.n_labels,
+        width=spec.width or net1d.PUBLISHED_WIDTH,
+    )
+
+
+def _st_mem(spec: ModelSpec, shape: InputShape) -> "StagedModel":
+    from ecgopt.models import lead_transformer
+
+    return lead_transformer.build_st_mem(
+        n_leads=shape.n_leads,
+        n_samples=shape.n_samples,
+        n_labels=shape.n_labels,
+        width=spec.width or lead_transformer.PUBLISHED_WIDTH,
+    )
+
+
+def _ecg_jepa(spec: ModelSpec, shape: InputShape) -> "StagedModel":
+    from ecgopt.models import lead_transformer
+
+    return lead_transformer.build_ecg_jepa(
+        n_leads=shape.n_leads,
+        n_samples=shape.n_samples,
+        n_labels=shape.n_labels,
+        width=spec.width or lead_transformer.PUBLISHED_WIDTH,
+    )
+
+
+def _s4(spec: ModelSpec, shape: InputShape) -> "StagedModel":
+    from ecgopt.models import s4
+
+    return s4.build_s4(
+        n_leads=shape.n_leads,
+        n_samples=shape.n_samples,
+        n_labels=shape.n_labels,
+        width=spec.width or s4.PUBLISHED_WIDTH,
+    )
+
+
+def _ecg_cpc(spec: ModelSpec, shape: InputShape) -> "StagedModel":
+    from ecgopt.models import s4
+
+    return s4.build_ecg_cpc(
+        n_leads=shape.n_leads,
+        n_samples=shape.n_samples,
+        n_labels=shape.n_labels,
+        width=spec.width or s4.PUBLISHED_WIDTH,
+    )
+
+
+def _wav2vec2(
+    name: Literal["HUBERT_ECG_SMALL", "HUBERT_ECG_BASE", "ECG_FM"],
+    *,
+    n_freezable_stages: int,
+    min_samples: int,
+) -> Network:
+    def build(spec: ModelSpec, shape: InputShape) -> "StagedModel":
+        from ecgopt.models import wav2vec2
+
+        layout: wav2vec2.Layout = getattr(wav2vec2, name)
+        return wav2vec2.build_wav2vec2(
+            layout, n_leads=shape.n_leads, n_labels=shape.n_labels, width=spec.width
+        )
+
+    return Network(
+        build=build,
+        n_freezable_stages=n_freezable_stages,
+        heads=_PUBLISHED,
+        # The convolutions have a third of the width, and are normalised over it.
+        limits=Limits(min_samples=min_samples, min_width=16),
     )
 
 
@@ -159,9 +289,30 @@ MODELS: Mapping[str, Network] = {
     "gru": _rnn("gru"),
     "lstm": _rnn("lstm"),
     "bilstm": _rnn("bilstm"),
-    "xresnet1d101": Network(build=_xresnet1d101, n_freezable_stages=5),
+    "xresnet1d101": _xresnet1d101(maximum_first=False),
     "inception1d": Network(build=_inception1d, n_freezable_stages=2),
     "transformer1d": Network(build=_transformer1d, n_freezable_stages=5),
+    "s4": Network(build=_s4, n_freezable_stages=5, heads=_PUBLISHED),
+    # As their authors published them, so that their checkpoints fit.
+    "merl_resnet18": Network(
+        build=_merl_resnet18,
+        n_freezable_stages=5,
+        heads=_PUBLISHED,
+        # PyTorch 2.13 corrupts memory in the backward pass of long, narrower feature maps.
+        limits=Limits(min_width=8),
+    ),
+    "ptbxl_xresnet1d101": _xresnet1d101(maximum_first=True),
+    "ecgfounder": Network(build=_ecgfounder, n_freezable_stages=8, heads=_PUBLISHED),
+    "st_mem": Network(
+        build=_st_mem, n_freezable_stages=13, heads=_PUBLISHED, limits=Limits(min_samples=75)
+    ),
+    "ecg_jepa": Network(
+        build=_ecg_jepa, n_freezable_stages=13, heads=_PUBLISHED, limits=Limits(min_samples=50)
+    ),
+    "hubert_ecg_small": _wav2vec2("HUBERT_ECG_SMALL", n_freezable_stages=10, min_samples=82),
+    "hubert_ecg_base": _wav2vec2("HUBERT_ECG_BASE", n_freezable_stages=14, min_samples=82),
+    "ecg_fm": _wav2vec2("ECG_FM", n_freezable_stages=14, min_samples=16),
+    "ecg_cpc": Network(build=_ecg_cpc, n_freezable_stages=5, heads=_PUBLISHED),
 }
 
 
@@ -200,11 +351,8 @@ def freezable_stages(spec: ModelSpec) -> int:
     if isinstance(network, Network):
         network.check(spec)
         return network.n_freezable_stages
-    import torch
-
-    with torch.device("meta"):
-        shape = InputShape(n_leads=12, n_samples=1000, n_labels=1)
-        return _built(spec, shape).n_freezable_stages
+    # Not on the meta device: many networks read a number from a tensor while they are built.
+    return build_model(spec, n_labels=1, seed=0).n_freezable_stages
 
 
 def builder(name: str) -> Builder:

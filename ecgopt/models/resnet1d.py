@@ -14,15 +14,15 @@ PUBLISHED_WIDTH = 64
 
 
 class Stem(nn.Module):
-    """Convolution and pooling that shorten the signals to a quarter."""
+    """Convolution and, unless left out, pooling that shorten the signals to a quarter or half."""
 
-    def __init__(self, n_leads: int, width: int) -> None:
+    def __init__(self, n_leads: int, width: int, *, pools: bool = True) -> None:
         super().__init__()
         self.first = ConvNorm(n_leads, width, kernel=7, stride=2)
-        self.pool = MaxPool(stride=2)
+        self.pool = MaxPool(stride=2) if pools else nn.Identity()
 
     def forward(self, signals: Tensor) -> Tensor:
-        """Return features of shape (batch, width, 1, time / 4), channels last."""
+        """Return features of shape (batch, width, 1, time / 4 or / 2), channels last."""
         features: Tensor = self.pool(rectified(self.first(as_image(signals))))
         return features
 
@@ -63,7 +63,7 @@ class Bottleneck(nn.Module):
         return rectified(self.third(residual) + self.shortcut(features))
 
 
-def build_resnet1d(
+def build_resnet1d(  # noqa: PLR0913 one parameter per property
     block: type[BasicBlock] | type[Bottleneck],
     depths: Sequence[int],
     *,
@@ -71,6 +71,7 @@ def build_resnet1d(
     n_labels: int,
     width: int,
     has_hidden_layer: bool,
+    pools_early: bool = True,
 ) -> StagedModel:
     """Return a residual network with a stem, four stages and a head.
 
@@ -84,6 +85,7 @@ def build_resnet1d(
             between pooling and head, torchvision's have none. On transfer the published code
             replaces the last linear layer only, so the hidden layer is part of stage 4 and moves
             with it.
+        pools_early: whether the stem ends with a maximum; MERL's network has none.
 
     Source: arXiv:2402.02021, models as described there; layout of torchvision's resnet.py.
     """
@@ -101,7 +103,7 @@ def build_resnet1d(
         hidden = nn.Sequential(nn.Linear(n_channels, 8 * width), nn.ReLU())
         n_channels = 8 * width
     bodies[-1] = LastStage(bodies[-1], MeanPool(), hidden)
-    stages = {"stem": Stem(n_leads, width)} | {
+    stages = {"stem": Stem(n_leads, width, pools=pools_early)} | {
         f"stage{position}": body for position, body in enumerate(bodies, 1)
     }
     _initialise(stages.values())

@@ -73,7 +73,13 @@ class Bottleneck(nn.Module):
 
 
 def build_xresnet1d(
-    depths: Sequence[int], *, n_leads: int, n_labels: int, width: int, has_hidden_layer: bool
+    depths: Sequence[int],
+    *,
+    n_leads: int,
+    n_labels: int,
+    width: int,
+    has_hidden_layer: bool,
+    pool: nn.Module | None = None,
 ) -> StagedModel:
     """Return an xresnet1d with a stem, four stages and a head.
 
@@ -86,6 +92,7 @@ def build_xresnet1d(
         n_labels: logits.
         width: channels inside each block; 64 as in the benchmark.
         has_hidden_layer: whether normalisation and a hidden layer come between pooling and head.
+        pool: what the last stage pools with; None: the mean, then the maximum.
     """
     bodies: list[nn.Module] = []
     n_channels = width
@@ -100,7 +107,7 @@ def build_xresnet1d(
     if has_hidden_layer:
         hidden = normalised_hidden_layer(n_features, HIDDEN_UNITS_PER_WIDTH * width)
         n_features = HIDDEN_UNITS_PER_WIDTH * width
-    bodies[-1] = LastStage(bodies[-1], ConcatPool(), hidden)
+    bodies[-1] = LastStage(bodies[-1], pool or ConcatPool(), hidden)
     stages = {"stem": DeepStem(n_leads, width)} | {
         f"stage{position}": body for position, body in enumerate(bodies, 1)
     }

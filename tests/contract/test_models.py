@@ -1,5 +1,7 @@
 """What every network must do, whatever its family."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -11,7 +13,8 @@ WIDTH = 4
 
 @pytest.fixture(params=MODELS)
 def spec(request):
-    return ModelSpec(name=request.param, width=WIDTH)
+    width = max(WIDTH, MODELS[request.param].limits.min_width)
+    return ModelSpec(name=request.param, width=width)
 
 
 @pytest.fixture
@@ -44,9 +47,25 @@ def test_it_gives_one_logit_per_record_and_label(model, signals):
 
 
 @pytest.mark.parametrize(("n_leads", "n_samples", "n_labels"), [(1, 1000, 1), (8, 250, 71)])
-def test_it_takes_any_number_of_leads_samples_and_labels(spec, n_leads, n_samples, n_labels):
+def test_it_takes_any_input_within_its_own_limits(spec, n_leads, n_samples, n_labels):
+    limits = MODELS[spec.name].limits
+    n_leads = n_leads if limits.leads is None else limits.leads[0]
+    n_samples = max(n_samples, limits.min_samples)
     model = build_model(spec, n_labels=n_labels, n_leads=n_leads, n_samples=n_samples, seed=0)
     assert model(torch.randn(2, n_leads, n_samples)).shape == (2, n_labels)
+
+
+def test_an_input_or_width_beyond_its_limits_is_refused(spec):
+    limits = MODELS[spec.name].limits
+    if limits.min_samples > 1:
+        with pytest.raises(UserError, match=f"at least {limits.min_samples} samples"):
+            build_model(spec, n_labels=1, n_samples=limits.min_samples - 1, seed=0)
+    if limits.min_width > 1:
+        with pytest.raises(UserError, match=f"width of at least {limits.min_width}"):
+            build_model(replace(spec, width=limits.min_width - 1), n_labels=1, seed=0)
+    if limits.leads is not None:
+        with pytest.raises(UserError, match="leads, but got 99"):
+            build_model(spec, n_labels=1, n_leads=99, seed=0)
 
 
 def test_equal_seeds_give_equal_weights(spec, model):
@@ -124,7 +143,7 @@ def test_freezing_more_stages_than_there_are_is_refused(model):
 
 
 def test_dropout_acts_in_training_only(spec, signals):
-    model = build_model(ModelSpec(name=spec.name, width=WIDTH, dropout=0.5), n_labels=5, seed=0)
+    model = build_model(replace(spec, dropout=0.5), n_labels=5, seed=0)
     model.eval()
     assert torch.equal(model(signals), model(signals))
     model.head.train()

@@ -61,6 +61,7 @@ def test_bf16_is_used_where_it_was_measured_to_be_faster():
     slower = {
         name
         for name in MODELS
-        if not build_model(ModelSpec(name=name, width=4), n_labels=5, seed=0).gains_from_bf16
+        if not build_model(ModelSpec(name=name, width=16), n_labels=5, seed=0).gains_from_bf16
     }
-    assert slower == {"gru", "transformer1d"}
+    unmeasured = {name for name in MODELS if name.startswith(("ecg", "hubert", "st_mem", "s4"))}
+    assert slower == {"gru", "transformer1d"} | unmeasured
