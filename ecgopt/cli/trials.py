@@ -102,23 +102,27 @@ def _show(table: "Table") -> None:
     import sys
 
     from ecgopt.cli.output import print_lines
-    from ecgopt.cli.views import short_names
+    from ecgopt.cli.views import shared_folder, short_names
 
-    names = short_names([str(row[0]) for row in table.rows])
+    if not sys.stdout.isatty():
+        print_lines(*_lines(table, _HIDDEN))
+        return
+    names = [str(row[0]) for row in table.rows]
+    if shared := shared_folder(names):
+        print_lines(f"studies in {shared}/")
     table = replace(
         table,
-        rows=tuple((name, *row[1:]) for name, row in zip(names, table.rows, strict=True)),
+        rows=tuple(
+            (name, *row[1:]) for name, row in zip(short_names(names), table.rows, strict=True)
+        ),
     )
+    width = shutil.get_terminal_size().columns
     hidden = [*_HIDDEN]
-    lines = _lines(table, hidden)
-    if sys.stdout.isatty():
-        width = shutil.get_terminal_size().columns
-        for name in _LEFT_OUT:
-            if max(map(len, lines)) <= width:
-                break
-            if name in table.columns:
-                hidden.append(name)
-                lines = _lines(table, hidden)
+    for name in ("", *_LEFT_OUT):
+        hidden += [name] if name in table.columns else []
+        lines = _lines(table, hidden)
+        if max(map(len, lines)) <= width:
+            break
     print_lines(*lines)
     if left_out := hidden[len(_HIDDEN) :]:
         print_lines(f"left out to fit: {', '.join(left_out)}; --csv has every column")

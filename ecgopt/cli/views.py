@@ -115,7 +115,7 @@ def rendered(
         every.sort(key=lambda study: (study.running == 0, study.left == 0))
     shown = every if show_all else every[:_MAX_ROWS]
     names = [study.study for study in shown]
-    shared, short = _shared_folder(names), short_names(names)
+    shared, short = shared_folder(names), short_names(names)
     has_failed = any(study.failed for study in shown)
     failed = ("failed",) if has_failed else ()
     table = _table("study", "done", "pruned", *failed, "running", "left", "best")
@@ -137,7 +137,7 @@ def rendered(
 
 def short_names(studies: Sequence[str]) -> list[str]:
     """Return the studies' names without what all share, and without an only source."""
-    shared = _shared_folder(studies)
+    shared = shared_folder(studies)
     short = [study.removeprefix(f"{shared}/") for study in studies]
     sources = {part for name in short for part in name.split("/") if part.startswith("from-")}
     if len(sources) != 1:
@@ -146,7 +146,7 @@ def short_names(studies: Sequence[str]) -> list[str]:
     return [name.removesuffix(f"/{source}") for name in short]
 
 
-def _shared_folder(names: Sequence[str]) -> str:
+def shared_folder(names: Sequence[str]) -> str:
     """Return the leading parts that all names share."""
     return commonpath([PurePosixPath(name).parent for name in names]) if names else ""
 
