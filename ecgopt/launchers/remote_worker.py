@@ -19,9 +19,13 @@ from ecgopt.database.url import (
     shown,
     storage_url,
 )
-from ecgopt.errors import StorageError
-from ecgopt.launchers.contract import WORKER_MODULE, Launch
+from ecgopt.errors import MachineError, StorageError, UserError
+from ecgopt.launchers.contract import WORKER_MODULE, Launch, Resources
+from ecgopt.launchers.launch import wait_until_done
+from ecgopt.launchers.local import LocalLauncher
 from ecgopt.workspace import Workspace
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +69,50 @@ class RemoteWorker:
             StorageError: this machine would work on another database than the launcher.
         """
         self._set_environment(url)
+        self._check_database()
+        device = "cuda" if self.needs_gpu else None
+        worker = importlib.import_module(WORKER_MODULE)
+        closed: int = worker.work(self.study, self.workspace, stop=stop, device=device)
+        return closed
+
+    def supervise(self, stop: threading.Event, *, owner: str, grace_seconds: float) -> None:
+        """Work in a process of its own, replaced if it crashes, until nothing is left or `stop`.
+
+        An error that ends the work is written next to `owner` in the database, for
+        `ecgopt status`.
+
+        Args:
+            stop: Set it to end cleanly.
+            owner: This job's name in the database, which no other worker has or had.
+            grace_seconds: Time that the worker has to save and leave.
+
+        Raises:
+            UserError: the work cannot begin here, or the user must fix something.
+            MachineError: items failed one after another.
+        """
+        from ecgopt.study_file.reading import load_spec
+
+        self._set_environment(None)
+        self._check_database()
+        spec, workspace = load_spec(self.study), Workspace(self.workspace)
+        launch = Launch.of(self.study, spec, workspace, None)
+        launcher = LocalLauncher(grace_seconds=grace_seconds)
+        try:
+            resources = Resources(workers=1, gpus_per_worker=1.0 if self.needs_gpu else 0.0)
+            launcher.submit(launch, resources)
+            wait_until_done(launcher, stop.is_set)
+        except (UserError, MachineError) as error:
+            _record_failure(launch, owner, str(error))
+            raise
+        finally:
+            launcher.stop()
+
+    def _check_database(self) -> None:
+        """Refuse an environment that leads to another database than that of the launch.
+
+        Raises:
+            StorageError: it does.
+        """
         found = shown_database(storage_url(None, Workspace(self.workspace).sqlite_file))
         if found != self.database:
             raise StorageError(
@@ -72,10 +120,6 @@ class RemoteWorker:
                 f"{socket.gethostname()} the environment leads to {found}: let the cluster pass on "
                 f"{STORAGE_VARIABLE} or {STORAGE_FILE_VARIABLE}"
             )
-        device = "cuda" if self.needs_gpu else None
-        worker = importlib.import_module(WORKER_MODULE)
-        closed: int = worker.work(self.study, self.workspace, stop=stop, device=device)
-        return closed
 
     def _set_environment(self, url: str | None) -> None:
         if url is not None:
@@ -84,6 +128,19 @@ class RemoteWorker:
             os.environ.setdefault(STORAGE_FILE_VARIABLE, str(self.storage_file))
         if self.insecure:
             os.environ[INSECURE_VARIABLE] = "1"
+
+
+def _record_failure(launch: Launch, owner: str, reason: str) -> None:
+    from ecgopt.database.engine import open_existing
+    from ecgopt.queue import heartbeats
+
+    try:
+        database = open_existing(launch.url)
+        heartbeats.enter(database, owner, launch.name, "none")
+        heartbeats.leave_failed(database, owner, reason)
+        database.engine.dispose()
+    except StorageError as error:
+        logger.warning("the failure could not be written to the database: %s", error)
 
 
 def shown_database(url: str) -> str:

@@ -7,6 +7,7 @@ rows in the database do. Without Slurm's accounting a killed job looks unfinishe
 import logging
 import os
 import signal
+import socket
 import subprocess
 import threading
 import time
@@ -206,6 +207,9 @@ class SlurmWorker:
     def __call__(self) -> None:
         """Work in a Slurm job until the study is finished or Slurm wants the node back.
 
+        The worker is a process of the job's own, so a crash or the kernel's out-of-memory killer
+        ends it and not the job, which replaces it.
+
         SIGTERM (pre-emption, `scontrol requeue`, `scancel`): the epoch is finished and saved, the
         item given back; Slurm itself decides whether the job comes again. SIGUSR2 (the time limit
         is near): the same, and then the job queues again.
@@ -217,7 +221,9 @@ class SlurmWorker:
         limit = _TimeLimit(stop, max(1, self.grace_seconds - _REQUEUE_SECONDS))
         # submitit ignores SIGTERM until Slurm's SIGKILL, so its handler has to be replaced here.
         signal.signal(signal.SIGTERM, lambda _number, _frame: set_soon(stop))
-        self.worker.run(stop)
+        self.worker.supervise(
+            stop, owner=_job_name(), grace_seconds=max(1, self.grace_seconds - _REQUEUE_SECONDS)
+        )
         limit.requeue_if_due()
 
     def checkpoint(self) -> "DelayedSubmission":
@@ -225,6 +231,14 @@ class SlurmWorker:
         from submitit.core.utils import DelayedSubmission
 
         return DelayedSubmission(self)
+
+
+def _job_name() -> str:
+    """Return this job's name in the database, another one after each requeue."""
+    job = os.environ.get("SLURM_ARRAY_JOB_ID") or os.environ.get("SLURM_JOB_ID", "0")
+    task = os.environ.get("SLURM_ARRAY_TASK_ID", "0")
+    restarts = os.environ.get("SLURM_RESTART_COUNT", "0")
+    return f"{socket.gethostname()[:60]}:slurm-{job}-{task}-{restarts}"
 
 
 class _TimeLimit:

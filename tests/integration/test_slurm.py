@@ -1,7 +1,9 @@
 """Workers as jobs of a real Slurm of one node, started here."""
 
 import json
+import os
 import re
+import signal
 
 import pytest
 from plain_optuna import assert_exact_budget
@@ -49,6 +51,43 @@ def test_requeued_jobs_lose_nothing_and_the_study_ends_exact(
     assert_exact_budget(postgresql_url, TRIALS)
     status = ecgopt("status", study, "--workspace", workspace, "--json", **environment)
     assert json.loads(status.stdout)["total_losses"] == 0
+
+
+def test_a_worker_that_is_killed_is_replaced_in_its_job(
+    cluster, study_file, tmp_path, postgres, postgresql_url
+):
+    study = study_file(trials=TRIALS, epochs_high=40, published_epochs=40, lease=3)
+    workspace = tmp_path / "ws"
+    environment = {**cluster.environment, "ECGOPT_STORAGE": postgresql_url}
+    launched = ecgopt(
+        "launch", "slurm", study, "--workers", 1, "--workspace", workspace, **environment
+    )
+    assert launched.returncode == 0, launched.stderr
+    with watched(postgresql_url) as study_seen:
+        (seen,) = wait_for(study_seen.in_trials, f"one at work; {cluster.logs()}")
+        os.kill(seen.pid, signal.SIGKILL)
+        wait_for(study_seen.is_finished, f"the end of the study; {cluster.logs()}")
+    assert_exact_budget(postgresql_url, TRIALS)
+    status = ecgopt("status", study, "--workspace", workspace, "--json", **environment)
+    assert json.loads(status.stdout)["total_losses"] == 1
+
+
+def test_a_job_that_fails_at_its_start_shows_its_reason(
+    cluster, study_file, tmp_path, postgres, postgresql_url
+):
+    study, workspace = study_file(trials=TRIALS), tmp_path / "ws"
+    environment = {**cluster.environment, "ECGOPT_STORAGE": postgresql_url}
+    launched = ecgopt(
+        "launch", "slurm", study, "--workers", 1, "--gres", "gpu:0", "--workspace", workspace,
+        **environment,
+    )  # fmt: skip
+    assert launched.returncode == 0, launched.stderr
+
+    def shown():
+        status = ecgopt("status", study, "--workspace", workspace, **environment)
+        return "needs a GPU, but nvidia-smi shows none" in status.stdout and status.stdout
+
+    assert ":slurm-" in wait_for(shown, f"the reason; {cluster.logs()}")
 
 
 def test_sqlite_is_refused_when_slurm_has_other_machines(cluster, study_file, tmp_path):

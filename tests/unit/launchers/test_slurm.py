@@ -11,7 +11,6 @@ pytest.importorskip("submitit", reason="submitit is not installed")
 SCRIPT = """
 import os, signal, sys, threading, time
 from pathlib import Path
-import ecgopt.cli.worker_process
 from ecgopt.launchers.remote_worker import RemoteWorker
 from ecgopt.launchers.slurm import SlurmWorker
 
@@ -19,7 +18,7 @@ def requeue(number, frame):
     print("requeued", "in mid-epoch" if working else "after the epoch", flush=True)
     sys.exit(0)
 
-def work(study, workspace, *, stop, device=None):
+def work(self, stop, *, owner, grace_seconds):
     global working
     working = True
     os.kill(os.getpid(), signal.{name})
@@ -29,7 +28,7 @@ def work(study, workspace, *, stop, device=None):
     print("saved", flush=True)
     return 1
 
-ecgopt.cli.worker_process.work = work
+RemoteWorker.supervise = work
 working = False
 signal.signal(signal.SIGUSR2, requeue)
 os.environ["ECGOPT_STORAGE"] = "sqlite:////nowhere/x.sqlite3"
