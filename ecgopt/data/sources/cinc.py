@@ -54,9 +54,10 @@ class Cinc:
                 stem for stem in listed if re.fullmatch(self.record_pattern, stem)
             ],
             "record of another data set": others,
-            "hidden file": found.hidden,
+            **found.aside,
         }
-        return listing(entries, self.name, aside=aside)
+        layout = "a record is a header such as A0001.hea, at any depth, and its .mat or .dat file"
+        return listing(entries, self.name, aside=aside, layout=layout)
 
     def read(self, entry: RecordEntry) -> Reading | LeftOut:
         """Return the signal and facts of one record; known errors of its set are set right."""

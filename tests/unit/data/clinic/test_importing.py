@@ -432,3 +432,14 @@ def test_edf_with_nothing_but_annotations_is_told(tmp_path):
     )
     with pytest.raises(DataError, match="it has none of the leads"):
         imported(tmp_path)
+
+
+def test_pydicom_does_not_print_what_is_in_a_file(tmp_path, recwarn, caplog, capfd):
+    path = write_dicom(tmp_path / "in" / "a.dcm", adc(1000))
+    data = path.read_bytes()
+    uid = data.index(b"1.2.840.10008.1.2.1")
+    path.write_bytes(data[:uid] + b"\x1b[31m" + data[uid + 5 :])
+    imported(tmp_path)
+    assert not recwarn.list
+    assert not caplog.records
+    assert capfd.readouterr() == ("", "")
