@@ -113,6 +113,12 @@ def test_manifest_accounts_for_every_record(folder):
     assert reasons["B6"] == "its signal file cannot be read: No such file or directory"
 
 
+@pytest.mark.parametrize("comments", ["#Age: 60\n", "#Dx: Unknown\n", "#Dx:\n", "#Diagnosis: AF\n"])
+def test_records_without_a_statement_are_counted(folder, comments):
+    write_record(folder, "B1", adc(5000, seed=9), suffix=".mat", comments=comments)
+    assert prepare_cinc(folder).manifest["counts"]["without_statement"] == 1
+
+
 def test_hash_in_the_manifest_is_that_of_the_samples(folder):
     import hashlib
 
