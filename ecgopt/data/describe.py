@@ -252,7 +252,7 @@ def _add_statements(text: _Text, tables: Sequence[_Table]) -> None:
         n_empty = sum(not cell.strip() for cell in cells)
         if n_empty:
             text.ask(
-                f"{n_empty:,} rows have no code here. Was nothing found? Then say so; otherwise their"
+                f"{n_empty:,} rows have no code. Was nothing found? Then say so; otherwise their"
             )
             text.add("# records are left out, because unknown is not negative.", '# no = [""]')
         counts = Counter(

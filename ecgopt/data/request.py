@@ -232,8 +232,8 @@ def _signal_lines(header: bytes) -> list[list[bytes]]:
 
 def _further_files(signals: Sequence[Sequence[bytes]], known: Sequence[Path]) -> list[Path]:
     """Return the files next to a header that it names and the reader does not know."""
-    named = {fields[0].decode("utf-8", "replace") for fields in signals}
-    further = named - {file.name for file in known}
+    named = {fields[0] for fields in signals}
+    further = {name.decode("utf-8", "replace") for name in named} - {file.name for file in known}
     folder = known[0].parent
     if not further:
         return []
