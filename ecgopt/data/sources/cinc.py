@@ -7,13 +7,21 @@ from pathlib import Path
 
 from ecgopt.data.errata import errata_of_record, ptb_patients, right_name
 from ecgopt.data.listing import Listing, find_files, listing, published_headers
-from ecgopt.data.records import LeftOut, Reading, RecordEntry, RecordFacts, age_of, sex_of
+from ecgopt.data.records import (
+    NO_FINDING,
+    LeftOut,
+    Reading,
+    RecordEntry,
+    RecordFacts,
+    age_of,
+    sex_of,
+)
 from ecgopt.data.sources.ptbxl import ptbxl_patient_and_fold
 from ecgopt.data.wfdb_files import read_wfdb
 from ecgopt.data.wfdb_header import WfdbHeader, comment_fields, header_bytes, parse_header
 
 _PTBXL_COPY = re.compile(r"HR\d{5}")
-_CHAGAS = {"true": "chagas", "1": "chagas", "false": "no chagas", "0": "no chagas"}
+_CHAGAS = {"true": "chagas", "1": "chagas", "false": NO_FINDING, "0": NO_FINDING}
 _PATIENT_KEYS = ("patient", "patient id")
 _STATEMENT_SEPARATOR = re.compile(r"[,;]")
 
