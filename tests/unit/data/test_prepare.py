@@ -509,3 +509,14 @@ def test_gain_0_is_read_as_the_usual_one_and_counted(tmp_path):
     }
     expected = adc(5000, seed=ord("a")).T * 5.0
     assert np.array_equal(prepared.signals[0], expected.clip(-32767, 32767))
+
+
+def test_set_of_another_version_is_told_apart_from_other_settings(folder):
+    made = prepare_cinc(folder).folder
+    manifest = json.loads((made / "manifest.json").read_text())
+    # As versions before wrote it: without the settings of this one.
+    manifest["settings"].pop("flat_leads")
+    manifest["prepare_version"] -= 1
+    (made / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(DataError, match="cinc was prepared by another version of ecgopt; run"):
+        find_prepared(source("cinc"), made.parent, SETTINGS)
