@@ -131,16 +131,18 @@ def find_files(folders: Sequence[Path], source: str, suffix: str) -> FoundFiles:
     files: list[Path] = []
     aside: dict[str, list[str]] = {"hidden file": [], "zip file, not unpacked": []}
     for folder in existing_folders(folders, source):
-        for path in files_below(folder, source):
-            ending = path.suffix.lower()
-            if ending == suffix:
-                inner = path.relative_to(folder).parts
-                if any(part.startswith(".") for part in inner):
-                    aside["hidden file"].append("/".join(inner))
-                else:
-                    files.append(path)
-            elif ending == ".zip":
-                aside["zip file, not unpacked"].append(path.name)
+        for where, names in _walk(folder, source):
+            inner = Path(where).relative_to(folder)
+            is_hidden = any(part.startswith(".") for part in inner.parts)
+            # Only wanted files become paths: there may be hundreds of thousands of others.
+            for name in names:
+                ending = name[-len(suffix) :].lower()
+                if ending == suffix and (is_hidden or name.startswith(".")):
+                    aside["hidden file"].append((inner / name).as_posix())
+                elif ending == suffix:
+                    files.append(Path(where, name))
+                elif name[-4:].lower() == ".zip":
+                    aside["zip file, not unpacked"].append(name)
     return FoundFiles(tuple(files), aside)
 
 
@@ -150,6 +152,12 @@ def files_below(folder: Path, source: str) -> Iterator[Path]:
     Raises:
         DataError: a folder at any depth cannot be read.
     """
+    for where, names in _walk(folder, source):
+        yield from (Path(where, name) for name in names)
+
+
+def _walk(folder: Path, source: str) -> Iterator[tuple[str, list[str]]]:
+    """Yield each folder below a folder with the names of its files."""
 
     def refuse(error: OSError) -> None:
         raise DataError(f"{source}: folder {error.filename}: {error.strerror}") from error
@@ -162,7 +170,7 @@ def files_below(folder: Path, source: str) -> Iterator[Path]:
             inner.clear()
             continue
         walked.add((status.st_dev, status.st_ino))
-        yield from (Path(where, name) for name in names)
+        yield where, names
 
 
 def published_headers(folders: Sequence[Path]) -> frozenset[str]:
