@@ -116,7 +116,7 @@ def sketch(signal: Int16[np.ndarray, "lead time"]) -> tuple[float, ...]:
     recordings differ by about 1 in each. Gain and offset of the leads have no influence.
     """
     few = signal[:, : 4 * _SKETCHED_SAMPLES : 4].astype(np.float32)
-    few -= few.mean(axis=1, keepdims=True)
+    few -= np.add.reduce(few, axis=1, keepdims=True) / few.shape[1]
     flat = few.ravel()
     size = float(np.sqrt(flat @ flat))
     if size == 0:
@@ -143,6 +143,8 @@ def _source_part(
 
 def why_leads_are_unusable(leads: tuple[str, ...], others: tuple[str, ...] = ()) -> str:
     """Return why `leads` do not give the twelve leads, an empty text if they do."""
+    if leads == LEADS:
+        return ""
     missing = [lead for lead in LEADS if lead not in leads]
     if set(missing) - set(DERIVED_LEADS):
         names = ", ".join([each or "?" for each in (*others, *leads)][:16])

@@ -249,6 +249,12 @@ def _add_statements(text: _Text, tables: Sequence[_Table]) -> None:
         text.ask(f"do the findings stand here? Candidates: {', '.join(codes)}")
         text.key("column", name)
         text.key("separator", separator)
+        n_empty = sum(not cell.strip() for cell in cells)
+        if n_empty:
+            text.ask(
+                f"{n_empty:,} rows have no code. Was nothing found? Then say so; otherwise their"
+            )
+            text.add("# records are left out, because unknown is not negative.", '# no = [""]')
         counts = Counter(
             code.strip() for cell in cells for code in cell.split(separator) if code.strip()
         )

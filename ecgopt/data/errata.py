@@ -4,7 +4,7 @@ import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 
 from ecgopt.data.csv_tables import TABLES, table_rows
 
@@ -48,6 +48,12 @@ class Erratum:
 def errata_of(data_set: str) -> tuple[Erratum, ...]:
     """Return the known faults of the data set called `data_set`."""
     return tuple(known for known in _errata() if not known.sets or data_set in known.sets)
+
+
+@lru_cache(maxsize=64)
+def errata_of_record(data_set: str, record: str) -> tuple[Erratum, ...]:
+    """Return the known faults of the record called `record`."""
+    return tuple(known for known in errata_of(data_set) if known.concerns(record))
 
 
 def served_hashes(data_set: str) -> Mapping[str, str]:

@@ -36,8 +36,16 @@ class Listing(Sequence[RecordEntry]):
         return self.entries[index]
 
 
-def listing(entries: Sequence[RecordEntry], source: str, *, aside: Aside | None = None) -> Listing:
+def listing(
+    entries: Sequence[RecordEntry], source: str, *, aside: Aside | None = None, layout: str = ""
+) -> Listing:
     """Return `entries` in the order of their names, with what was left aside.
+
+    Args:
+        entries: The records.
+        source: Name of the data set, for messages.
+        aside: Files and table rows that give no record, by reason.
+        layout: What the data set's folders hold, for the message where they do not.
 
     Raises:
         DataError: there is no entry, or two have the same name.
@@ -47,7 +55,7 @@ def listing(entries: Sequence[RecordEntry], source: str, *, aside: Aside | None 
         seen = "; ".join(f"{reason}: {first_few(names)}" for reason, names in left.items())
         raise DataError(
             f"{source}: the folders hold no record of this data set{f' ({seen})' if seen else ''}; "
-            "check the path"
+            f"check the path{f': {layout}' if layout else ''}"
         )
     _refuse_twins(entries, source)
     return Listing(tuple(sorted(entries, key=lambda entry: entry.record)), left)
@@ -95,6 +103,11 @@ def existing_folders(folders: Sequence[Path], source: str) -> Sequence[Path]:
     for folder in folders:
         try:
             next(iter(folder.iterdir()), None)
+        except NotADirectoryError as error:
+            raise DataError(
+                f"{source}: {folder} is no folder: unpack it, by `ecgopt data fetch {source} "
+                f"--from {folder}` if it is the publisher's zip file"
+            ) from error
         except OSError as error:
             raise DataError(f"{source}: folder {folder}: {error.strerror}") from error
     return folders
@@ -105,8 +118,8 @@ class FoundFiles:
     """Files below some folders, linked folders included."""
 
     files: tuple[Path, ...]
-    hidden: tuple[str, ...]
-    """Names that begin with a dot, such as the `._A0001.hea` of a Mac: never read."""
+    aside: Aside
+    """Hidden files, such as the `._A0001.hea` of a Mac, and zip files: neither is read."""
 
 
 def find_files(folders: Sequence[Path], source: str, suffix: str) -> FoundFiles:
@@ -116,16 +129,21 @@ def find_files(folders: Sequence[Path], source: str, suffix: str) -> FoundFiles:
         DataError: a folder at any depth cannot be read.
     """
     files: list[Path] = []
-    hidden: list[str] = []
+    aside: dict[str, list[str]] = {"hidden file": [], "zip file, not unpacked": []}
     for folder in existing_folders(folders, source):
-        for path in files_below(folder, source):
-            if path.suffix.lower() == suffix:
-                inner = path.relative_to(folder).parts
-                if any(part.startswith(".") for part in inner):
-                    hidden.append("/".join(inner))
-                else:
-                    files.append(path)
-    return FoundFiles(tuple(files), tuple(hidden))
+        for where, names in _walk(folder, source):
+            inner = Path(where).relative_to(folder)
+            is_hidden = any(part.startswith(".") for part in inner.parts)
+            # Only wanted files become paths: there may be hundreds of thousands of others.
+            for name in names:
+                ending = name[-len(suffix) :].lower()
+                if ending == suffix and (is_hidden or name.startswith(".")):
+                    aside["hidden file"].append((inner / name).as_posix())
+                elif ending == suffix:
+                    files.append(Path(where, name))
+                elif name[-4:].lower() == ".zip":
+                    aside["zip file, not unpacked"].append(name)
+    return FoundFiles(tuple(files), aside)
 
 
 def files_below(folder: Path, source: str) -> Iterator[Path]:
@@ -134,6 +152,12 @@ def files_below(folder: Path, source: str) -> Iterator[Path]:
     Raises:
         DataError: a folder at any depth cannot be read.
     """
+    for where, names in _walk(folder, source):
+        yield from (Path(where, name) for name in names)
+
+
+def _walk(folder: Path, source: str) -> Iterator[tuple[str, list[str]]]:
+    """Yield each folder below a folder with the names of its files."""
 
     def refuse(error: OSError) -> None:
         raise DataError(f"{source}: folder {error.filename}: {error.strerror}") from error
@@ -146,7 +170,7 @@ def files_below(folder: Path, source: str) -> Iterator[Path]:
             inner.clear()
             continue
         walked.add((status.st_dev, status.st_ino))
-        yield from (Path(where, name) for name in names)
+        yield where, names
 
 
 def published_headers(folders: Sequence[Path]) -> frozenset[str]:

@@ -142,8 +142,17 @@ def find_prepared(
         raise DataError(
             f"{name} is not prepared in {destination}; run `ecgopt data prepare {command}`"
         )
-    forms = {folder: open_prepared(folder).manifest["settings"] for folder in found}
-    fitting = [folder for folder in found if forms[folder] == form_of(settings)]
+    manifests = {folder: open_prepared(folder).manifest for folder in found}
+    forms = {
+        folder: manifest["settings"]
+        for folder, manifest in manifests.items()
+        if manifest.get("prepare_version") == PREPARE_VERSION
+    }
+    if not forms:
+        raise DataError(
+            f"{name} was prepared by another version of ecgopt; run `ecgopt data prepare {command}`"
+        )
+    fitting = [folder for folder in forms if forms[folder] == form_of(settings)]
     if not fitting:
         raise DataError(
             f"{name} is not prepared with {_in_words(form_of(settings))}, but with "
@@ -232,8 +241,8 @@ def _signal_lines(header: bytes) -> list[list[bytes]]:
 
 def _further_files(signals: Sequence[Sequence[bytes]], known: Sequence[Path]) -> list[Path]:
     """Return the files next to a header that it names and the reader does not know."""
-    named = {fields[0].decode("utf-8", "replace") for fields in signals}
-    further = named - {file.name for file in known}
+    named = {fields[0] for fields in signals}
+    further = {name.decode("utf-8", "replace") for name in named} - {file.name for file in known}
     folder = known[0].parent
     if not further:
         return []

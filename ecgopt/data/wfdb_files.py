@@ -75,12 +75,23 @@ def signal_path(folder: Path, name: str) -> Path:
     """Return the path of a signal file, in capitals or small letters if it is there only so."""
     path = folder / name
     try:
-        if not path.exists():
-            others = (path.with_suffix(path.suffix.swapcase()), folder / name.upper())
-            return next((other for other in others if other.exists()), path)
+        others = (path, path.with_suffix(path.suffix.swapcase()), folder / name.upper())
+        return next((other for other in others if other.exists()), path)
     except OSError:
-        pass  # The name is too long for a file; who opens it says so.
-    return path
+        return path  # The name is too long for a file; who opens it says so.
+
+
+def _path_and_size(folder: Path, name: str, record: str) -> tuple[Path, int]:
+    path = folder / name
+    try:
+        try:
+            return path, path.stat().st_size
+        except FileNotFoundError:
+            path = signal_path(folder, name)
+            return path, path.stat().st_size
+    except OSError as error:
+        reason = f"its signal file cannot be read: {error.strerror or error}"
+        raise RecordError(record, reason, str(path)) from error
 
 
 def _is_plain_16_bit(signal: SignalLine) -> bool:
@@ -106,8 +117,9 @@ def _decode(
     parts: list[np.ndarray] = []
     lengths: set[tuple[int, int]] = set()
     for name, signals in groupby(concerned, key=lambda signal: signal.file_name):
-        group, path = list(signals), signal_path(folder, name)
-        adc, sums, first, n_samples = _read_samples(path, group, header, settings)
+        group = list(signals)
+        path, size = _path_and_size(folder, name, header.record)
+        adc, sums, first, n_samples = _read_samples(path, size, group, header, settings)
         kept = _needed_rows(group)
         if len(kept) < len(group):
             adc, sums, group = adc[kept], sums[kept], [group[row] for row in kept]
@@ -127,6 +139,7 @@ def _needed_rows(signals: Sequence[SignalLine]) -> list[int]:
 
 def _read_samples(
     path: Path,
+    size: int,
     group: Sequence[SignalLine],
     header: WfdbHeader,
     settings: PrepareSettings | None,
@@ -137,7 +150,7 @@ def _read_samples(
         reason = "the signals of a file differ in byte offset or byte order"
         raise RecordError(header.record, reason, path.name)
     try:
-        available = max(0, (path.stat().st_size - offset) // (2 * n_leads))
+        available = max(0, (size - offset) // (2 * n_leads))
         n_samples = available if header.n_samples is None else header.n_samples
         # The length is compared before anything is allocated: a header may announce anything.
         if n_samples == 0 or available < n_samples:

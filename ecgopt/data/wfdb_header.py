@@ -261,6 +261,8 @@ def _parse_gain(text: str) -> tuple[float, int | None, float | None] | None:
 
 
 def _integer(text: str, record: str) -> int:
+    if text.isdigit() and text.isascii() and len(text) <= 12:
+        return int(text)
     digits = text.lstrip("+-")
     if not (digits.isascii() and digits.isdigit() and len(text) <= 12):
         raise RecordError(record, "header lacks an integer where one is needed", repr(text[:24]))

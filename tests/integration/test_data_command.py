@@ -63,6 +63,8 @@ def test_prepare_ends_with_a_table_of_kept_cut_padded_and_dropped(capsys):
     assert ["found", "39", "of", "345,779", "published"] in rows
     assert ["kept", "13"] in rows
     assert ["dropped", "24", "shorter", "than", "10", "s"] in rows
+    # A record that is known to be negative has no statement of an unused class.
+    assert not any("uses:" in row for row in rows)
 
 
 def test_check_names_classes_duplicates_and_warnings(capsys):

@@ -1,6 +1,9 @@
 """DICOM waveform objects: 12-lead, general and ambulatory ECG (through pydicom)."""
 
+import logging
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any
@@ -48,19 +51,31 @@ def read_dicom(path: Path) -> Recording:
     try:
         if path.stat().st_size > MAX_BYTES:
             raise RecordError(path.stem, f"it is larger than {MAX_BYTES >> 20} MiB", path.name)
-        head = pydicom.filereader.read_file_meta_info(path)
-        if str(head.get("TransferSyntaxUID", "")) == _DEFLATED:
-            # A small deflated file may fill the memory.
-            raise RecordError(path.stem, "deflated DICOM is not read: export it without", path.name)
-        with warnings.catch_warnings():
-            # A warning of pydicom quotes the file, control characters included.
-            warnings.simplefilter("ignore")
+        with _no_words_of_pydicom():
+            head = pydicom.filereader.read_file_meta_info(path)
+            if str(head.get("TransferSyntaxUID", "")) == _DEFLATED:
+                # A small deflated file may fill the memory.
+                reason = "deflated DICOM is not read: export it without"
+                raise RecordError(path.stem, reason, path.name)
             return _recording(pydicom, pydicom.dcmread(path), path.stem)
     except UserError:
         raise
     except Exception as error:
         detail = f"{path.name}: {type(error).__name__}: {str(error)[:160]}"
         raise RecordError(path.stem, "pydicom cannot read it", detail) from error
+
+
+@contextmanager
+def _no_words_of_pydicom() -> Iterator[None]:
+    """Keep pydicom's warnings from the screen: they quote the file, control characters included."""
+    logger = logging.getLogger("pydicom")
+    was_disabled, logger.disabled = logger.disabled, True
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.disabled = was_disabled
 
 
 def _recording(pydicom: Any, data: Any, record: str) -> Recording:  # noqa: ANN401 untyped

@@ -43,7 +43,11 @@ _NAMES = {
 _KNOWN_UNREAD = {
     "cardiologyxml": "CardioSoft XML is not read: export aECG or DICOM",
     "scp": "SCP-ECG is not read: export aECG or DICOM",
+    "zarr": "Zarr is not read: turn it into NumPy by numpy.save('a.npy', zarr.open('a.zarr'))",
 }
+
+_OF_ZARR = frozenset({".zarray", "zarr.json"})
+"""Files that describe an array of Zarr in its folder."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,7 +115,11 @@ def _files(sources: Sequence[Path]) -> Iterator[tuple[Path, Path]]:
     for source in sources:
         if source.is_dir():
             inner = sorted(files_below(source, "import"))
-            yield from ((source, path) for path in inner if not path.name.startswith("."))
+            yield from (
+                (source, path)
+                for path in inner
+                if not path.name.startswith(".") or path.name in _OF_ZARR
+            )
         elif source.is_file():
             yield source.parent, source
         else:
@@ -296,6 +304,8 @@ def _single(path: Path, head: bytes, arrays: ArrayForm) -> tuple[str, Recording]
         return "DICOM", read_dicom(path)
     if head[:8] in {b"0       ", b"\xffBIOSEMI"} and len(head) >= 256:
         return "BDF" if head[:1] == b"\xff" else "EDF", read_edf(path)
+    if path.name in _OF_ZARR:
+        raise RecordError(path.stem, _KNOWN_UNREAD["zarr"])
     if head[16:22] == b"SCPECG":
         raise RecordError(path.stem, _KNOWN_UNREAD["scp"], path.name)
     if _looks_like_xml(head):

@@ -5,15 +5,23 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ecgopt.data.errata import errata_of, ptb_patients, right_name
+from ecgopt.data.errata import errata_of_record, ptb_patients, right_name
 from ecgopt.data.listing import Listing, find_files, listing, published_headers
-from ecgopt.data.records import LeftOut, Reading, RecordEntry, RecordFacts, age_of, sex_of
+from ecgopt.data.records import (
+    NO_FINDING,
+    LeftOut,
+    Reading,
+    RecordEntry,
+    RecordFacts,
+    age_of,
+    sex_of,
+)
 from ecgopt.data.sources.ptbxl import ptbxl_patient_and_fold
 from ecgopt.data.wfdb_files import read_wfdb
 from ecgopt.data.wfdb_header import WfdbHeader, comment_fields, header_bytes, parse_header
 
 _PTBXL_COPY = re.compile(r"HR\d{5}")
-_CHAGAS = {"true": "chagas", "1": "chagas", "false": "no chagas", "0": "no chagas"}
+_CHAGAS = {"true": "chagas", "1": "chagas", "false": NO_FINDING, "0": NO_FINDING}
 _PATIENT_KEYS = ("patient", "patient id")
 _STATEMENT_SEPARATOR = re.compile(r"[,;]")
 
@@ -54,9 +62,10 @@ class Cinc:
                 stem for stem in listed if re.fullmatch(self.record_pattern, stem)
             ],
             "record of another data set": others,
-            "hidden file": found.hidden,
+            **found.aside,
         }
-        return listing(entries, self.name, aside=aside)
+        layout = "a record is a header such as A0001.hea, at any depth, and its .mat or .dat file"
+        return listing(entries, self.name, aside=aside, layout=layout)
 
     def read(self, entry: RecordEntry) -> Reading | LeftOut:
         """Return the signal and facts of one record; known errors of its set are set right."""
@@ -66,9 +75,7 @@ class Cinc:
         if label is not None and label.lower() not in _CHAGAS:
             return LeftOut(f"its Chagas label is neither true nor false, but {label[:20]!r}")
         facts = facts_of(header, source=self.name)
-        for known in errata_of(self.name):
-            if not known.concerns(entry.record):
-                continue
+        for known in errata_of_record(self.name, entry.record):
             if known.unknown_age is not None and facts.age_years == known.unknown_age:
                 facts = replace(facts, age_years=None)
                 corrections.append(known.name)
@@ -83,19 +90,20 @@ class Cinc:
         """Return the header without the known errors of its set, and their names."""
         path, corrections = entry.files[0], list[str]()
         data = header_bytes(path)
-        for known in errata_of(self.name):
-            if known.merged_first_line and known.concerns(entry.record):
+        for known in errata_of_record(self.name, entry.record):
+            if known.merged_first_line:
                 divided = divide_first_line(data, entry.record)
                 corrections += [known.name] if divided != data else []
                 data = divided
         header = parse_header(data, record=entry.record)
-        for known in errata_of(self.name):
-            if known.right_name is not None and known.concerns(path.stem):
+        for known in errata_of_record(self.name, path.stem):
+            if known.right_name is not None:
                 corrections.append(known.name)
                 header = _with_signal_file(header, path.parent, entry.files[1].name)
-            if known.right_gain is None or not known.concerns(entry.record):
-                continue
-            if all(signal.gain_per_unit == known.wrong_gain for signal in header.signals):
+        for known in errata_of_record(self.name, entry.record):
+            if known.right_gain is not None and all(
+                signal.gain_per_unit == known.wrong_gain for signal in header.signals
+            ):
                 corrections.append(known.name)
                 header = _with_gain(header, known.right_gain)
         return header, corrections

@@ -61,7 +61,7 @@ class Code15Native:
         aside = {
             "exam of a part that is not in the folders": elsewhere,
             "exam without a row": [exam for exam in parts if exam not in named],
-            "hidden file": found.hidden,
+            **found.aside,
         }
         return listing(entries, self.name, aside=aside)
 

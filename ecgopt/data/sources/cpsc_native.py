@@ -49,9 +49,10 @@ class CpscNative:
         aside = {
             "row without a recording": [name for name in statements if name not in names],
             "file of another name": [p.name for p in found.files if p.stem not in names],
-            "hidden file": found.hidden,
+            **found.aside,
         }
-        return listing(entries, self.name, aside=aside)
+        layout = "its recordings are A0001.mat to A6877.mat, next to or below REFERENCE.csv"
+        return listing(entries, self.name, aside=aside, layout=layout)
 
     def read(self, entry: RecordEntry) -> Reading:
         """Return the signal and facts of one record."""
@@ -98,8 +99,10 @@ def _entry(path: Path, statements: Mapping[str, float] | None) -> RecordEntry:
 
 def _statements(table: Path) -> Mapping[str, Mapping[str, float]]:
     statements: dict[str, dict[str, float]] = {}
-    for row in read_rows(table, ("Recording", *_LABELS)):
-        numbers = [row[column] for column in _LABELS if row[column]]
+    for row in read_rows(table, ("Recording", _LABELS[0])):
+        # Some copies of the table have the first label alone, some have been saved with decimals.
+        cells = [row.get(column, "").strip().removesuffix(".0") for column in _LABELS]
+        numbers = [cell for cell in cells if cell]
         if not all(number in "123456789" and len(number) == 1 for number in numbers):
             raise DataError(
                 f"{table}: line {row.line}: {row['Recording'][:20]!r}: labels must be 1 to 9"

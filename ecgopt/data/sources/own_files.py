@@ -212,7 +212,7 @@ class OwnSource:
             for path in found.files
             if path not in named
         ]
-        aside["hidden file"] = found.hidden
+        aside |= found.aside
         return listing(entries, self.name, aside=aside)
 
     def read(self, entry: RecordEntry) -> Reading:

@@ -46,8 +46,9 @@ class Ptb:
         elsewhere = [
             header.stem for header in found.files if not _PATIENT.fullmatch(header.parent.name)
         ]
-        aside = {"header outside a folder patientNNN": elsewhere, "hidden file": found.hidden}
-        return listing(entries, self.name, aside=aside)
+        aside = {"header outside a folder patientNNN": elsewhere, **found.aside}
+        layout = "PTB has folders patient001 to patient294 with files such as s0010_re.hea"
+        return listing(entries, self.name, aside=aside, layout=layout)
 
     def read(self, entry: RecordEntry) -> Reading:
         """Return the signal and facts of one record."""

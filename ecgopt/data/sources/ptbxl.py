@@ -50,7 +50,7 @@ class PtbXl:
                 named |= {folder / f"{file}.hea" for file in files if file}
         aside = {
             "header without a row": [path.stem for path in found.files if path not in named],
-            "hidden file": found.hidden,
+            **found.aside,
         }
         return listing(entries, self.name, aside=aside)
 

@@ -45,7 +45,7 @@ class Sph:
         named = {entry.record for entry in entries}
         aside = {
             "file without a row": [path.name for path in found.files if path.stem not in named],
-            "hidden file": found.hidden,
+            **found.aside,
         }
         return listing(entries, self.name, aside=aside)
 

@@ -113,6 +113,12 @@ def test_manifest_accounts_for_every_record(folder):
     assert reasons["B6"] == "its signal file cannot be read: No such file or directory"
 
 
+@pytest.mark.parametrize("comments", ["#Age: 60\n", "#Dx: Unknown\n", "#Dx:\n", "#Diagnosis: AF\n"])
+def test_records_without_a_statement_are_counted(folder, comments):
+    write_record(folder, "B1", adc(5000, seed=9), suffix=".mat", comments=comments)
+    assert prepare_cinc(folder).manifest["counts"]["without_statement"] == 1
+
+
 def test_hash_in_the_manifest_is_that_of_the_samples(folder):
     import hashlib
 
@@ -503,3 +509,14 @@ def test_gain_0_is_read_as_the_usual_one_and_counted(tmp_path):
     }
     expected = adc(5000, seed=ord("a")).T * 5.0
     assert np.array_equal(prepared.signals[0], expected.clip(-32767, 32767))
+
+
+def test_set_of_another_version_is_told_apart_from_other_settings(folder):
+    made = prepare_cinc(folder).folder
+    manifest = json.loads((made / "manifest.json").read_text())
+    # As versions before wrote it: without the settings of this one.
+    manifest["settings"].pop("flat_leads")
+    manifest["prepare_version"] -= 1
+    (made / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(DataError, match="cinc was prepared by another version of ecgopt; run"):
+        find_prepared(source("cinc"), made.parent, SETTINGS)

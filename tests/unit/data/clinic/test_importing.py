@@ -259,6 +259,18 @@ def test_formats_that_are_not_read_are_named_with_a_way_out(tmp_path):
         imported(tmp_path)
 
 
+@pytest.mark.parametrize("name", [".zarray", "zarr.json"])
+def test_zarr_is_named_with_a_way_out_and_its_pieces_are_counted(tmp_path, name):
+    folder = tmp_path / "in" / "a.zarr"
+    folder.mkdir(parents=True)
+    (folder / name).write_text("{}")
+    (folder / "0.0").write_bytes(b"piece")
+    write_aecg(tmp_path / "in" / "b.xml", adc(100))
+    found, _, _ = imported(tmp_path)
+    assert "numpy.save(" in found.failed[f"a.zarr/{name}"]
+    assert found.unknown == {".0": 1}
+
+
 def test_a_link_table_numbers_records_and_patients_over_several_imports(tmp_path):
     link = tmp_path / "private" / "link.csv"
     write_muse(tmp_path / "in" / "Mueller.xml", adc(1000)[:, :8])
@@ -432,3 +444,14 @@ def test_edf_with_nothing_but_annotations_is_told(tmp_path):
     )
     with pytest.raises(DataError, match="it has none of the leads"):
         imported(tmp_path)
+
+
+def test_pydicom_does_not_print_what_is_in_a_file(tmp_path, recwarn, caplog, capfd):
+    path = write_dicom(tmp_path / "in" / "a.dcm", adc(1000))
+    data = path.read_bytes()
+    uid = data.index(b"1.2.840.10008.1.2.1")
+    path.write_bytes(data[:uid] + b"\x1b[31m" + data[uid + 5 :])
+    imported(tmp_path)
+    assert not recwarn.list
+    assert not caplog.records
+    assert capfd.readouterr() == ("", "")

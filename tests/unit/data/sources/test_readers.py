@@ -757,3 +757,31 @@ def test_samitrop_takes_each_tracing_by_the_row_of_its_exam(tmp_path):
     table.write_text("\n".join(rows[:-1]))
     with pytest.raises(DataError, match=r"5 tracings and 4 rows of exams\.csv must be"):
         reader.entries([folder])
+
+
+def test_a_zip_file_is_named_where_records_are_looked_for(tmp_path):
+    (tmp_path / "in").mkdir()
+    archive = tmp_path / "in" / "ptbdb.zip"
+    archive.write_bytes(b"PK")
+    with pytest.raises(
+        DataError, match=r"zip file, not unpacked: ptbdb\.zip\); check the path: PTB has folders"
+    ):
+        source("ptb").entries([tmp_path / "in"])
+    with pytest.raises(DataError, match=r"ptbdb\.zip is no folder: unpack it, by `ecgopt data fe"):
+        source("ptb").entries([archive])
+
+
+@pytest.mark.parametrize(
+    "table",
+    ["Recording,First_label\nA0043,5\n", "Recording,First_label,Second_label\nA0043,5.0,\n"],
+)
+def test_labels_of_native_cpsc_in_one_column_or_with_decimals_are_read(tmp_path, table):
+    folder = make_cpsc_native(tmp_path / "in")
+    next(folder.rglob("*REFERENCE.csv")).write_text(table)
+    (entry,) = [each for each in source("cpsc2018_native").entries([folder]) if not each.left_out]
+    assert dict(entry.facts.statements) == {"RBBB": 100.0}
+
+
+def test_age_3000_of_ptbxl_is_unknown(tmp_path):
+    (entry,) = source("ptbxl").entries([ptbxl_with(tmp_path, age="3000")])
+    assert entry.facts.age_years is None
