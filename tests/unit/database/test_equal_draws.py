@@ -19,6 +19,7 @@ def begun(tmp_path):
         regimes='["scratch", "fine_tune"]',
         own="[space.fine_tune]\nfrozen_stages = { low = 0, high = 5 }",
         trials=8,
+        lag=LAG,
     )
     return begin_scripted(study, f"sqlite:///{tmp_path / 'db.sqlite3'}")
 
