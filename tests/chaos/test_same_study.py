@@ -20,6 +20,7 @@ def study_of(crowd, url, n_workers, n_kills):
         url,
         trials=N_TRIALS,
         lag=2,
+        pruning="true\npercentile = 80\nwarmup_steps = 1\nrise_steps = 0",
         lease=2,
         epochs_high=10,
         options={"epoch_seconds": 0.03, "max_failures": 1000},
