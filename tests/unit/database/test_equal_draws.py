@@ -46,7 +46,8 @@ class Recorder(optuna.samplers.RandomSampler):
     seen = ()
 
     def before_trial(self, study, trial):
-        type(self).seen = tuple(each.number for each in study._get_trials(use_cache=True))
+        seen = study._get_trials(use_cache=True)
+        type(self).seen = tuple(each.number for each in seen if each.state.is_finished())
 
 
 def test_the_sampler_is_not_shown_the_published_recipe(begun, monkeypatch):
