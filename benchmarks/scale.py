@@ -7,7 +7,8 @@ pruning, reports, closing. An epoch plays a recorded learning curve (see recorde
 takes --epoch-seconds. At 0 every worker asks the database for something at all times, as 200 GPUs
 never would. No checkpoint is due within such a short trial, and no dashboard page is drawn.
 
---lag compares what waiting for earlier trials costs: the seconds of a whole run against --lag free.
+--lag 4 shows what waiting for earlier trials costs: the seconds of a whole run against --lag free,
+the default.
 
 --studies 50 shares the trials over a grid as papers have it (sizes x regimes x replicates);
 --studies 2 puts them all into one cell: the longest history that a proposal can have to read.
@@ -50,12 +51,11 @@ Row = dict[str, str]
 """What a worker measured of one trial, by the names of `COLUMNS`."""
 
 
-def ladder_of(n_studies: int, n_trials: int, lag: str | None) -> StudySpec:
+def ladder_of(n_studies: int, n_trials: int, lag: str) -> StudySpec:
     """Return the size ladder with this many studies and trials in all, and another lag."""
     spec = load_spec(LADDER)
-    if lag is not None:
-        table = spec.sampler.model_copy(update={"lag": lag if lag == "free" else int(lag)})
-        spec = spec.model_copy(update={"sampler": table})
+    table = spec.sampler.model_copy(update={"lag": lag if lag == "free" else int(lag)})
+    spec = spec.model_copy(update={"sampler": table})
     sizes = spec.train_sizes if n_studies % 10 == 0 else spec.train_sizes[-1:]
     replicates, rest = divmod(n_studies, len(sizes) * len(spec.regimes))
     if rest or n_trials % n_studies:
@@ -211,7 +211,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=200)
     parser.add_argument("--trials", type=int, default=5000, help="in all")
     parser.add_argument("--studies", type=int, default=50)
-    parser.add_argument("--lag", help="of the sampler, or free; by default the study file's")
+    parser.add_argument("--lag", default="free", help="of the sampler")
     parser.add_argument("--epoch-seconds", type=float, default=0.0)
     parser.add_argument("--seconds", type=float, default=3600.0, help="end the run after these")
     parser.add_argument("--bins", type=int, default=10)
