@@ -80,8 +80,8 @@ class Surface:
     @cached_property
     def best(self) -> float:
         """The maximum over a fine grid."""
-        axes = {
-            "learning_rate": np.geomspace(1e-4, 1e-1, 400),
+        axes: Mapping[str, Sequence[float]] = {
+            "learning_rate": np.geomspace(1e-4, 1e-1, 400).tolist(),
             "epochs": range(8, 101),
             "frozen_stages": range(6),
         }
