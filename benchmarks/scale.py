@@ -7,6 +7,9 @@ pruning, reports, closing. An epoch plays a recorded learning curve (see recorde
 takes --epoch-seconds. At 0 every worker asks the database for something at all times, as 200 GPUs
 never would. No checkpoint is due within such a short trial, and no dashboard page is drawn.
 
+--lag 4 shows what waiting for earlier trials costs: the seconds of a whole run against --lag free,
+the default.
+
 --studies 50 shares the trials over a grid as papers have it (sizes x regimes x replicates);
 --studies 2 puts them all into one cell: the longest history that a proposal can have to read.
 
@@ -48,9 +51,11 @@ Row = dict[str, str]
 """What a worker measured of one trial, by the names of `COLUMNS`."""
 
 
-def ladder_of(n_studies: int, n_trials: int) -> StudySpec:
-    """Return the size ladder with this many studies and trials in all."""
+def ladder_of(n_studies: int, n_trials: int, lag: str) -> StudySpec:
+    """Return the size ladder with this many studies and trials in all, and another lag."""
     spec = load_spec(LADDER)
+    table = spec.sampler.model_copy(update={"lag": lag if lag == "free" else int(lag)})
+    spec = spec.model_copy(update={"sampler": table})
     sizes = spec.train_sizes if n_studies % 10 == 0 else spec.train_sizes[-1:]
     replicates, rest = divmod(n_studies, len(sizes) * len(spec.regimes))
     if rest or n_trials % n_studies:
@@ -206,6 +211,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=200)
     parser.add_argument("--trials", type=int, default=5000, help="in all")
     parser.add_argument("--studies", type=int, default=50)
+    parser.add_argument("--lag", default="free", help="of the sampler")
     parser.add_argument("--epoch-seconds", type=float, default=0.0)
     parser.add_argument("--seconds", type=float, default=3600.0, help="end the run after these")
     parser.add_argument("--bins", type=int, default=10)
@@ -214,7 +220,7 @@ def main() -> None:
     quiet_optuna()
     # A stopped run takes its server and its workers away with it.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    spec = ladder_of(arguments.studies, arguments.trials)
+    spec = ladder_of(arguments.studies, arguments.trials, arguments.lag)
     server = None
     if (url := arguments.url) is None:
         server = PostgresServer()

@@ -80,8 +80,8 @@ class Surface:
     @cached_property
     def best(self) -> float:
         """The maximum over a fine grid."""
-        axes = {
-            "learning_rate": np.geomspace(1e-4, 1e-1, 400),
+        axes: Mapping[str, Sequence[float]] = {
+            "learning_rate": np.geomspace(1e-4, 1e-1, 400).tolist(),
             "epochs": range(8, 101),
             "frozen_stages": range(6),
         }
@@ -109,8 +109,6 @@ class Strategy:
     """None is Optuna's own TPE with its defaults."""
     workers: int = 1
     """Of a strategy that learns from whatever has finished."""
-    starts_evenly: bool = False
-    """Whether the trials before it learns are Sobol points and not random ones."""
 
     def proposer(self, surface: Surface, seed: int) -> Propose:
         """Return what proposes the parameters of a slot."""
@@ -120,12 +118,7 @@ class Strategy:
         def propose(
             slot: int, finished: Sequence[FrozenTrial], running: Sequence[FrozenTrial]
         ) -> dict[str, float]:
-            if self.table is None:
-                sampler: optuna.samplers.BaseSampler = own
-            elif self.starts_evenly and slot < self.table.startup_trials:
-                sampler = slot_sampler(SamplerTable(name="qmc"), seed, slot)
-            else:
-                sampler = slot_sampler(self.table, seed, slot)
+            sampler = own if self.table is None else slot_sampler(self.table, seed, slot)
             trial = create_trial(state=TrialState.WAITING)
             trial.number = slot
             seen = SeenStudy(study, sorted((*finished, *running), key=lambda each: each.number))
@@ -161,7 +154,8 @@ class Strategy:
             for slot in range(n_trials):
                 last = self.table.last_seen(slot)
                 seen = [] if last is None else trials[: last + 1]
-                trials.append(trained(slot, propose(slot, seen, ())))
+                tried = [] if last is None else map(_as_running, trials[last + 1 :])
+                trials.append(trained(slot, propose(slot, seen, list(tried))))
             return trials
         finished: list[FrozenTrial] = []
         held: list[tuple[float, int, FrozenTrial]] = []
@@ -197,15 +191,15 @@ def strategies() -> list[tuple[Strategy, bool]]:
         return SamplerTable.model_validate({"name": name, "lag": lag, "startup_trials": startup})
 
     return [
-        (Strategy("tpe, lag 4", table("tpe", 4)), False),
-        (Strategy("tpe, lag 4, starts with Sobol points", table("tpe", 4), 1, True), False),
-        (Strategy("gp, lag 4, starts with Sobol points", table("gp", 4), 1, True), True),
-        (Strategy("qmc", table("qmc", 1)), False),
         (Strategy("random", table("random", 1)), False),
+        (Strategy("qmc", table("qmc", 1)), False),
         (Strategy("plain Optuna TPE, 1 worker", None), False),
         (Strategy("plain Optuna TPE, 8 workers", None, 8), False),
         (Strategy("tpe free, 8 workers", table("tpe", "free"), 8), False),
+        (Strategy("tpe, lag 4", table("tpe", 4)), False),
+        (Strategy("tpe, lag 8", table("tpe", 8)), False),
         (Strategy("gp, lag 4", table("gp", 4)), True),
+        (Strategy("gp, lag 8", table("gp", 8)), True),
     ]
 
 

@@ -374,7 +374,8 @@ class SamplerTable(TomlTable):
     `random`; or a sampler from outside the package, as `package.module:name` or the name of an
     entry point."""
     startup_trials: Trials = 8
-    """Random proposals before the sampler learns from earlier trials. These trials wait for no
+    """Trials before the sampler learns from earlier ones, spread evenly as Sobol points (at random
+    where `lag` is "free", or for a sampler from outside the package). These trials wait for no
     other, and nothing prunes them where `lag` is a number."""
     lag: Trials | Literal["free"] = 4
     """Trial k learns from trials 0 to k - lag alone, and is pruned against them alone; it begins

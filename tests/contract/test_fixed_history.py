@@ -43,12 +43,22 @@ class Opened:
         trial = slot_trial(study, slot)
         space = self.spec.search_space(self.key.regime, self.key.model)
         state = TrialState.FAIL if cause.sets_aside else TrialState.COMPLETE
+        proposal = propose(study, trial, space)
         with self.database.transaction() as connection:
-            begin_trial(connection, trial._trial_id, propose(study, trial, space), space)
+            begin_trial(connection, trial._trial_id, proposal, space)
             for step, value in enumerate(reports, start=5):
                 add_report(connection, trial._trial_id, step, value)
             value = None if cause.sets_aside else reports[-1]
             close_trial(connection, trial._trial_id, state, value, {"cause": cause.value})
+
+    def begin(self, slot):
+        """Begin a slot of the first arm with what is proposed for it."""
+        study = open_study(self.database, self.spec, self.key, slot)
+        trial = slot_trial(study, slot)
+        space = self.spec.search_space(self.key.regime, self.key.model)
+        proposal = propose(study, trial, space)
+        with self.database.transaction() as connection:
+            begin_trial(connection, trial._trial_id, proposal, space)
 
     def seen(self, slot):
         study = open_study(self.database, self.spec, self.key, slot)
@@ -115,6 +125,20 @@ def test_what_else_has_ended_changes_neither_proposal_nor_pruning(opened, sample
     study.end(5, reports=(0.01, 0.99))
     study.end(4, reports=(0.02, 0.98))
     assert [study.proposal(6), study.is_pruned(6, 0.1), study.is_pruned(6, 0.8)] == before
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "gp"])
+def test_a_proposal_is_the_same_whether_earlier_slots_have_begun_or_not(opened, sampler):
+    study = opened(lag=4, sampler=sampler)
+    for slot in (0, 1, 2, 3):
+        study.end(slot, reports=(0.6, 0.7 + slot / 100))
+    alone = study.proposal(7)
+    assert study.proposal(6) != alone  # it knows what the others try
+    for slot in (5, 4):
+        study.begin(slot)
+    assert study.proposal(7) == alone
+    study.begin(6)
+    assert study.proposal(7) == alone
 
 
 def test_slots_that_learn_nothing_wait_for_nothing(opened):

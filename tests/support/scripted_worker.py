@@ -42,8 +42,9 @@ FATAL_SLOT = "ECGOPT_TEST_FATAL_SLOT"
 
 def scripted_study(folder, **replacements):
     """Write a study file of two regimes without pre-training and return its path."""
-    # A checkpoint at every scripted epoch would measure how fast the disk can sync.
-    defaults = {"own": "", "epochs_high": 10, "checkpoint": 0.3}
+    # A checkpoint at every scripted epoch would measure how fast the disk can sync. All slots are
+    # free from the start, so that many workers race for them.
+    defaults = {"own": "", "epochs_high": 10, "checkpoint": 0.3, "lag": '"free"'}
     defaults["regimes"] = '["scratch", "scratch_twin"]'
     path = Path(folder) / "study.toml"
     path.write_text(tiny_study(**defaults | replacements))

@@ -1,11 +1,11 @@
 """Optuna's studies: created, opened for a slot, asked for parameters, read and deleted."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import optuna
 from optuna.storages._rdb import models as optuna_tables
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial, TrialState, create_trial
 from sqlalchemy import ColumnElement, Connection, Table, delete, func, select
 
 from ecgopt.database.engine import Database
@@ -43,11 +43,42 @@ def create_studies(database: Database, spec: StudySpec, keys: Iterable[StudyKey]
     return ids
 
 
-def open_study(database: Database, spec: StudySpec, key: StudyKey, slot: int) -> optuna.Study:
+class SlotStudy(SeenStudy):
+    """A study as one slot sees it: the trials of fixed slots, which have ended."""
+
+    def __init__(
+        self,
+        study: optuna.Study,
+        seen: Sequence[FrozenTrial],
+        pending: Callable[[], Sequence[FrozenTrial]],
+    ) -> None:
+        """Show the trials `seen`; `pending` returns what the slots after them try."""
+        super().__init__(study, seen)
+        self.pending = pending
+
+
+Proposals = dict[int, Mapping[str, Value]]
+"""Parameters by slot."""
+
+
+def open_study(
+    database: Database,
+    spec: StudySpec,
+    key: StudyKey,
+    slot: int,
+    worked_out: Proposals | None = None,
+) -> optuna.Study:
     """Return the study with the sampler and pruner that this slot must use.
 
     Unless the study file leaves it free, they see the trials of fixed slots, which have ended
     before this one begins: whatever else has ended by now must change nothing.
+
+    Args:
+        database: Where the study is.
+        spec: Of the comparison.
+        key: Of the study.
+        slot: Whose trial is opened.
+        worked_out: Proposals of slots that have not begun, which grow by those needed here.
     """
     study = optuna.load_study(
         study_name=study_name(spec.name, key),
@@ -59,9 +90,48 @@ def open_study(database: Database, spec: StudySpec, key: StudyKey, slot: int) ->
         return study
     last = spec.last_seen(slot)
     if last is None:
-        return SeenStudy(study, ())
+        return SlotStudy(study, (), tuple)
     ended = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
-    return SeenStudy(study, [trial for trial in ended if trial.number <= last])
+
+    def pending() -> Sequence[FrozenTrial]:
+        known = worked_out if worked_out is not None else {}
+        return _tried(study, database, spec, key, range(last + 1, slot), known)
+
+    return SlotStudy(
+        study,
+        [trial for trial in ended if trial.number <= last],
+        pending if spec.sampler.learns else tuple,
+    )
+
+
+def _tried(
+    study: optuna.Study,
+    database: Database,
+    spec: StudySpec,
+    key: StudyKey,
+    slots: Iterable[int],
+    worked_out: Proposals,
+) -> list[FrozenTrial]:
+    """Return the trials of slots as if each had just begun, whether it has ended or not begun.
+
+    A slot's parameters follow from fixed trials, so they can be told before a worker begins it.
+    """
+    space = spec.search_space(key.regime, key.model)
+    begun = study.get_trials(deepcopy=False, states=BEGUN)
+    known: Proposals = worked_out | {trial.number: trial.params for trial in begun if trial.params}
+    found = []
+    for slot in slots:
+        if slot not in known:
+            earlier = open_study(database, spec, key, slot, known)
+            known[slot] = worked_out[slot] = _proposal(earlier, slot_trial(earlier, slot), space)
+        trial = create_trial(
+            state=TrialState.RUNNING,
+            params={name: known[slot][name] for name in space},
+            distributions=space.distributions(),
+        )
+        trial.number = slot
+        found.append(trial)
+    return found
 
 
 def id_of(trial: FrozenTrial) -> int:
@@ -83,6 +153,10 @@ def propose(study: optuna.Study, trial: FrozenTrial, space: SearchSpace) -> dict
     """
     if trial.state is not TrialState.WAITING:
         return {name: trial.params[name] for name in space}
+    return _proposal(study, trial, space)
+
+
+def _proposal(study: optuna.Study, trial: FrozenTrial, space: SearchSpace) -> dict[str, Value]:
     proposal = trial.system_attrs.get(FIXED_PARAMETERS) or _asked(study, trial, space)
     return {
         name: distribution.to_external_repr(distribution.to_internal_repr(proposal[name]))
@@ -95,7 +169,8 @@ def _asked(study: optuna.Study, trial: FrozenTrial, space: SearchSpace) -> dict[
     # The sampler looks at the history several times: read it once, and no waiting trial. It learns
     # nothing from the published recipe, which fixes other settings than the arm does.
     history = study.get_trials(deepcopy=False, states=BEGUN)
-    study = SeenStudy(study, [t for t in history if t.user_attrs.get(RECIPE) != "published"])
+    seen = [trial for trial in history if trial.user_attrs.get(RECIPE) != "published"]
+    study = SeenStudy(study, [*seen, *(study.pending() if isinstance(study, SlotStudy) else ())])
     sampler.before_trial(study, trial)
     relative_space = sampler.infer_relative_search_space(study, trial)
     proposal = dict(sampler.sample_relative(study, trial, relative_space))
