@@ -1,16 +1,19 @@
 """Speed of reading, preparing and opening data, against wfdb in the same run.
 
-    python -m benchmarks.data [--records 3000]
+    python -m benchmarks.data [--records 3000] [--against CHECKOUT [--real SOURCE FOLDER]]
 
 Every line is one claim: what is compared, the ratio, the target, and whether it is met. Ratios are
 taken within one run and from CPU time, of child processes too, so they hold on a slow or busy
 machine as on a fast one; only the line of two processes compares elapsed time. ECGOPT_DATA may name
-the folder of real records; the decoding of 100 Hz records is then measured on them.
+the folder of real records; the decoding of 100 Hz records is then measured on them. `--against`
+measures `prepare` alone, in turns with another checkout of the package, such as that of an earlier
+commit (`git worktree add CHECKOUT COMMIT`), on made records or on those of a set.
 """
 
 import argparse
 import os
 import resource
+import subprocess
 import sys
 import tempfile
 import time
@@ -37,15 +40,60 @@ def main() -> int:
     """Measure all claims and return 1 if a target is missed."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--records", type=int, default=3000, help="records to prepare")
-    n_records = parser.parse_args().records
+    parser.add_argument("--against", type=Path, help="checkout whose `prepare` takes turns")
+    parser.add_argument("--real", nargs=2, metavar=("SOURCE", "FOLDER"), help="records to prepare")
+    parser.add_argument("--rounds", type=int, default=6, help="rounds against the checkout")
+    options = parser.parse_args()
+    n_records = options.records
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
+        if options.against is not None:
+            real = options.real or made_records(folder / "raw", n_records)
+            return 0 if in_turns(options.against, *real, rounds=options.rounds) else 1
         met = [
             *preparing(folder, n_records),
             decoding(folder),
             opening(folder),
         ]
     return 0 if all(met) else 1
+
+
+PREPARE_ONCE = """
+import sys, tempfile, time
+from pathlib import Path
+import numpy, pandas, pyarrow
+from ecgopt.data.prepare import PrepareSettings, prepare
+with tempfile.TemporaryDirectory() as name:
+    start = time.process_time()
+    prepare(sys.argv[1], [Path(sys.argv[2])], Path(name), PrepareSettings(broken="drop"))
+    print(time.process_time() - start)
+"""
+
+
+def made_records(folder: Path, n_records: int) -> tuple[str, Path]:
+    """Write synthetic records; return their source and folder."""
+    write_synthetic(folder, SyntheticSettings(n_records=n_records, seed=1))
+    return "synthetic", folder
+
+
+def in_turns(other: Path, source: str, raw: Path, *, rounds: int) -> bool:
+    """Compare the CPU time of `prepare` here and in another checkout, in processes of their own."""
+    seconds: dict[Path, list[float]] = {other: [], Path(__file__).parents[1]: []}
+    for number in range(rounds):
+        for checkout in list(seconds)[:: 1 if number % 2 == 0 else -1]:
+            done = subprocess.run(
+                [sys.executable, "-c", PREPARE_ONCE, source, str(raw)],
+                env=os.environ | {"PYTHONPATH": str(checkout.resolve()), "OMP_NUM_THREADS": "1"},
+                stdout=subprocess.PIPE,
+                check=True,
+                text=True,
+            )
+            seconds[checkout].append(float(done.stdout))
+    theirs, ours = (np.array(each) for each in seconds.values())
+    ratios = theirs / ours
+    detail = f"{ratios.min():.2f}-{ratios.max():.2f} in {rounds} rounds; least CPU time "
+    detail += f"{theirs.min():.2f} s there, {ours.min():.2f} s here"
+    return claim(f"prepare {source}, against", float(np.median(ratios)), 1.0, detail, digits=2)
 
 
 def preparing(folder: Path, n_records: int) -> list[bool]:
@@ -174,10 +222,10 @@ def cpu_time_s() -> float:
     return time.process_time() + sum(os.times()[2:4])
 
 
-def claim(what: str, ratio: float, target: float, detail: str) -> bool:
+def claim(what: str, ratio: float, target: float, detail: str, *, digits: int = 1) -> bool:
     """Print one ratio beside its target."""
     met = ratio >= target
-    report(what, f"{ratio:.1f} x, target {target:g} x: {verdict(met)} ({detail})")
+    report(what, f"{ratio:.{digits}f} x, target {target:g} x: {verdict(met)} ({detail})")
     return met
 
 

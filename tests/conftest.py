@@ -7,6 +7,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, settings
 from servers import MariaServer, PostgresServer
+from sqlalchemy import Engine, event
 from tiny_study import tiny_study
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -29,6 +30,21 @@ settings.load_profile("untimed")
 def _no_storage_of_the_user(monkeypatch):
     for name in ("ECGOPT_STORAGE", "ECGOPT_STORAGE_FILE", "ECGOPT_WORKSPACE", "ECGOPT_INSECURE"):
         monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(autouse=True)
+def _connections_are_closed():
+    """Close the connections that a test leaves open: the collector would warn in another test."""
+    pools = set()
+
+    def remember(connection):
+        pools.add(connection.engine.pool)
+
+    event.listen(Engine, "engine_connect", remember)
+    yield
+    event.remove(Engine, "engine_connect", remember)
+    for pool in pools:
+        pool.dispose()
 
 
 @pytest.fixture(scope="session")

@@ -5,8 +5,9 @@ from dataclasses import dataclass, replace
 
 from ecgopt.analysis.arms import Arm, Pair, sort_into_arms
 from ecgopt.analysis.influence import PatientInfluence
-from ecgopt.analysis.interval import Interval, PairedDifference, estimate_mean, subtract
+from ecgopt.analysis.interval import Interval, PairedDifference, Shared, estimate_mean, subtract
 from ecgopt.analysis.mean_error import FEW
+from ecgopt.analysis.moderation import moderated_errors
 from ecgopt.analysis.power import further_replicates
 from ecgopt.analysis.spending import looks_so_far
 from ecgopt.analysis.verdict import (
@@ -162,6 +163,27 @@ def compare_cells(
     ]
 
 
+def verdicts_at_margins(
+    evidence: Evidence, influence_of: InfluenceOf, factors: Sequence[float]
+) -> dict[float, list[CellComparison]]:
+    """Return what `compare_cells` says at other margins, by the margin.
+
+    They show how much a verdict hangs on the margin, and decide nothing.
+
+    Args:
+        evidence: Of one comparison.
+        influence_of: As in `compare_cells`.
+        factors: What the study file's margin is multiplied by.
+    """
+    comparison = evidence.comparison
+    return {
+        margin: compare_cells(
+            replace(evidence, comparison=replace(comparison, margin=margin)), influence_of
+        )
+        for margin in (factor * comparison.margin for factor in factors)
+    }
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Contrast:
     """The paired final fits of an arm and the reference in one cell."""
@@ -208,7 +230,12 @@ def _decide_look_by_look(
         judged = [index for index, found in pairs.items() if found]
         verdicts = decide_together(
             [
-                estimate_mean(pairs[index], overlap=_overlap(contrasts[index].arm))
+                estimate_mean(
+                    pairs[index],
+                    shared_by_all=shared(
+                        comparison, contrasts[index].reference, contrasts[index].arm
+                    ),
+                )
                 for index in judged
             ],
             rules,
@@ -253,10 +280,21 @@ def rules_of(comparison: Comparison) -> Rules:
     return _all_rules(comparison, n_tests)[-1]
 
 
-def _overlap(arm: Arm) -> float:
-    """Return the largest share of the pool's records that a replicate of the arm draws."""
-    pools = [study.split.get("n_pool") for study in arm.studies]
-    return max((arm.cell.n_train / int(pool) for pool in pools if pool), default=0.0)
+def shared(comparison: Comparison, *arms: Arm) -> Shared:
+    """Return what the replicates of arms have in common."""
+    pools = [
+        arm.cell.n_train / int(pool)
+        for arm in arms
+        for study in arm.studies
+        if (pool := study.split.get("n_pool"))
+    ]
+    runs = [
+        comparison.pretraining_runs.get(study.upstream, 1)
+        for arm in arms
+        for study in arm.studies
+        if study.upstream is not None
+    ]
+    return Shared(overlap=max(pools, default=0.0), pretraining_runs=min(runs, default=None))
 
 
 def _is_running(evidence: Evidence, contrasts: Sequence[_Contrast], role: FinalRole) -> bool:
@@ -291,12 +329,40 @@ def pair_finals(
         role: Which final fits of the arm.
         against: Which final fits of the reference; those of the same role by default.
     """
-    ours, theirs = arm.finals_by_pair(role), reference.finals_by_pair(against or role)
-    return {
-        pair: subtract(_scored(ours[pair], influence_of), _scored(theirs[pair], influence_of))
-        for pair in ours
-        if pair in theirs
-    }
+    ours = scored_finals(arm, influence_of, role=role)
+    theirs = scored_finals(reference, influence_of, role=against or role)
+    return {pair: subtract(ours[pair], theirs[pair]) for pair in ours if pair in theirs}
+
+
+def scored_finals(
+    arm: Arm, influence_of: InfluenceOf, *, role: FinalRole
+) -> dict[Pair, PairedDifference]:
+    """Return the arm's own scores with their influences, by replicate and seed index."""
+    return {pair: _scored(final, influence_of) for pair, final in arm.finals_by_pair(role).items()}
+
+
+def score_intervals(
+    arms: Mapping[CellKey, Mapping[str, Arm]],
+    influence_of: InfluenceOf,
+    *,
+    role: FinalRole,
+    comparison: Comparison,
+) -> dict[tuple[CellKey, str], Interval]:
+    """Return the interval of each arm's own mean score; the cells of one arm share a prior.
+
+    Differences are paired, so their intervals are usually narrower than these two suggest.
+    """
+    found: dict[tuple[CellKey, str], Interval] = {}
+    for regime in dict.fromkeys(name for of_cell in arms.values() for name in of_cell):
+        scored = {
+            cell: estimate_mean(finals, shared_by_all=shared(comparison, of_cell[regime]))
+            for cell, of_cell in arms.items()
+            if (finals := scored_finals(of_cell[regime], influence_of, role=role))
+        }
+        errors = moderated_errors(list(scored.values()))
+        for (cell, estimate), error in zip(scored.items(), errors, strict=True):
+            found[cell, regime] = Interval.of(estimate, error, comparison.confidence)
+    return found
 
 
 def _scored(final: FinalEvidence, influence_of: InfluenceOf) -> PairedDifference:
@@ -368,6 +434,11 @@ def _caveats(interval: Interval) -> Iterator[str]:
         yield (
             f"the spread between replicates rests on {error.freedom:.1f} degrees of freedom, so "
             "the interval is wide: more replicates or cells would narrow it"
+        )
+    if interval.pretraining_runs == 1 and interval.n_replicates > 1:
+        yield (
+            "all replicates start from one pre-training run, so a verdict is about this "
+            "checkpoint: [pretrain] runs gives the others"
         )
     if 0 < interval.overlap < 1 and interval.n_replicates > 1:
         yield (

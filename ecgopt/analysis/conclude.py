@@ -1,20 +1,29 @@
 """Everything that a report prints, concluded once from the evidence."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from ecgopt.analysis.arms import Arm, TrialCounts, count_trials, sort_into_arms
-from ecgopt.analysis.compare import CellComparison, InfluenceOf, compare_cells
+from ecgopt.analysis.compare import (
+    CellComparison,
+    InfluenceOf,
+    compare_cells,
+    score_intervals,
+    verdicts_at_margins,
+)
 from ecgopt.analysis.convergence import Convergence, common_target, converge
 from ecgopt.analysis.cost import ArmCost, BreakEven, arm_cost, break_even
 from ecgopt.analysis.curves import BudgetCrossover, BudgetCurve, arm_curve, budget_crossover
+from ecgopt.analysis.equal_score import EqualScore, equal_scores
 from ecgopt.analysis.equal_spend import EqualSpend, equal_spend
 from ecgopt.analysis.findings import FINE_TUNE, SCRATCH, Finding, FindingGrounds, judge_findings
 from ecgopt.analysis.gates import Gate, check_gates
 from ecgopt.analysis.importance import parameter_importance
+from ecgopt.analysis.interval import Interval
+from ecgopt.analysis.per_label import LabelComparison, compare_labels
 from ecgopt.analysis.pooled import Pooled, pool
 from ecgopt.analysis.pruning_audit import PruningAudit, audit_pruning
 from ecgopt.analysis.readings import Readings
@@ -25,6 +34,9 @@ from ecgopt.analysis.selection_gates import check_selection
 from ecgopt.analysis.sizes import SizeLadder, size_ladders
 from ecgopt.analysis.waterfall import Step, waterfall
 from ecgopt.evidence.records import CellKey, Comparison, Evidence, FinalRole, TrialEvidence
+
+MARGIN_FACTORS = (0.0, 0.5, 2.0)
+"""Of the margins at which the report shows what the verdicts would be."""
 
 ROLES: tuple[FinalRole, FinalRole] = ("tuned", "published")
 
@@ -38,6 +50,8 @@ class ArmConclusion:
     winners: Mapping[int, TrialEvidence]
     """By replicate."""
     scores: ArmScores | None
+    intervals: Mapping[FinalRole, Interval]
+    """Of the mean test macro AUROC, by the recipe of the final fits."""
     curve: BudgetCurve | None
     response: LearningRateResponse | None
     convergence: Convergence | None
@@ -78,6 +92,11 @@ class Conclusions:
     cells: tuple[CellConclusion, ...]
     pooled: tuple[Pooled, ...]
     ladders: tuple[SizeLadder, ...]
+    equal_scores: tuple[EqualScore, ...]
+    """Per arm and size of a ladder: the size at which the reference scores alike."""
+    labels: tuple[LabelComparison, ...]
+    at_margins: Mapping[float, Sequence[CellComparison]]
+    """The tuned comparisons at other margins; they decide nothing."""
     findings: tuple[Finding, ...]
     """Empty unless both scratch and fine-tuning are compared."""
     gates: tuple[Gate, ...]
@@ -100,7 +119,7 @@ def conclude(evidence: Evidence, workspace: Path) -> Conclusions:
         DataError: a file of predictions is missing or was altered.
     """
     comparison, stored = evidence.comparison, evidence
-    readings = Readings(workspace, comparison.least_positives)
+    readings = Readings(workspace, comparison)
     influence_of = readings.influence
     evidence = readings.without_rare_labels(stored)
     tuned = compare_cells(evidence, influence_of)
@@ -122,6 +141,9 @@ def conclude(evidence: Evidence, workspace: Path) -> Conclusions:
         ),
         pooled=_pool(tuned, comparison.regimes[1:], comparison.confidence),
         ladders=size_ladders(tuned, confidence=comparison.confidence),
+        equal_scores=equal_scores(evidence, influence_of),
+        labels=tuple(compare_labels(evidence, readings.predictions)),
+        at_margins=verdicts_at_margins(evidence, influence_of, MARGIN_FACTORS),
         findings=_findings(evidence, arms, influence_of),
         gates=(
             *check_gates(stored, unique, readings),
@@ -194,6 +216,10 @@ def _conclude_arms(
     """Return every arm's conclusions; the costly ones once per arm that cells share."""
     importances: dict[tuple[str, ...], dict[str, float]] = {}
     found: dict[CellKey, dict[str, ArmConclusion]] = {}
+    intervals = {
+        role: score_intervals(arms, readings.influence, role=role, comparison=evidence.comparison)
+        for role in ROLES
+    }
     for cell, of_cell in arms.items():
         target = common_target(list(of_cell.values()))
         for regime, arm in of_cell.items():
@@ -205,6 +231,11 @@ def _conclude_arms(
                 counts=count_trials(arm.budget_trials()),
                 winners=arm.winners(),
                 scores=arm_scores(arm, readings),
+                intervals={
+                    role: of_arms[cell, regime]
+                    for role, of_arms in intervals.items()
+                    if (cell, regime) in of_arms
+                },
                 curve=arm_curve(arm),
                 response=learning_rate_response(arm, evidence.comparison.margin),
                 convergence=None if target is None else converge(arm, target),

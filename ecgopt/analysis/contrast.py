@@ -1,7 +1,7 @@
 """The difference between two differences: between models, upstreams, recipes."""
 
 from ecgopt.analysis.compare import CellComparison
-from ecgopt.analysis.interval import Estimate, estimate_mean, subtract
+from ecgopt.analysis.interval import Estimate, Shared, estimate_mean, subtract
 
 
 def contrast(first: CellComparison, second: CellComparison) -> Estimate | None:
@@ -16,5 +16,9 @@ def contrast(first: CellComparison, second: CellComparison) -> Estimate | None:
     differences = {
         pair: subtract(first.differences[pair], second.differences[pair]) for pair in sorted(common)
     }
-    overlaps = [found.interval.overlap for found in (first, second) if found.interval is not None]
-    return estimate_mean(differences, overlap=max(overlaps))
+    intervals = [found.interval for found in (first, second) if found.interval is not None]
+    runs = [each.pretraining_runs for each in intervals if each.pretraining_runs is not None]
+    in_common = Shared(
+        overlap=max(each.overlap for each in intervals), pretraining_runs=min(runs, default=None)
+    )
+    return estimate_mean(differences, shared_by_all=in_common)

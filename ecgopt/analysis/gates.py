@@ -12,7 +12,7 @@ from ecgopt.analysis.interval import PairedDifference, estimate_mean
 from ecgopt.analysis.readings import Readings
 from ecgopt.analysis.spending import Look
 from ecgopt.analysis.verdict import MIN_REPLICATES_TO_DECIDE, Decision, Rules, decide_together
-from ecgopt.evidence.records import Evidence, FinalEvidence, FinalRole, SanityCheck
+from ecgopt.evidence.records import CellKey, Evidence, FinalEvidence, FinalRole, SanityCheck
 from ecgopt.training.metrics import PRIMARY
 
 State = Literal["passed", "failed", "not run"]
@@ -35,6 +35,8 @@ class Gate:
     name: str
     state: State
     finding: str
+    arms: tuple[tuple[CellKey, str], ...] = ()
+    """Cell and regime of the arms that it fails for; empty where it concerns all."""
 
 
 def check_gates(evidence: Evidence, arms: Sequence[Arm], readings: Readings) -> tuple[Gate, ...]:
@@ -64,16 +66,19 @@ def _all_present(arms: Sequence[Arm], evidence: Evidence) -> Gate:
     roles: list[FinalRole] = ["tuned"]
     if any(final.role == "published" for final in evidence.finals):
         roles.append("published")
-    missing = []
+    missing: list[str] = []
+    concerned: list[tuple[CellKey, str]] = []
     for arm in arms:
         n_replicates = evidence.comparison.replicates_of(arm.cell)
         planned = {(r, s) for r in range(n_replicates) for s in range(budget.final_seeds)}
-        missing += [
+        lacking_here = [
             f"{arm.regime}, {arm.cell.downstream}, {arm.cell.model}, n = {arm.cell.n_train}: "
             f"{len(lacking)} of {len(planned)} {role} fits"
             for role in roles
             if (lacking := planned - arm.finals_by_pair(role).keys())
         ]
+        missing += lacking_here
+        concerned += [(arm.cell, arm.regime)] if lacking_here else []
     finding = f"{len(arms)} arms of {budget.replicates} replicates and {budget.final_seeds} seeds"
     if missing:
         finding += f"; missing: {'; '.join(missing[:3])}"
@@ -82,6 +87,7 @@ def _all_present(arms: Sequence[Arm], evidence: Evidence) -> Gate:
         name="everything that was planned is there",
         state="failed" if missing else "passed",
         finding=finding,
+        arms=tuple(concerned),
     )
 
 
@@ -212,7 +218,16 @@ def _equal_budget(arms: Sequence[Arm], evidence: Evidence) -> Gate:
     finding = f"{len(spent) - len(wrong)} of {len(spent)} studies have {budget} trials"
     if wrong:
         finding += f"; not {', '.join(f'{study} ({n})' for study, n in list(wrong.items())[:3])}"
-    return Gate(name=name, state="failed" if wrong else "passed", finding=finding)
+    return Gate(
+        name=name,
+        state="failed" if wrong else "passed",
+        finding=finding,
+        arms=tuple(
+            (arm.cell, arm.regime)
+            for arm in arms
+            if any(study.study in wrong for study in arm.studies)
+        ),
+    )
 
 
 def _scores_again(finals: Sequence[FinalEvidence], readings: Readings) -> Gate:

@@ -56,7 +56,7 @@ class Estimate:
     value: float
     n_replicates: int
     n_units: int
-    """Replicates, or the seeds of a single one."""
+    """Replicates, groups of replicates with one checkpoint, or the seeds of a single replicate."""
     run_variance: float
     """Between units; 0 where there is one."""
     explained: float
@@ -65,6 +65,8 @@ class Estimate:
     n_patients: int
     overlap: float = 0.0
     """Share of the pool's records that a replicate draws: the correlation of replicates."""
+    pretraining_runs: int | None = None
+    """Runs that the replicates start from in turn; None where no arm starts from any."""
     variances: Variances
 
 
@@ -79,6 +81,8 @@ class Interval:
     n_replicates: int
     overlap: float
     """Share of the pool's records that a replicate draws."""
+    pretraining_runs: int | None = None
+    """Runs that the replicates start from in turn; None where no arm starts from any."""
     error: MeanError
     variances: Variances
 
@@ -93,47 +97,71 @@ class Interval:
             confidence=confidence,
             n_replicates=estimate.n_replicates,
             overlap=estimate.overlap,
+            pretraining_runs=estimate.pretraining_runs,
             error=error,
             variances=estimate.variances,
         )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shared:
+    """What the replicates of a cell have in common, so that they are not independent."""
+
+    overlap: float = 0.0
+    """Share of the pool's records that a replicate draws."""
+    pretraining_runs: int | None = None
+    """Runs that the replicates start from in turn; None where no arm starts from any."""
+
+
 def estimate_mean(
-    differences: Mapping[Pair, PairedDifference], *, overlap: float = 0.0
+    differences: Mapping[Pair, PairedDifference], *, shared_by_all: Shared = Shared()
 ) -> Estimate:
     """Return the mean difference over replicates.
 
-    Replicates are the units; with one replicate its seeds are, and the estimate then knows nothing
-    of other subsets, splits and searches.
+    Replicates are the units; those that start from the same of several pre-training runs are one.
+    With one replicate its seeds are the units, and the estimate then knows nothing of other
+    subsets, splits and searches.
 
     Args:
         differences: By replicate and seed index; at least one.
-        overlap: Share of the pool's records that a replicate draws.
+        shared_by_all: What the replicates have in common.
     """
-    units = _units(differences)
+    units = _units(differences, shared_by_all.pretraining_runs)
     means = np.array([np.mean([difference.value for difference in unit]) for unit in units])
     covariance, n_patients = _patient_covariance(units)
     shared, private = (0.0, 0.0) if covariance is None else _split_patients(covariance)
     n_replicates = len({replicate for replicate, _ in differences})
+    per_unit = n_replicates / len(units) if n_replicates > 1 else 1.0
     variances, of_seeds = _variances(differences, shared if n_patients else None)
     return Estimate(
-        value=float(means.mean()),
+        value=_mean_over_replicates(differences),
         n_replicates=n_replicates,
         n_units=len(means),
         run_variance=float(means.var(ddof=1)) if len(means) > 1 else 0.0,
-        explained=max(of_seeds, private) if n_replicates > 1 else 0.0,
+        explained=max(of_seeds / per_unit, private) if n_replicates > 1 else 0.0,
         patient_variance=shared,
         n_patients=n_patients,
-        overlap=overlap,
+        overlap=shared_by_all.overlap,
+        pretraining_runs=shared_by_all.pretraining_runs,
         variances=variances,
     )
 
 
-def _units(differences: Mapping[Pair, PairedDifference]) -> list[list[PairedDifference]]:
-    by_replicate: dict[int, list[PairedDifference]] = {}
+def _mean_over_replicates(differences: Mapping[Pair, PairedDifference]) -> float:
+    by_replicate: dict[int, list[float]] = {}
     for (replicate, _), difference in sorted(differences.items()):
-        by_replicate.setdefault(replicate, []).append(difference)
-    units = list(by_replicate.values())
+        by_replicate.setdefault(replicate, []).append(difference.value)
+    return float(np.mean([np.mean(values) for values in by_replicate.values()]))
+
+
+def _units(
+    differences: Mapping[Pair, PairedDifference], pretraining_runs: int | None
+) -> list[list[PairedDifference]]:
+    n_groups = pretraining_runs if pretraining_runs and pretraining_runs > 1 else math.inf
+    by_unit: dict[float, list[PairedDifference]] = {}
+    for (replicate, _), difference in sorted(differences.items()):
+        by_unit.setdefault(replicate % n_groups, []).append(difference)
+    units = list(by_unit.values())
     return units if len(units) > 1 else [[difference] for difference in units[0]]
 
 

@@ -80,7 +80,11 @@ def _moderated(estimate: Estimate, prior: VariancePrior) -> MeanError:
     shared = 0.0
     if estimate.n_replicates > 1:
         variance, freedom = prior.moderate(variance, freedom, floor=estimate.explained)
-        shared = shared_variance(variance, estimate.explained, overlap=estimate.overlap)
+        # Replicates of one checkpoint are one unit, whose mean varies less than a replicate.
+        per_unit = estimate.n_replicates / estimate.n_units
+        shared = shared_variance(
+            variance * per_unit, estimate.explained * per_unit, overlap=estimate.overlap
+        )
     return MeanError(
         run_variance=variance,
         freedom=freedom,

@@ -32,7 +32,7 @@ class Pooled:
     n_targets: int
     n_observations: int
     """Differences that went in: one per target and replicate."""
-    method: Literal["mixed model", "t over targets"]
+    method: Literal["mixed model", "t over cells"]
 
 
 def pool(comparisons: Sequence[CellComparison], *, confidence: float) -> Pooled | None:
@@ -55,7 +55,7 @@ def pool(comparisons: Sequence[CellComparison], *, confidence: float) -> Pooled 
         means = np.array([np.mean(group) for group in groups.values()])
         spread = float(means.std(ddof=1))
         fitted = (float(means.mean()), spread / len(means) ** 0.5, spread)
-        method: Literal["mixed model", "t over targets"] = "t over targets"
+        method: Literal["mixed model", "t over cells"] = "t over cells"
     else:
         method = "mixed model"
     estimate, error, between = fitted

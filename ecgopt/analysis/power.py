@@ -37,6 +37,9 @@ class Design:
     """Of every difference; parts that are unknown count as zero."""
     freedom: float = math.inf
     """Degrees of freedom that a pilot knew the variances of runs with; infinite for assumptions."""
+    pretraining_runs: int = 1
+    """Checkpoints that replicates share; with 1, or one of its own each, replicates are the units.
+    """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +89,11 @@ def _draw(true_difference: float, design: Design, n_replicates: int, study: int)
     )
     of_seeds = pilot * seeds / design.n_seeds
     of_subsets = pilot * replicates
-    freedom = n_replicates - 1
+    n_units = n_replicates
+    if 1 < design.pretraining_runs < n_replicates:
+        n_units = design.pretraining_runs
+    per_unit = n_replicates / n_units
+    freedom = n_units - 1
     seed_freedom = n_replicates * (design.n_seeds - 1)
     found = []
     for overlap in design.overlaps:
@@ -97,13 +104,16 @@ def _draw(true_difference: float, design: Design, n_replicates: int, study: int)
             value += math.sqrt(common) * random.normal()
         explained = 0.0
         if seed_freedom:
-            explained = of_seeds * random.chisquare(seed_freedom) / seed_freedom
+            explained = of_seeds / per_unit * random.chisquare(seed_freedom) / seed_freedom
         found.append(
             Estimate(
                 value=value,
                 n_replicates=n_replicates,
-                n_units=n_replicates,
-                run_variance=(of_subsets + of_seeds) * random.chisquare(freedom) / freedom,
+                n_units=n_units,
+                run_variance=(of_subsets + of_seeds)
+                / per_unit
+                * random.chisquare(freedom)
+                / freedom,
                 explained=explained,
                 patient_variance=patients,
                 n_patients=design.n_patients,

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from ecgopt.analysis.influence import PatientInfluence, influence_of_patients
 from ecgopt.evidence.predictions import Predictions, read_predictions
-from ecgopt.evidence.records import Evidence, FinalEvidence
+from ecgopt.evidence.records import Comparison, Evidence, FinalEvidence
 from ecgopt.evidence.rescore import scores_of
-from ecgopt.training.metrics import PRIMARY, trivial_scores
+from ecgopt.training.metrics import PRIMARY, Metric, chosen_metrics, trivial_scores
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,14 +24,17 @@ class Reading:
     trivial: Mapping[str, float]
     """What the best predictor scores that says the same about every record, by metric."""
     n_records: int
+    positives: Mapping[str, int]
+    """Records that carry each label."""
 
 
 class Readings:
     """The predictions of a workspace, each file read and checked once."""
 
-    def __init__(self, workspace: Path, least_positives: int) -> None:
+    def __init__(self, workspace: Path, comparison: Comparison) -> None:
         self._workspace = workspace
-        self._least_positives = least_positives
+        self._least_positives = comparison.least_positives
+        self.metrics: Mapping[str, Metric] = chosen_metrics(comparison.metrics)
         self._known: dict[str, Reading] = {}
         self._errors: dict[str, float] = {}
 
@@ -46,8 +49,16 @@ class Readings:
         if final.predictions not in self._known:
             path = self._workspace / final.predictions
             predictions = read_predictions(path, final.predictions_sha256)
-            self._known[final.predictions] = _read(final, predictions, self._least_positives)
+            self._known[final.predictions] = _read(
+                final, predictions, self._least_positives, self.metrics
+            )
         return self._known[final.predictions]
+
+    def predictions(self, final: FinalEvidence) -> Predictions | None:
+        """Return the test predictions, read from the file again; None where they were not kept."""
+        if final.predictions is None:
+            return None
+        return read_predictions(self._workspace / final.predictions, final.predictions_sha256)
 
     def influence(self, final: FinalEvidence) -> PatientInfluence | None:
         """Return each patient's influence; None where predictions were not kept."""
@@ -85,12 +96,20 @@ class Readings:
         )
 
 
-def _read(final: FinalEvidence, predictions: Predictions, least_positives: int) -> Reading:
+def _read(
+    final: FinalEvidence,
+    predictions: Predictions,
+    least_positives: int,
+    metrics: Mapping[str, Metric],
+) -> Reading:
     influence = influence_of_patients(predictions, least_positives=least_positives)
     return Reading(
         influence=influence,
         rare=tuple(predictions.classes[label] for label in influence.left_out),
-        scores=scores_of(predictions, final.thresholds),
-        trivial=trivial_scores(predictions.labels),
+        scores=scores_of(predictions, final.thresholds, metrics),
+        trivial=trivial_scores(predictions.labels, metrics),
         n_records=len(predictions.labels),
+        positives=dict(
+            zip(predictions.classes, map(int, predictions.labels.sum(axis=0)), strict=True)
+        ),
     )

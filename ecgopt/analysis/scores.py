@@ -7,7 +7,6 @@ import numpy as np
 
 from ecgopt.analysis.arms import Arm
 from ecgopt.analysis.readings import Readings
-from ecgopt.training.metrics import METRICS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,6 +20,8 @@ class ArmScores:
     """Labels that the test set could not score."""
     n_records: int
     n_patients: int
+    positives: Mapping[str, int]
+    """Test records that carry each label; empty where predictions were not kept."""
 
 
 def arm_scores(arm: Arm, readings: Readings) -> ArmScores | None:
@@ -35,7 +36,7 @@ def arm_scores(arm: Arm, readings: Readings) -> ArmScores | None:
         {**(reading.scores if reading else {}), **final.metrics}
         for reading, final in zip(read, finals, strict=True)
     ]
-    names = [name for name in METRICS if all(name in scores for scores in found)]
+    names = [name for name in readings.metrics if all(name in scores for scores in found)]
     means = {name: float(np.mean([scores[name] for scores in found])) for name in names}
     return ArmScores(
         means=means,
@@ -43,4 +44,5 @@ def arm_scores(arm: Arm, readings: Readings) -> ArmScores | None:
         left_out=tuple(dict.fromkeys(label for final in finals for label in final.left_out)),
         n_records=known[0].n_records if known else 0,
         n_patients=len(known[0].influence.patients) if known else 0,
+        positives=known[0].positives if known else {},
     )

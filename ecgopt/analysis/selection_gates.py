@@ -51,13 +51,23 @@ def check_selection(
     )
 
 
-def _gate(name: str, n_checked: int, wrong: Sequence[str], finding: str, advice: str) -> Gate:
+_Wrong = Sequence[tuple[Arm, str]]
+"""Arms that a gate fails for, and what is wrong with each."""
+
+
+def _gate(name: str, n_checked: int, wrong: _Wrong, finding: str, advice: str) -> Gate:
     if not n_checked:
         return Gate(name=name, state="not run", finding="nothing to judge yet")
     if wrong:
         more = f" and {len(wrong) - MOST_NAMED} more" if len(wrong) > MOST_NAMED else ""
-        finding += f"; not so: {'; '.join(wrong[:MOST_NAMED])}{more}: {advice}"
-    return Gate(name=name, state="failed" if wrong else "passed", finding=finding)
+        named = "; ".join(f"{_label(arm)}{what}" for arm, what in wrong[:MOST_NAMED])
+        finding += f"; not so: {named}{more}: {advice}"
+    return Gate(
+        name=name,
+        state="failed" if wrong else "passed",
+        finding=finding,
+        arms=tuple(dict.fromkeys((arm.cell, arm.regime) for arm, _ in wrong)),
+    )
 
 
 def _label(arm: Arm) -> str:
@@ -66,7 +76,8 @@ def _label(arm: Arm) -> str:
 
 def _validation_can_tell(arms: Sequence[Arm], readings: Readings) -> Gate:
     """Compare the spread of the trials' scores with the error that validation patients leave."""
-    wrong, ratios = [], []
+    wrong: list[tuple[Arm, str]] = []
+    ratios = []
     for arm in arms:
         errors = [
             error
@@ -92,7 +103,7 @@ def _validation_can_tell(arms: Sequence[Arm], readings: Readings) -> Gate:
         error, spread = float(np.mean(errors)), float(np.mean(spreads))
         ratios.append(spread / error if error else math.inf)
         if spread < error:
-            wrong.append(f"{_label(arm)}: trials spread by {spread:.3f}, error {error:.3f}")
+            wrong.append((arm, f": trials spread by {spread:.3f}, error {error:.3f}"))
     least = min(ratios, default=math.nan)
     finding = f"trials spread by {least:.1f} errors of a validation score or more"
     return _gate(
@@ -106,7 +117,8 @@ def _validation_can_tell(arms: Sequence[Arm], readings: Readings) -> Gate:
 
 def _optimism(arms: Sequence[Arm]) -> Gate:
     """Compare the winners' validation scores with what they score on the test."""
-    wrong, found = [], []
+    wrong: list[tuple[Arm, str]] = []
+    found = []
     for arm in arms:
         winners = arm.winners()
         differences = [
@@ -118,7 +130,7 @@ def _optimism(arms: Sequence[Arm]) -> Gate:
             continue
         found.append(float(np.mean(differences)))
         if found[-1] > MOST_OPTIMISM:
-            wrong.append(f"{_label(arm)}: {found[-1]:+.3f}")
+            wrong.append((arm, f": {found[-1]:+.3f}"))
     largest = max(found, default=math.nan)
     finding = f"validation minus test of the winners is {largest:+.3f} or less"
     return _gate(
@@ -142,7 +154,7 @@ def _not_worse_than_reference(
     rules = Rules.of_one_look(margin=comparison.margin, confidence=comparison.confidence)
     verdicts = decide_together([estimate_mean(found) for _, found in compared], rules)
     wrong = [
-        f"{_label(arm)}: {interval.estimate:+.3f} [{interval.low:+.3f}, {interval.high:+.3f}]"
+        (arm, f": {interval.estimate:+.3f} [{interval.low:+.3f}, {interval.high:+.3f}]")
         for (arm, _), interval in zip(compared, (v.interval for v in verdicts), strict=True)
         if interval.estimate < -comparison.margin or interval.high < 0
     ]
@@ -156,7 +168,8 @@ def _not_worse_than_reference(
 
 
 def _not_worse_than_trivial(arms: Sequence[Arm], readings: Readings) -> Gate:
-    wrong, n_checked = [], 0
+    wrong: list[tuple[Arm, str]] = []
+    n_checked = 0
     for arm in arms:
         scores = arm_scores(arm, readings)
         for name in _RANKING if scores else ():
@@ -168,8 +181,11 @@ def _not_worse_than_trivial(arms: Sequence[Arm], readings: Readings) -> Gate:
             gain = scores.means[name] - scores.trivial[name]
             if (gain if METRICS[name].higher_is_better else -gain) < -allowed:
                 wrong.append(
-                    f"{_label(arm)}: {METRICS[name].title} {scores.means[name]:.3f}, trivial "
-                    f"{scores.trivial[name]:.3f}"
+                    (
+                        arm,
+                        f": {METRICS[name].title} {scores.means[name]:.3f}, trivial "
+                        f"{scores.trivial[name]:.3f}",
+                    )
                 )
     return _gate(
         "no tuned arm is worse than a predictor that knows nothing of the record",
@@ -181,13 +197,14 @@ def _not_worse_than_trivial(arms: Sequence[Arm], readings: Readings) -> Gate:
 
 
 def _best_rate_inside(arms: Sequence[Arm], space: Mapping[str, Any]) -> Gate:
-    edges, n_winners = [], 0
+    edges: list[tuple[Arm, str]] = []
+    n_winners = 0
     for arm in arms:
         for replicate, place in _places(arm, space, "learning_rate").items():
             n_winners += 1
             if not EDGE_SHARE <= place <= 1 - EDGE_SHARE:
                 end = "lower" if place < 0.5 else "upper"
-                edges.append(f"{_label(arm)}, replicate {replicate}: at the {end} end")
+                edges.append((arm, f", replicate {replicate}: at the {end} end"))
     return _gate(
         "the best learning rate is not on the edge of its range",
         n_winners,
@@ -199,7 +216,8 @@ def _best_rate_inside(arms: Sequence[Arm], space: Mapping[str, Any]) -> Gate:
 
 def _values_inside(arms: Sequence[Arm], space: Mapping[str, Any]) -> Gate:
     """Look for parameters whose winners gather at one end that could be moved; zero could not."""
-    wrong, n_checked = [], 0
+    wrong: list[tuple[Arm, str]] = []
+    n_checked = 0
     for arm in arms:
         names = {name for winner in arm.winners().values() for name in winner.parameters}
         for name in sorted(names - {"learning_rate", *NATURAL_ENDS}):
@@ -212,7 +230,7 @@ def _values_inside(arms: Sequence[Arm], space: Mapping[str, Any]) -> Gate:
             at_high = sum(place > 1 - EDGE_SHARE for place in places)
             if max(at_low, at_high) * 3 > len(places) * 2:
                 end = "lower" if at_low > at_high else "upper"
-                wrong.append(f"{_label(arm)}: {name} at the {end} end of its range")
+                wrong.append((arm, f": {name} at the {end} end of its range"))
     return _gate(
         "the best values of no other parameter gather at an end of its range",
         n_checked,

@@ -21,14 +21,17 @@ from ecgopt.cli.data_output import (
     raw_folder,
     raw_folders,
 )
+from ecgopt.cli.data_remove import remove
 
 if TYPE_CHECKING:
+    from ecgopt.data.prepared import PreparedSet
     from ecgopt.data.records import Source
     from ecgopt.data.signals import PrepareSettings
 
-app = App(name="data", help="List, fetch, import, prepare, check and show data sets.")
+app = App(name="data", help="List, fetch, import, prepare, check, show and remove data sets.")
 app.command(import_, name="import")
 app.command(describe)
+app.command(remove)
 
 Folders = Annotated[list[Path] | None, Parameter(name="--from", consume_multiple=True, negative="")]
 
@@ -45,6 +48,8 @@ class Form:
     """Which part of longer records stays."""
     shorter: Literal["drop", "pad"] = "drop"
     """Leave shorter records out, or append zeros."""
+    flat_leads: int = 11
+    """Leave out records with more leads that never change."""
 
     def settings(self, broken: Literal["stop", "drop"] = "stop") -> "PrepareSettings":
         """Return the settings of `prepare`."""
@@ -55,6 +60,7 @@ class Form:
             seconds=self.seconds,
             longer=self.longer,
             shorter=self.shorter,
+            flat_leads=self.flat_leads,
             broken=broken,
         )
 
@@ -191,7 +197,24 @@ def prepare(
         )
     console = open_console()
     console.print(counts_table(prepared.manifest))
+    unused = _codes_of_no_class(name, prepared)
+    if unused:
+        console.print(unused)
     console.print(f"{len(prepared)} records in {prepared.folder}")
+
+
+def _codes_of_no_class(name: str, prepared: "PreparedSet") -> str:
+    """Return which statements no class of the data set's label sets uses, empty if all are used."""
+    from ecgopt.data.check import unused_codes, unused_in_words
+    from ecgopt.data.labels import label_set
+    from ecgopt.data.sources.catalog import dataset_info, is_published
+
+    if name.endswith(".toml"):
+        chosen: tuple[str, ...] = (name,)
+    else:
+        chosen = dataset_info(name).labels if is_published(name) else ()
+    unused = unused_codes(prepared, [label_set(each) for each in chosen]) if chosen else {}
+    return unused_in_words(unused, chosen) if unused else ""
 
 
 @app.command

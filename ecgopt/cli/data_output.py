@@ -91,18 +91,9 @@ def open_console() -> "Console":
 
     Control characters are printed as escapes.
     """
-    from rich.console import Console as RichConsole
+    from ecgopt.cli.output import open_console as opened
 
-    class Console(RichConsole):
-        def print(self, *objects: Any, **options: Any) -> None:  # noqa: ANN401 as the base class
-            texts = [printable(each) if isinstance(each, str) else each for each in objects]
-            super().print(*texts, **options)
-
-    # No markup: names and reasons come from files and may hold brackets.
-    console = Console(highlight=False, markup=False, emoji=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, markup=False, emoji=False, width=10_000, soft_wrap=True)
-    return console
+    return opened()
 
 
 def new_table(*columns: str, title: str | None = None, header: bool = True) -> "Table":
@@ -143,6 +134,7 @@ _WHY = {
     "clipped": "samples beyond 32.767 mV, set to it",
     "derived": "III, aVR, aVL or aVF missing, computed from I and II",
     "with_flat_lead": "a lead that never changes: kept as published",
+    "without_statement": "no finding is stated: unknown, unless a study keeps it as negative",
     "copies": "signal equal to that of an earlier record",
     "broken": "of the dropped: damaged files",
 }

@@ -48,10 +48,17 @@ class LiveProgress:
         elif done == total:
             print_lines(line)
 
-    def show(self, progress: Progress, activity: Activity | None = None) -> None:
+    def show(
+        self,
+        progress: Progress,
+        activity: Activity | None = None,
+        *,
+        regime: str | None = None,
+        show_all: bool = False,
+    ) -> None:
         """Show the comparison's progress; repeated plain lines are at least 10 s apart."""
         if self._live is not None:
-            self._live.update(rendered(progress, activity))
+            self._live.update(rendered(progress, activity, regime=regime, show_all=show_all))
             return
         now = time.monotonic()
         line = plain_line(progress)

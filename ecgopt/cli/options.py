@@ -1,5 +1,6 @@
 """Arguments and options that several commands share, each with one wording."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -23,6 +24,16 @@ def _exists(_type: object, path: Path | None) -> None:
 
 ExistingFile = Annotated[Path, Parameter(validator=_exists)]
 """The path of a study file or bundle that exists."""
+
+
+def check_regime(regime: str | None, known: Sequence[str]) -> None:
+    """Check that --regime names one of the study's regimes, or none.
+
+    Raises:
+        UserError: it names another.
+    """
+    if regime is not None and regime not in known:
+        raise UserError(f"--regime must be one of {', '.join(known)}, but is {regime!r}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,7 +2,7 @@
 
 import codecs
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -27,10 +27,19 @@ def print_table(table: "RenderableType", *, markup: bool = False) -> None:
 
 
 def open_console() -> "Console":
-    """Return a console that wraps lines for a terminal and never for a file or a pipe."""
+    """Return a console that wraps lines for a terminal and never for a file or a pipe.
+
+    Control characters are printed as escapes.
+    """
     from rich.console import Console
 
+    from ecgopt.errors import printable
+
     class PipeConsole(Console):
+        def print(self, *objects: Any, **options: Any) -> None:  # noqa: ANN401 as the base class
+            texts = [printable(each) if isinstance(each, str) else each for each in objects]
+            super().print(*texts, **options)
+
         def on_broken_pipe(self) -> None:
             # Rich would end the process with 1, although nothing is wrong.
             raise BrokenPipeError

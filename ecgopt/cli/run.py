@@ -37,15 +37,12 @@ def run(
         launcher: How workers run on this machine.
         place: Where the database and the files are.
     """
-    import signal
-
     import ecgopt
     from ecgopt.cli.live import LiveProgress
 
     comparison = ecgopt.open(study, place.storage, place.workspace)
-    # As Ctrl-C does: the workers save and give their items back.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with LiveProgress() as live:
+        _stop_on_signals(launcher)
         comparison.run(
             resources=resources,
             launcher=launcher,
@@ -55,6 +52,27 @@ def run(
             on_look=live.line,
         )
     _conclude(comparison, out or Path("out") / comparison.spec.name)
+
+
+def _stop_on_signals(launcher: LocalLauncher) -> None:
+    """Let Ctrl-C and SIGTERM say immediately what happens; a second one ends the workers."""
+    import os
+    import signal
+
+    from ecgopt.cli.worker_process import say_stopping
+
+    asked: list[int] = []
+
+    def stop(number: int, _frame: object) -> None:
+        if asked:
+            launcher.kill_processes()
+            os._exit(128 + signal.SIGINT)
+        asked.append(number)
+        say_stopping(len(launcher.slots))
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
 
 
 def _conclude(comparison: "Comparison", out: Path) -> None:
@@ -78,7 +96,8 @@ def _conclude(comparison: "Comparison", out: Path) -> None:
     print_lines(
         *verdict_lines(conclusions),
         f"report: {paths.html}",
-        "next: open the report, or `ecgopt dashboard`",
+        "next: open the report in a browser; see all trials with `ecgopt dashboard`; share the "
+        f"evidence with `ecgopt export {comparison.study_file} {comparison.spec.name}.zip`",
     )
     if evidence.set_aside:
         first = evidence.set_aside[0]

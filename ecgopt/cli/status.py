@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from ecgopt.cli.options import DEFAULT_PLACE, ExistingFile, PlaceOptions
+from ecgopt.cli.options import DEFAULT_PLACE, ExistingFile, PlaceOptions, check_regime
 
 if TYPE_CHECKING:
     from ecgopt.cli.views import Activity
@@ -17,6 +17,8 @@ def status(
     *,
     watch: bool = False,
     json: bool = False,
+    all: bool = False,
+    regime: str | None = None,
     place: PlaceOptions = DEFAULT_PLACE,
 ) -> None:
     """Show a study's progress.
@@ -29,6 +31,8 @@ def status(
         study: Study file.
         watch: Show it until the study is finished or Ctrl-C is pressed.
         json: Print one JSON object.
+        all: Show every study; by default up to twelve, those that are running first.
+        regime: Only this regime's studies.
         place: Where the database and the files are.
     """
     from contextlib import suppress
@@ -38,6 +42,7 @@ def status(
     if watch and json:
         raise UserError("--watch and --json exclude each other: JSON is one object, printed once")
     begun = place.open_begun(study)
+    check_regime(regime, begun.spec.regimes)
 
     from ecgopt.cli.output import print_lines, print_table
     from ecgopt.cli.views import next_step, rendered
@@ -46,18 +51,18 @@ def status(
     if watch:
         # Ctrl-C ends the watching, not the study.
         with suppress(KeyboardInterrupt):
-            _watch(begun)
+            _watch(begun, regime=regime, show_all=all)
         return
     progress = read_progress(begun.database, begun.spec)
     activity = _activity(begun)
     if json:
         print_lines(_as_json(progress, activity))
     else:
-        print_table(rendered(progress, activity))
+        print_table(rendered(progress, activity, regime=regime, show_all=all))
         print_lines(next_step(progress, study))
 
 
-def _watch(begun: "Begun") -> None:
+def _watch(begun: "Begun", *, regime: str | None, show_all: bool) -> None:
     import time
 
     from ecgopt.cli.live import LiveProgress
@@ -69,7 +74,7 @@ def _watch(begun: "Begun") -> None:
         while True:
             try:
                 progress = read_progress(begun.database, begun.spec)
-                live.show(progress, _activity(begun))
+                live.show(progress, _activity(begun), regime=regime, show_all=show_all)
             except DatabaseUnavailable as error:
                 print_lines(f"{error}; trying again")
                 time.sleep(_WATCH_SECONDS)

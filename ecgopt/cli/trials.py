@@ -1,16 +1,22 @@
 """`ecgopt trials`: every trial of a study file, for people and for other programs."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from ecgopt.cli.options import DEFAULT_PLACE, FLAT, ExistingFile, PlaceOptions
+from cyclopts import Parameter, validators
+
+from ecgopt.cli.options import DEFAULT_PLACE, FLAT, ExistingFile, PlaceOptions, check_regime
 
 if TYPE_CHECKING:
     from ecgopt.report.tables import Table
 
 _HIDDEN = ("regime", "replicate", "samples")
 """Columns that the aligned table leaves out: they are in the study's name, or rarely read."""
+
+_LEFT_OUT = ("seconds", "cause", "trained_epochs", "recipe", "state")
+"""Columns that are left out, in this order, until the table fits the terminal."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,13 +44,25 @@ class Form:
         return asked[0] if asked else None
 
 
-_TABLE = Form()
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """Which trials are listed, and in which order."""
+
+    regime: str | None = None
+    """Only this regime's trials."""
+    sort: str = ""
+    """Sort by this column, greatest first."""
+    top: Annotated[int | None, Parameter(validator=validators.Number(gte=1))] = None
+    """Only the first so many, by validation score unless --sort names another column."""
+
+
+_TABLE, _EVERY = Form(), Choice()
 
 
 def trials(
     study: ExistingFile,
     *,
-    regime: str | None = None,
+    choice: Annotated[Choice, FLAT] = _EVERY,
     form: Annotated[Form, FLAT] = _TABLE,
     out: Path | None = None,
     place: PlaceOptions = DEFAULT_PLACE,
@@ -57,25 +75,22 @@ def trials(
 
     Args:
         study: Study file.
-        regime: Only this regime's trials.
+        choice: Which trials, in which order.
         form: One of --csv, --parquet and --json.
         out: File to write to; by default the standard output.
         place: Where the database and the files are.
     """
-    from ecgopt.errors import UserError
-
     chosen = form.chosen()
     begun = place.open_begun(study)
-    regimes = begun.spec.regimes if regime is None else (regime,)
-    if regime is not None and regime not in begun.spec.regimes:
-        raise UserError(
-            f"--regime must be one of {', '.join(begun.spec.regimes)}, but is {regime!r}"
-        )
+    check_regime(choice.regime, begun.spec.regimes)
+    regimes = begun.spec.regimes if choice.regime is None else (choice.regime,)
 
     from ecgopt.comparison.evidence import load_studies
     from ecgopt.report.tables import trials_table
 
     table = trials_table(load_studies(begun.database, begun.spec, regimes))
+    if choice.sort or choice.top is not None:
+        table = _first(table, choice.sort or "validation", choice.top)
     if chosen is None and out is None:
         _show(table)
     else:
@@ -83,12 +98,59 @@ def trials(
 
 
 def _show(table: "Table") -> None:
-    from ecgopt.cli.aligned import aligned_lines
-    from ecgopt.cli.output import print_lines
+    import shutil
+    import sys
 
-    shown = [index for index, name in enumerate(table.columns) if name not in _HIDDEN]
+    from ecgopt.cli.output import print_lines
+    from ecgopt.cli.views import shared_folder, short_names
+
+    if not sys.stdout.isatty():
+        print_lines(*_lines(table, _HIDDEN))
+        return
+    names = [str(row[0]) for row in table.rows]
+    if shared := shared_folder(names):
+        print_lines(f"studies in {shared}/")
+    table = replace(
+        table,
+        rows=tuple(
+            (name, *row[1:]) for name, row in zip(short_names(names), table.rows, strict=True)
+        ),
+    )
+    width = shutil.get_terminal_size().columns
+    hidden = [*_HIDDEN]
+    for name in ("", *_LEFT_OUT):
+        hidden += [name] if name in table.columns else []
+        lines = _lines(table, hidden)
+        if max(map(len, lines)) <= width:
+            break
+    print_lines(*lines)
+    if left_out := hidden[len(_HIDDEN) :]:
+        print_lines(f"left out to fit: {', '.join(left_out)}; --csv has every column")
+
+
+def _lines(table: "Table", hidden: Sequence[str]) -> list[str]:
+    from ecgopt.cli.aligned import aligned_lines
+
+    shown = [index for index, name in enumerate(table.columns) if name not in hidden]
     rows = [[row[index] for index in shown] for row in table.rows]
-    print_lines(*aligned_lines([table.columns[index] for index in shown], rows))
+    return aligned_lines([table.columns[index] for index in shown], rows)
+
+
+def _first(table: "Table", column: str, count: int | None) -> "Table":
+    """Return the rows with the greatest values of `column`; those without a value come last."""
+    from ecgopt.errors import UserError, did_you_mean
+
+    if column not in table.columns:
+        raise UserError(
+            f"--sort must name a column, but is {column!r}: {did_you_mean(column, table.columns)}"
+        )
+    place = table.columns.index(column)
+    known = [row for row in table.rows if row[place] is not None]
+    missing = [row for row in table.rows if row[place] is None]
+    is_text = any(isinstance(row[place], str) for row in known)
+    ordered = sorted(known, key=lambda row: str(row[place]) if is_text else row[place],
+                     reverse=not is_text)  # type: ignore[arg-type, return-value]  # fmt: skip
+    return replace(table, rows=tuple([*ordered, *missing][:count]))
 
 
 def _encoded(table: "Table", form: str) -> bytes:

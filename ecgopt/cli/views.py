@@ -9,12 +9,13 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from ecgopt.comparison.progress import Progress, StudyProgress
+from ecgopt.comparison.progress import Progress
 from ecgopt.queue.heartbeats import WorkerSeen
 from ecgopt.queue.inspect import QueueSeen
 
 _MAX_ROWS = 12
 _MAX_FAILURES = 5
+_PRETRAINING = ("pretrain", "pretrain_trial")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,16 +27,27 @@ class Activity:
 
 
 def plain_line(progress: Progress) -> str:
-    """Return the progress as one line."""
+    """Return the progress as one line: the stages by number, then what is found so far."""
     stages = ", ".join(
-        f"{stage.title} {stage.done}/{stage.total}"
+        f"{number}. {stage.title} {stage.done}/{stage.total}"
         + (f" ({stage.set_aside} set aside)" if stage.set_aside else "")
-        for stage in progress.stages
+        for number, stage in enumerate(progress.stages, 1)
     )
     pruned = sum(study.pruned for study in progress.studies)
     best = ", ".join(f"{name} {value:.3f}" for name, value in _best_per_regime(progress).items())
-    parts = [stages, f"{pruned} pruned", f"best: {best}" if best else "", _time_left(progress)]
+    found = [f"{pruned} pruned" if pruned else "", f"best: {best}" if best else ""]
+    parts = [stages, *found, _waiting(progress), _time_left(progress)]
     return "; ".join(part for part in parts if part)
+
+
+def _waiting(progress: Progress) -> str:
+    """Return what waits for a pre-training, and for how many of them; empty where nothing does."""
+    left = sum(stage.left for stage in progress.stages if stage.kind in _PRETRAINING)
+    if not left or progress.is_finished:
+        return ""
+    return f"trials that start from pre-trained weights wait for {left} pre-training" + "s" * (
+        left > 1
+    )
 
 
 def _best_per_regime(progress: Progress) -> dict[str, float]:
@@ -54,12 +66,26 @@ def _time_left(progress: Progress) -> str:
     if progress.is_paused:
         return "paused: nothing new begins until `ecgopt study resume`"
     if (seconds := progress.seconds_left) is None:
-        return ""
-    return f"about {seconds / 60:.0f} min left" if seconds >= 90 else f"about {seconds:.0f} s left"
+        return "time left is known once an item is done" if progress.n_workers else ""
+    return f"about {duration(seconds)} left"
+
+
+def duration(seconds: float) -> str:
+    """Return a length of time in the one unit that fits."""
+    for limit, unit, size in ((90, "s", 1), (5400, "min", 60), (172_800, "h", 3600)):
+        if seconds < limit:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds / 86_400:.0f} days"
 
 
 def next_step(progress: Progress, study: Path) -> str:
     """Return whether any worker runs, and the command that continues the study."""
+    if progress.is_finished and progress.n_set_aside:
+        plural = "s" * (progress.n_set_aside != 1)
+        return (
+            f"finished, but {progress.n_set_aside} item{plural} failed; fix the cause, then: "
+            f"ecgopt study retry {study}"
+        )
     if progress.is_finished:
         return f"finished; next: ecgopt report {study}"
     if progress.is_paused:
@@ -69,29 +95,60 @@ def next_step(progress: Progress, study: Path) -> str:
     return f"no worker is running; to continue: ecgopt run {study}"
 
 
-def rendered(progress: Progress, activity: Activity | None = None) -> RenderableType:
-    """Return a table of studies and a summary; with `activity` also workers and failures."""
-    shown = progress.studies[:_MAX_ROWS]
-    shared = _shared_folder([study.study for study in shown])
-    table = _table(f"study in {shared}/" if shared else "study", "complete", "pruned", "failed",
-                   "running", "left", "best")  # fmt: skip
-    for study in shown:
-        table.add_row(*_row(study, shared))
-    hidden = len(progress.studies) - len(shown)
-    note = [Text(f"... and {hidden} more studies")] if hidden > 0 else []
-    summary = Text(plain_line(progress), overflow="fold")
-    return Group(table, *note, summary, *_activity_tables(activity, shared))
+def rendered(
+    progress: Progress,
+    activity: Activity | None = None,
+    *,
+    regime: str | None = None,
+    show_all: bool = False,
+) -> RenderableType:
+    """Return a table of studies and a summary; with `activity` also workers and failures.
+
+    Args:
+        progress: Of the comparison.
+        activity: Its workers and their leases.
+        regime: Only this regime's studies.
+        show_all: Show every study; by default the first ones, those that are running before others.
+    """
+    every = [study for study in progress.studies if regime in (None, study.regime)]
+    if not show_all:
+        every.sort(key=lambda study: (study.running == 0, study.left == 0))
+    shown = every if show_all else every[:_MAX_ROWS]
+    names = [study.study for study in shown]
+    shared, short = shared_folder(names), short_names(names)
+    has_failed = any(study.failed for study in shown)
+    failed = ("failed",) if has_failed else ()
+    table = _table("study", "done", "pruned", *failed, "running", "left", "best")
+    for study, name in zip(shown, short, strict=True):
+        counts = [study.complete, study.pruned, study.running, study.left]
+        if has_failed:
+            counts.insert(2, study.failed)
+        best = f"{study.best:.3f}" if study.best is not None else "-"
+        table.add_row(name, *map(str, counts), best)
+    hidden = len(every) - len(shown)
+    return Group(
+        *([Text(f"studies in {shared}/", overflow="fold")] if shared else []),
+        table,
+        *([Text(f"... and {hidden} more studies: --all shows them")] if hidden > 0 else []),
+        Text(plain_line(progress), overflow="fold"),
+        *_activity_tables(activity, shared),
+    )
 
 
-def _shared_folder(names: Sequence[str]) -> str:
+def short_names(studies: Sequence[str]) -> list[str]:
+    """Return the studies' names without what all share, and without an only source."""
+    shared = shared_folder(studies)
+    short = [study.removeprefix(f"{shared}/") for study in studies]
+    sources = {part for name in short for part in name.split("/") if part.startswith("from-")}
+    if len(sources) != 1:
+        return short
+    (source,) = sources
+    return [name.removesuffix(f"/{source}") for name in short]
+
+
+def shared_folder(names: Sequence[str]) -> str:
     """Return the leading parts that all names share."""
     return commonpath([PurePosixPath(name).parent for name in names]) if names else ""
-
-
-def _row(study: StudyProgress, shared: str) -> tuple[str, ...]:
-    counts = (study.complete, study.pruned, study.failed, study.running, study.left)
-    best = f"{study.best:.3f}" if study.best is not None else "-"
-    return (study.study.removeprefix(f"{shared}/"), *map(str, counts), best)
 
 
 def _table(*names: str, n_texts: int = 1) -> Table:

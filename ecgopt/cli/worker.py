@@ -44,7 +44,7 @@ def worker(
     import threading
 
     from ecgopt.cli.output import print_lines
-    from ecgopt.cli.worker_process import stop_on_signals
+    from ecgopt.cli.worker_process import say_stopping, stop_on_signals
     from ecgopt.comparison.open_study import open_study
     from ecgopt.launchers.contract import Launch
     from ecgopt.launchers.launch import wait_until_done
@@ -58,7 +58,11 @@ def worker(
         study, workspace, place.storage, n_processes=len(slots), join_workspace=join_workspace
     )
     stop = threading.Event()
-    stop_on_signals(stop, immediately=launcher.kill_processes)
+    stop_on_signals(
+        stop,
+        at_first=lambda: say_stopping(len(launcher.slots)),
+        immediately=launcher.kill_processes,
+    )
     launcher.submit(Launch.of(study, opened.spec, workspace, place.storage), resources)
     try:
         wait_until_done(launcher, stop.is_set, limit_minutes=resources.time_limit_minutes)

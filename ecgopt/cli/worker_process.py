@@ -114,10 +114,24 @@ def work(
     ).work()
 
 
+def say_stopping(n_workers: int) -> None:
+    """Write to standard error that workers are stopping; safe in a signal handler."""
+    if n_workers > 1:
+        text = f"{n_workers} workers finish their epoch and save"
+    else:
+        text = "the worker finishes its epoch and saves" if n_workers else "nothing is in progress"
+    os.write(2, f"\nstopping: {text} (Ctrl-C again: end immediately)\n".encode())
+
+
 def stop_on_signals(
-    stop: threading.Event, *, immediately: Callable[[], None] = lambda: None
+    stop: threading.Event,
+    *,
+    at_first: Callable[[], None] = lambda: None,
+    immediately: Callable[[], None] = lambda: None,
 ) -> None:
     """Let SIGTERM and SIGINT set `stop`; a second one calls `immediately` and ends the process.
+
+    `at_first` is called at the first one.
 
     Call it in the main thread, and inside the callable where a launcher (submitit) installs its own
     handlers before. After an abrupt end the lease runs out.
@@ -129,6 +143,7 @@ def stop_on_signals(
             immediately()
             os._exit(_EXIT_IMMEDIATELY)
         asked.append(number)
+        at_first()
         set_soon(stop)
 
     signal.signal(signal.SIGTERM, ask_to_stop)

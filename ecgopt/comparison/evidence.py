@@ -3,10 +3,11 @@
 import datetime
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ecgopt.causes import Cause
 from ecgopt.data.overlap import label_overlap
+from ecgopt.data.sources.catalog import dataset_info, source_names
 from ecgopt.database.comparisons import (
     Extension,
     StoredComparison,
@@ -18,6 +19,7 @@ from ecgopt.database.engine import Database, open_existing
 from ecgopt.database.tables import check_tables, has_tables
 from ecgopt.errors import UserError
 from ecgopt.evidence.records import (
+    DATA_SETS,
     Budget,
     CellKey,
     Comparison,
@@ -41,6 +43,9 @@ from ecgopt.queue.results import EndedItem, ended_items, failures_by_group, retr
 from ecgopt.study_file.cells import ALL_RECORDS, expand_cells, expand_studies, replicates_of
 from ecgopt.study_file.spec import StudySpec
 from ecgopt.workspace import Workspace
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _MAY_DIVERGE = (TrialJob.kind, PretrainTrialJob.kind)
 """Kinds of searches, to which a training that diverges is an answer."""
@@ -81,7 +86,12 @@ def _evidence_in(database: Database, spec: StudySpec, workspace: Workspace) -> E
         comparison=_comparison(
             spec,
             stored,
-            _data_facts(data) | _retries(database, spec.name) | _trials_of_others(database, spec),
+            {
+                **_data_facts(data),
+                **_retries(database, spec.name),
+                **_trials_of_others(database, spec),
+                DATA_SETS: {name: _described(data, name) for name in spec.data_names()},
+            },
             extensions,
         ),
         studies=tuple(
@@ -211,6 +221,31 @@ def _data_facts(data: PreparedData) -> dict[str, str]:
     return facts
 
 
+def _described(data: PreparedData, name: str) -> dict[str, Any]:
+    """Return what the records of one data set are: how many, of whom, with which labels."""
+    prepared, rows = data.prepared(name), data.rows(name)
+    records, labels = prepared.records.iloc[rows], data.labels(name)
+    carried = prepared.labels(labels)[rows].sum(axis=0).tolist()
+    ages = records["age_years"].dropna()
+    info = dataset_info(prepared.source) if prepared.source in source_names() else None
+    return {
+        "title": info.title if info else prepared.source,
+        "licence": info.licence if info else "",
+        "citation": info.citation if info else "",
+        "records": len(records),
+        "patients": int(records["patient"].nunique()),
+        "median_age_years": float(ages.median()) if len(ages) else None,
+        "share_female": _share(records["sex"], "female"),
+        "carriers": dict(zip(labels.classes, carried, strict=True)),
+        "dropped": dict(prepared.manifest["dropped_reasons"]),
+    }
+
+
+def _share(values: "pd.Series[Any]", value: str) -> float | None:
+    known = values.dropna()
+    return float((known == value).mean()) if len(known) else None
+
+
 def _retries(database: Database, comparison: str) -> dict[str, str]:
     """Return what a reader must know of items that were set aside and tried again."""
     retried = retries_of(database, comparison)
@@ -238,7 +273,7 @@ def _shared_labels(data: PreparedData, upstream: str, downstream: str) -> str:
 def _comparison(
     spec: StudySpec,
     stored: StoredComparison,
-    facts: Mapping[str, str],
+    facts: Mapping[str, Any],
     extensions: Sequence[Extension],
 ) -> Comparison:
     spaces = {
@@ -250,6 +285,8 @@ def _comparison(
         question=spec.question,
         margin=spec.verdict.margin,
         confidence=spec.verdict.confidence,
+        metrics=spec.metrics,
+        pretraining_runs={name: spec.pretraining_runs(name) for name in spec.upstreams},
         least_positives=spec.verdict.least_positives,
         looks=tuple(each.before.replicates for each in extensions if each.openings),
         most_replicates=spec.verdict.most,

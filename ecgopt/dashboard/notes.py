@@ -9,7 +9,7 @@ from ecgopt.evidence.records import FinalEvidence, TrialEvidence
 from ecgopt.report import words
 from ecgopt.study_file.cells import StudyKey, size_in_words
 from ecgopt.study_file.spec import StudySpec
-from ecgopt.training.metrics import METRICS
+from ecgopt.training.metrics import chosen_metrics
 
 OWN_NOTES = "## Your notes"
 """Text that people write below this heading is kept; all above it is replaced."""
@@ -35,7 +35,7 @@ def study_note(
             f"{counts.failed + counts.lost + counts.set_aside} failed; "
             f"{words.duration(sum(t.seconds for t in budget_trials(trials)))} of training"
         ),
-        "sealed test": _finals(finals),
+        "sealed test": _finals(spec, finals),
     }
     rows = "\n".join(f"| {name} | {_cell_text(value)} |" for name, value in facts.items())
     return f"**{_cell_text(question)}**\n\n| | |\n|---|---|\n{rows}\n"
@@ -99,13 +99,13 @@ def _space(spec: StudySpec, regime: str) -> str:
     return str(spec.search_space(regime))
 
 
-def _finals(finals: Sequence[FinalEvidence]) -> str:
+def _finals(spec: StudySpec, finals: Sequence[FinalEvidence]) -> str:
     tuned = [final.metrics for final in finals if final.role == "tuned"]
     if not tuned:
         return "not opened for this study's winner yet"
     means = [
         f"{metric.title} {words.score(fmean(scores[name] for scores in tuned))}"
-        for name, metric in METRICS.items()
+        for name, metric in chosen_metrics(spec.metrics).items()
         if all(name in scores for scores in tuned)
     ]
     return f"{', '.join(means)}; mean of {len(tuned)} final fits"

@@ -115,11 +115,7 @@ def check(
         without_age=int(records["age_years"].isna().sum()),
         without_sex=int(records["sex"].isna().sum()),
         sampling_rates_hz=dict(Counter(records["sampling_rate_hz"].tolist()).most_common()),
-        unused_codes={
-            code: n
-            for code, n in codes.most_common()
-            if code not in label_set.members and code != NO_FINDING
-        },
+        unused_codes=unused_codes(prepared, [label_set]),
         absent_codes=tuple(code for code in label_set.members if code not in codes),
         doubts=(),
     )
@@ -133,6 +129,21 @@ def check(
     ]
     doubts.sort(key=lambda doubt: ("error", "warning", "note").index(doubt.level))
     return replace(found, doubts=tuple(doubts))
+
+
+def unused_codes(prepared: PreparedSet, label_sets: Sequence[LabelSet]) -> dict[str, int]:
+    """Return the statements that no class of any label set uses, to their number of records."""
+    codes = Counter(code for listed in prepared.records["statement_codes"] for code in listed)
+    used = {NO_FINDING, *(code for each in label_sets for code in each.members)}
+    return {code: n for code, n in codes.most_common() if code not in used}
+
+
+def unused_in_words(unused: Mapping[str, int], label_sets: Sequence[str] = ()) -> str:
+    """Return the result of `unused_codes` as a line, with the names of the label sets."""
+    listed = ", ".join(f"{_in_words(code)} ({n})" for code, n in list(unused.items())[:10])
+    more = f" and {len(unused) - 10} more" if len(unused) > 10 else ""
+    of_sets = f" of {', '.join(label_sets)}" if label_sets else ""
+    return f"statements that no class{of_sets} uses: {listed}{more}"
 
 
 def _by_fold(series: "pd.Series[int]") -> dict[int, int]:
@@ -267,11 +278,7 @@ def _doubts_of_labels(found: DataCheck) -> Iterator[Doubt]:
             'negative unless it says unlabelled = "drop_unstated"',
         )
     if found.unused_codes:
-        listed = ", ".join(
-            f"{_in_words(code)} ({n})" for code, n in list(found.unused_codes.items())[:10]
-        )
-        more = f" and {len(found.unused_codes) - 10} more" if len(found.unused_codes) > 10 else ""
-        text = f"statements that no class uses: {listed}{more}"
+        text = unused_in_words(found.unused_codes)
         yield Doubt(level="warning", topic="codes", text=text)
     if found.absent_codes:
         listed = ", ".join(map(_in_words, found.absent_codes[:10]))

@@ -63,7 +63,7 @@ class Conditioned:
 
 def condition(raw: RawSignal, settings: PrepareSettings) -> Conditioned | LeftOut:
     """Return `raw` in stored form, or the reason why it has none."""
-    unusable = why_leads_are_unusable(raw.leads)
+    unusable = why_leads_are_unusable(raw.leads, raw.other_signals)
     if unusable:
         return LeftOut(unusable)
     part = settings.part(raw.n_samples, raw.sampling_rate_hz)
@@ -80,6 +80,8 @@ def condition(raw: RawSignal, settings: PrepareSettings) -> Conditioned | LeftOu
     flat, saturated = flat_and_saturated(kept, raw.sampling_rate_hz)
     if flat.all():
         return LeftOut("all leads are flat")
+    if flat.sum() > settings.flat_leads:
+        return LeftOut(f"more than {settings.flat_leads} leads are flat")
     stored, n_clipped = _to_int16(
         resample(repaired, part.up, part.down, start=part.start, n=part.n_kept)
     )
@@ -139,11 +141,11 @@ def _source_part(
     return microvolts[:, first // part.up : -(-end // part.up)]
 
 
-def why_leads_are_unusable(leads: tuple[str, ...]) -> str:
+def why_leads_are_unusable(leads: tuple[str, ...], others: tuple[str, ...] = ()) -> str:
     """Return why `leads` do not give the twelve leads, an empty text if they do."""
     missing = [lead for lead in LEADS if lead not in leads]
     if set(missing) - set(DERIVED_LEADS):
-        names = ", ".join(leads[:12])
+        names = ", ".join([each or "?" for each in (*others, *leads)][:16])
         return f"lacks {len(missing)} of 12 leads ({', '.join(missing)}); it has {names}"
     if any(leads.count(lead) > 1 for lead in LEADS):
         return "names a lead twice"

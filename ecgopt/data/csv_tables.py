@@ -3,6 +3,7 @@
 import csv
 import datetime
 import io
+import re
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,8 +16,12 @@ TABLES = Path(__file__).parent / "tables"
 """Folder of the package's own tables."""
 
 _MAX_BYTES = 1 << 29
+_MAX_KEPT_BYTES = 1 << 26
+"""Of an Excel file, without its sheets."""
 _MAX_CELLS = 1 << 26
 _BYTE_ORDER_MARKS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
+_STATED_DELIMITER = re.compile(r"\ufeff?sep=(.)\s*", re.IGNORECASE)
+"""A first line that tells Excel the delimiter."""
 _DELIMITERS = (",", ";", "\t", "|")
 
 
@@ -79,7 +84,9 @@ def read_rows(
         _, names = next(lines, (1, []))
         _refuse_columns(path, names, columns)
         places = [(i, name) for i, name in enumerate(names) if name in columns or keep(name)]
-        return list(_rows(path, lines, len(names), places))
+        if keep is not bool:
+            _refuse_twins(path, [name for _, name in places])
+        return list(_rows(path, lines, names, places))
     except OSError as error:
         raise DataError(f"{path}: {error.strerror or error}; check the folder") from error
     except (UnicodeDecodeError, LookupError) as error:
@@ -107,14 +114,16 @@ def _lines(
 def _rows(
     path: Path,
     lines: Iterator[tuple[int, Sequence[str]]],
-    n_columns: int,
+    names: Sequence[str],
     places: Sequence[tuple[int, str]],
 ) -> Iterator[Row]:
     n_cells = 0
+    n_columns, expected = len(names), 0
     for line, cells in lines:
         if not any(cell.strip() for cell in cells):
             continue
-        if len(cells) != n_columns:
+        expected = expected or _expected_cells(names, cells)
+        if len(cells) != expected or any(cells[n_columns:]):
             raise DataError(
                 f"{path}: line {line} has {len(cells)} cells, but the table has {n_columns} "
                 "columns; put text with commas in double quotes"
@@ -125,6 +134,14 @@ def _rows(
         yield Row({name: cells[place] for place, name in places}, line)
 
 
+def _expected_cells(names: Sequence[str], first: Sequence[str]) -> int:
+    """Return the cells of every row: some writers end rows, or the first line, by a delimiter."""
+    n_columns = len(names)
+    ends_rows = len(first) == n_columns + 1 and not first[-1]
+    ends_names = len(first) == n_columns - 1 and not names[-1]
+    return len(first) if ends_rows or ends_names else n_columns
+
+
 def _csv(
     path: Path, columns: Sequence[str], form: TableForm
 ) -> Iterator[tuple[int, Sequence[str]]]:
@@ -132,13 +149,25 @@ def _csv(
         head = stream.read(4)
     marked = next((name for mark, name in _BYTE_ORDER_MARKS.items() if head.startswith(mark)), None)
     with path.open(newline="", encoding=form.encoding or marked or "utf-8") as stream:
-        first = stream.readline(1 << 20)
-        stream.seek(0)
-        reader = csv.reader(stream, delimiter=form.delimiter or _delimiter(first, columns))
+        first, n_before = "\n", 0
+        start = stream.tell()
+        while first and not first.strip("\ufeff \t\r\n"):
+            first = stream.readline(1 << 20)
+            n_before += 1
+        stated = _STATED_DELIMITER.fullmatch(first)
+        if stated is None:
+            stream.seek(start)
+        delimiter = form.delimiter or (stated and stated[1]) or _delimiter(first, columns)
+        # Strict: a quotation mark that nothing closes would swallow all rows after it.
+        reader = csv.reader(stream, delimiter=delimiter, strict=True)
+        begun = False
         for cells in reader:
-            if reader.line_num == 1:
+            line = reader.line_num + (0 if stated is None else n_before)
+            if not begun and cells:
+                begun = True
                 cells = [name.strip().removeprefix("\ufeff") for name in cells]
-            yield reader.line_num, cells
+            if begun:
+                yield line, cells
 
 
 def _delimiter(first: str, columns: Sequence[str]) -> str:
@@ -183,9 +212,7 @@ def _excel(path: Path, wanted: str | None) -> Iterator[tuple[int, Sequence[str]]
             "table as CSV"
         ) from error
     try:
-        with zipfile.ZipFile(path) as archive:
-            if sum(item.file_size for item in archive.infolist()) > _MAX_BYTES:
-                raise DataError(f"{path}: is larger than {_MAX_BYTES >> 20} MiB when unpacked")
+        _refuse_bomb(path)
         book = openpyxl.load_workbook(io.BytesIO(path.read_bytes()), read_only=True, data_only=True)
         if wanted is not None and wanted not in book.sheetnames:
             hint = did_you_mean(wanted, book.sheetnames)
@@ -209,6 +236,16 @@ def _excel(path: Path, wanted: str | None) -> Iterator[tuple[int, Sequence[str]]
         raise DataError(f"{path}: is no sound Excel file: {detail}") from error
 
 
+def _refuse_bomb(path: Path) -> None:
+    with zipfile.ZipFile(path) as archive:
+        items = archive.infolist()
+    # Sheets are read row by row; openpyxl keeps the rest, such as the texts, in memory.
+    kept = [item for item in items if not item.filename.startswith("xl/worksheets/")]
+    for part, limit in ((items, _MAX_BYTES), (kept, _MAX_KEPT_BYTES)):
+        if sum(item.file_size for item in part) > limit:
+            raise DataError(f"{path}: is larger than {limit >> 20} MiB when unpacked")
+
+
 def _as_text(value: Any) -> str:  # noqa: ANN401 a cell of any type
     """Return a typed cell as a CSV file has it."""
     if value is None or (isinstance(value, float) and value != value):
@@ -225,8 +262,15 @@ def _as_text(value: Any) -> str:  # noqa: ANN401 a cell of any type
 
 
 def _refuse_columns(path: Path, names: Sequence[str], columns: Sequence[str]) -> None:
+    if not names:
+        raise DataError(f"{path}: is empty: its first line must name the columns")
     for column in columns:
         if column not in names:
             raise DataError(f"{path}: column {column!r} is missing: {did_you_mean(column, names)}")
-        if names.count(column) > 1:
-            raise DataError(f"{path}: column {column!r} occurs {names.count(column)} times")
+    _refuse_twins(path, [name for name in names if name in columns])
+
+
+def _refuse_twins(path: Path, names: Sequence[str]) -> None:
+    for name in names:
+        if names.count(name) > 1:
+            raise DataError(f"{path}: column {name!r} occurs {names.count(name)} times")

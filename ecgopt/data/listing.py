@@ -1,13 +1,17 @@
 """Lists the records of a data set: each once, with the files and rows that give none."""
 
+import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import overload
 
+from ecgopt.data.checksums import read_checksums
 from ecgopt.data.records import RecordEntry
 from ecgopt.errors import DataError
+
+logger = logging.getLogger(__name__)
 
 Aside = Mapping[str, Sequence[str]]
 """Why something is not read, to the names of what it concerns."""
@@ -45,20 +49,33 @@ def listing(entries: Sequence[RecordEntry], source: str, *, aside: Aside | None 
             f"{source}: the folders hold no record of this data set{f' ({seen})' if seen else ''}; "
             "check the path"
         )
+    _refuse_twins(entries, source)
+    return Listing(tuple(sorted(entries, key=lambda entry: entry.record)), left)
+
+
+def _refuse_twins(entries: Sequence[RecordEntry], source: str) -> None:
     first: dict[str, RecordEntry] = {}
+    in_table: dict[str, None] = {}
+    in_folders: dict[str, RecordEntry] = {}
     for entry in entries:
         twin = first.setdefault(entry.record, entry)
         if twin is entry:
             continue
         if twin.files[:1] == entry.files[:1]:
-            raise DataError(
-                f"{source}: the table names record {entry.record} in several rows; keep one"
-            )
+            in_table[entry.record] = None
+        else:
+            in_folders[entry.record] = entry
+    if in_table:
         raise DataError(
-            f"{source}: record {entry.record} occurs twice, as {twin.files[0]} and "
-            f"{entry.files[0]}; give folders whose records differ"
+            f"{source}: the table has several rows of {len(in_table)} records "
+            f"({first_few(list(in_table))}); keep one of each"
         )
-    return Listing(tuple(sorted(entries, key=lambda entry: entry.record)), left)
+    if in_folders:
+        name, entry = next(iter(in_folders.items()))
+        raise DataError(
+            f"{source}: {len(in_folders)} records occur twice ({first_few(list(in_folders))}), as "
+            f"{first[name].files[0]} and {entry.files[0]}; give folders whose records differ"
+        )
 
 
 def first_few(names: Sequence[str]) -> str:
@@ -136,7 +153,8 @@ def published_headers(folders: Sequence[Path]) -> frozenset[str]:
     """Return the stems of the headers that a fetched list of checksums names, if one is there."""
     stems: set[str] = set()
     for path in (folder / "SHA256SUMS.txt" for folder in folders):
-        if path.exists():
-            lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-            stems |= {Path(line[64:]).stem for line in lines if line.endswith(".hea")}
+        try:
+            stems |= {Path(name).stem for name in read_checksums(path, r".*\.hea")}
+        except (OSError, DataError) as error:
+            logger.info("no list of the publisher's headers: %s", error)
     return frozenset(stems)

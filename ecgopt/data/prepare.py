@@ -24,7 +24,8 @@ __all__ = ["PrepareSettings", "PreparedSet", "open_prepared", "prepare", "prepar
 
 _ABANDONED_AFTER_S = 7 * 86_400.0
 
-_LOCK = "lock"
+LOCK = "lock"
+"""File of an unfinished set that the process at work holds."""
 
 logger = logging.getLogger(__name__)
 
@@ -147,7 +148,7 @@ def _publish(part: Path, final: Path) -> Path:
             raise
         shutil.rmtree(part, ignore_errors=True)
     # The lock goes last: who waits for it must find the set, and not an unfinished folder.
-    (final / _LOCK).unlink(missing_ok=True)
+    (final / LOCK).unlink(missing_ok=True)
     return final
 
 
@@ -175,15 +176,15 @@ def _held(destination: Path, request: PreparationRequest) -> Iterator[Path]:
     while True:
         part.mkdir(exist_ok=True)
         try:
-            lock = (part / _LOCK).open("w")
+            lock = (part / LOCK).open("w")
         except FileNotFoundError:
             continue  # Another process has just finished and renamed the folder.
         with lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            if not _is_at(part / _LOCK, lock.fileno()):
+            if not _is_at(part / LOCK, lock.fileno()):
                 continue
             yield part
-            if not any(path.name != _LOCK for path in part.glob("*")):
+            if not any(path.name != LOCK for path in part.glob("*")):
                 shutil.rmtree(part, ignore_errors=True)
             return
 

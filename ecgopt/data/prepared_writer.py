@@ -211,6 +211,7 @@ def _counts(rows: Sequence[Mapping[str, Any]], dropped: Sequence[Dropped]) -> di
         "corrected": sum(bool(row["correction"]) for row in rows),
         "clipped": sum(row["clipped_samples"] > 0 for row in rows),
         "derived": sum(row["derived_leads"] > 0 for row in rows),
+        "without_statement": sum(not row["statement_codes"] for row in rows),
         "with_flat_lead": sum(row["flat_leads"] > 0 for row in rows),
         "copies": len(rows) - len({row["signal_hash"] for row in rows}),
         "dropped": len(dropped),

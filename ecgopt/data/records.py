@@ -1,5 +1,6 @@
 """A record of a data set: what its tables and headers say, and the files it is made of."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -113,6 +114,40 @@ _SEX: Mapping[str, Sex] = {"female": "female", "f": "female", "male": "male", "m
 def sex_of(text: str) -> Sex | None:
     """Return the sex that `text` states, None where it states none."""
     return _SEX.get(text.strip().lower())
+
+
+_AGE = re.compile(
+    r"(?P<more>[>≥]=?)?\s*(?P<number>\d{1,3}(?:[.,]\d+)?)\s*(?P<plus>\+)?"
+    r"\s*(?P<unit>(?:y|m|w|d)[a-z]*)?\.?",
+    re.IGNORECASE,
+)
+_PER_YEAR: Mapping[str, float] = {
+    **dict.fromkeys(("", "y", "yr", "yrs", "year", "years", "yo"), 1.0),
+    **dict.fromkeys(("m", "mo", "mos", "month", "months"), 12.0),
+    **dict.fromkeys(("w", "wk", "wks", "week", "weeks"), 365.25 / 7),
+    **dict.fromkeys(("d", "day", "days"), 365.25),
+}
+_OLDEST_STATED, _OLDER = 89.0, 90.0
+_OLDER_IN_PTBXL = 300.0
+
+
+def age_of(text: str) -> float | None:
+    """Return the age in years that `text` states, None where it states none.
+
+    Known are `51,5`, `056Y`, `18 months`, `>89`, `90+`, and PTB-XL's 300 for all above 89; an age
+    above 89 that is not stated counts as 90.
+    """
+    match = _AGE.fullmatch(text.strip())
+    unit = "" if match is None else (match["unit"] or "").lower()
+    if match is None or unit not in _PER_YEAR:
+        return None
+    years = float(match["number"].replace(",", ".")) / _PER_YEAR[unit]
+    if match["more"] or match["plus"]:
+        # Beyond an age that rules of privacy do not name, the age is anyone's guess.
+        return _OLDER if years >= _OLDEST_STATED else None
+    if years == _OLDER_IN_PTBXL:
+        return _OLDER
+    return years if years <= 120.0 else None
 
 
 def number_or_none(text: str, low: float, high: float) -> float | None:

@@ -12,11 +12,12 @@ from ecgopt.data.outcomes import Dropped, outcome
 from ecgopt.data.prepared import open_prepared, prepared_folders, read_local, write_local
 from ecgopt.data.records import RecordEntry, Source
 from ecgopt.data.signals import PrepareSettings
+from ecgopt.data.wfdb_files import signal_path
 from ecgopt.errors import DataError
 from ecgopt.files import sha256_of
 from ecgopt.plugins import code_identity
 
-PREPARE_VERSION = 6
+PREPARE_VERSION = 7
 """Rises whenever the same input would be stored otherwise."""
 
 _HASHED_WHOLE_BYTES = 1 << 16
@@ -195,7 +196,7 @@ def _input_of(prepared: Path) -> str:
 def _in_words(form: Mapping[str, Any]) -> str:
     return (
         f"--rate {form['sampling_rate_hz']} --seconds {form['seconds']:g} --longer "
-        f"{form['longer']} --shorter {form['shorter']}"
+        f"{form['longer']} --shorter {form['shorter']} --flat-leads {form['flat_leads']}"
     )
 
 
@@ -204,13 +205,16 @@ def _identity(entry: RecordEntry) -> str:
     digest = hashlib.blake2b(digest_size=16)
     digest.update(repr((entry.record, entry.facts, entry.left_out)).encode())
     checked = False
-    for file in entry.files:
+    files = list(entry.files)
+    for file in files:
         try:
             if file.suffix.lower() == ".hea":
                 with file.open("rb") as stream:
                     header = stream.read(_HASHED_WHOLE_BYTES)
-                checked = _states_checksums(header)
+                signals = _signal_lines(header)
+                checked = _states_checksums(signals)
                 digest.update(file.name.encode() + header)
+                files += _further_files(signals, entry.files)
             elif checked:
                 digest.update(f"{file.name} {file.stat().st_size}".encode())
             else:
@@ -220,10 +224,25 @@ def _identity(entry: RecordEntry) -> str:
     return digest.hexdigest()
 
 
-def _states_checksums(header: bytes) -> bool:
-    """Return True if every signal line of a WFDB header has a checksum, its seventh field."""
+def _signal_lines(header: bytes) -> list[list[bytes]]:
+    """Return the first fields of the lines of a WFDB header that describe signals."""
     lines = [line for line in header.splitlines() if line.strip() and not line.startswith(b"#")]
-    signals = [line.split(None, 7) for line in lines[1:]]
+    return [line.split(None, 7) for line in lines[1:]]
+
+
+def _further_files(signals: Sequence[Sequence[bytes]], known: Sequence[Path]) -> list[Path]:
+    """Return the files next to a header that it names and the reader does not know."""
+    named = {fields[0].decode("utf-8", "replace") for fields in signals}
+    further = named - {file.name for file in known}
+    folder = known[0].parent
+    if not further:
+        return []
+    plain = (name for name in sorted(further) if Path(name).name == name and "\0" not in name)
+    return [signal_path(folder, name) for name in plain]
+
+
+def _states_checksums(signals: Sequence[Sequence[bytes]]) -> bool:
+    """Return True if every signal line has a checksum, its seventh field."""
     return all(len(fields) > 6 for fields in signals) and any(f[6] != b"0" for f in signals)
 
 

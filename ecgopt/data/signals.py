@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -15,7 +16,9 @@ LEADS = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V
 
 _LEAD_BY_LOWER = {lead.lower(): lead for lead in LEADS}
 _SPELLED = re.compile(
-    r"(?:(?:mdc_ecg_lead|ecg|ekg|lead)[ _:-]*)?(?:d?(i{1,3})|d([123])|(av[rlf])|[vc]([1-6]))",
+    r"(?:(?:mdc_ecg_lead|ecg|ekg|lead)[ _:-]*)?"
+    r"(?:d?(i{1,3})|d([123])|av[ _-]?([rlf])|[vc][ _-]?([1-6]))"
+    r"(?: ?[(\[][^)\]]*[)\]])?",
     re.IGNORECASE,
 )
 
@@ -32,6 +35,8 @@ class RawSignal:
     """Position in the record of the first sample here; a reader may leave out those before."""
     whole_length: int | None = None
     """Samples of each lead in the record; None where all are here."""
+    other_signals: tuple[str, ...] = ()
+    """Names of the record's signals that are none of the twelve leads, and were not read."""
     is_calibrated: bool = True
     """False where the file states no gain for a lead, so that the usual one is assumed."""
 
@@ -54,18 +59,19 @@ def from_millivolts(values: Num[np.ndarray, "*shape"]) -> Float64[np.ndarray, "*
         return np.asarray(np.asarray(values, dtype=np.float64) * 1000.0)
 
 
+@lru_cache(maxsize=512)
 def lead_name(text: str) -> str:
     """Return the name in `LEADS` that `text` spells, else `text`.
 
     Known are any case (`AVR`), the prefixes of EDF, HL7 and others (`ECG I`, `Lead I`,
-    `MDC_ECG_LEAD_I`), `DI` or `D1` for I, and `C1` for V1.
+    `MDC_ECG_LEAD_I`), `DI` or `D1` for I, `C1` or `V-1` for V1, and a unit in brackets.
     """
     stripped = text.strip()
     match = _SPELLED.fullmatch(stripped)
     if match is None:
         return stripped
     roman, digit, augmented, chest = match.groups()
-    name = roman or (digit and "I" * int(digit)) or augmented or f"V{chest}"
+    name = roman or (digit and "I" * int(digit)) or (augmented and f"av{augmented}") or f"V{chest}"
     return _LEAD_BY_LOWER[name.lower()]
 
 
@@ -97,6 +103,9 @@ class PrepareSettings:
     """Which part of a longer record stays; the published study keeps the first."""
     shorter: Literal["drop", "pad"] = "drop"
     """What happens to shorter records: left out, or zeros appended."""
+    flat_leads: int = 11
+    """Most leads of a kept record that never change; with 5 a record without limb or precordial
+    leads is left out."""
     broken: Literal["stop", "drop"] = "stop"
     """What a damaged record does: end the preparation with an error, or be left out and counted."""
 
@@ -110,6 +119,10 @@ class PrepareSettings:
             raise DataError(
                 "`0 < seconds <= 3600` and at least one sample must hold, but got "
                 f"seconds={self.seconds}"
+            )
+        if not 0 <= self.flat_leads < len(LEADS):
+            raise DataError(
+                f"`0 <= flat_leads <= 11` must hold, but got flat_leads={self.flat_leads}"
             )
 
     @property

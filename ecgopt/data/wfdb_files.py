@@ -1,11 +1,11 @@
 """The signal files of WFDB records, read by NumPy where the format allows, else by wfdb.
 
-Format 16 (`.dat`) and 16+24 (MATLAB v4 `.mat`) are the same interleaved 16-bit samples; decoding
+Formats 16 (`.dat`), 16+24 (MATLAB v4 `.mat`) and 61 hold interleaved 16-bit samples; decoding
 them directly is 16 to 69 times as fast as wfdb and gives the same numbers. Files are read in
 blocks: every sample counts for the checksums, and only those that are stored stay in memory.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -54,12 +54,37 @@ def read_wfdb(
     read = _decode if plain else _read_through_wfdb
     microvolts, first, n_samples = read(header, folder, concerned, settings)
     leads = tuple(signal.lead for signal in needed)
-    calibrated = all(signal.is_calibrated for signal in needed)
-    return RawSignal(microvolts, leads, header.sampling_rate_hz, first, n_samples, calibrated)
+    return RawSignal(
+        microvolts,
+        leads,
+        header.sampling_rate_hz,
+        first,
+        n_samples,
+        other_signals=()
+        if len(needed) == len(header.signals)
+        else tuple(each.lead for each in header.signals if each.lead not in LEADS),
+        is_calibrated=all(signal.is_calibrated for signal in needed),
+    )
+
+
+_PLAIN: Mapping[int, str] = {16: "<i2", 61: ">i2"}
+"""Formats of 16 bits, to their NumPy types."""
+
+
+def signal_path(folder: Path, name: str) -> Path:
+    """Return the path of a signal file, in capitals or small letters if it is there only so."""
+    path = folder / name
+    try:
+        if not path.exists():
+            others = (path.with_suffix(path.suffix.swapcase()), folder / name.upper())
+            return next((other for other in others if other.exists()), path)
+    except OSError:
+        pass  # The name is too long for a file; who opens it says so.
+    return path
 
 
 def _is_plain_16_bit(signal: SignalLine) -> bool:
-    return signal.format == 16 and signal.samples_per_frame == 1 and signal.skew == 0
+    return signal.format in _PLAIN and signal.samples_per_frame == 1 and signal.skew == 0
 
 
 def _window(header: WfdbHeader, n_samples: int, settings: PrepareSettings | None) -> range:
@@ -81,12 +106,12 @@ def _decode(
     parts: list[np.ndarray] = []
     lengths: set[tuple[int, int]] = set()
     for name, signals in groupby(concerned, key=lambda signal: signal.file_name):
-        group = list(signals)
-        adc, sums, first, n_samples = _read_samples(folder / name, group, header, settings)
+        group, path = list(signals), signal_path(folder, name)
+        adc, sums, first, n_samples = _read_samples(path, group, header, settings)
         kept = _needed_rows(group)
         if len(kept) < len(group):
             adc, sums, group = adc[kept], sums[kept], [group[row] for row in kept]
-        _verify_checksums(sums, group, header.record, folder / name)
+        _verify_checksums(sums, group, header.record, path)
         parts.append(_to_microvolts(adc, group))
         lengths.add((first, n_samples))
     if len(lengths) > 1:
@@ -107,9 +132,10 @@ def _read_samples(
     settings: PrepareSettings | None,
 ) -> tuple[Int16[np.ndarray, "lead time"], Int[np.ndarray, " lead"], int, int]:
     """Return the samples to keep, the sums of all, the first to keep, and how many there are."""
-    n_leads, offset = len(group), group[0].byte_offset
-    if any(signal.byte_offset != offset for signal in group):
-        raise RecordError(header.record, "the signals of a file differ in byte offset", path.name)
+    n_leads, offset, kind = len(group), group[0].byte_offset, _PLAIN[group[0].format]
+    if any((each.byte_offset, each.format) != (offset, group[0].format) for each in group):
+        reason = "the signals of a file differ in byte offset or byte order"
+        raise RecordError(header.record, reason, path.name)
     try:
         available = max(0, (path.stat().st_size - offset) // (2 * n_leads))
         n_samples = available if header.n_samples is None else header.n_samples
@@ -127,12 +153,12 @@ def _read_samples(
         for start in range(0, n_samples, step):
             n_block = min(step, n_samples - start)
             position = offset + 2 * n_leads * start
-            adc = np.fromfile(path, dtype="<i2", count=n_block * n_leads, offset=position)
+            adc = np.fromfile(path, kind, n_block * n_leads, offset=position)
             if adc.size != n_block * n_leads:
                 reason = "its signal file became shorter meanwhile"
                 raise RecordError(header.record, reason, path.name)
             # Lead by lead: what follows runs along time, several times as fast in this order.
-            block = np.ascontiguousarray(adc.reshape(n_block, n_leads).T)
+            block = np.ascontiguousarray(adc.reshape(n_block, n_leads).T, dtype=np.int16)
             # 16 bits wrap around as the checksum does, and need no conversion.
             sums += block.sum(axis=1, dtype=np.int16)
             if start < window.stop and window.start < start + n_block:

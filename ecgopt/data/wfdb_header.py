@@ -23,6 +23,7 @@ _MICROVOLTS_PER_UNIT = {
     **dict.fromkeys(("v", "volt", "volts"), 1e6),
 }
 
+_FORMATS = frozenset({8, 16, 24, 32, 61, 80, 160, 212, 310, 311, 508, 516, 524})
 _FORMAT = re.compile(r"(\d+)(?:x(\d+))?(?::(\d+))?(?:\+(\d+))?")
 _GAIN = re.compile(r"([-+.0-9eE]+)(?:\((-?\d+)\))?(?:/(\S+))?")
 _RATE = re.compile(r"([-+.0-9eE]+)(?:/[^()\s]*)?(?:\([^()\s]*\))?")
@@ -151,6 +152,8 @@ def _parse_record_line(line: str, record: str) -> tuple[int, float, int | None]:
         raise RecordError(record, reason, f"{name}/{segments}"[:60])
     if len(fields) < 2:
         raise RecordError(record, "header's first line lacks the number of signals", line[:60])
+    if fields[1].isalpha() and any(field.isdigit() for field in fields[2:]):
+        raise RecordError(record, "header's first line names the record with a blank", line[:60])
     n_signals = _count(fields[1], "number of signals", MAX_SIGNALS, record)
     if n_signals == 0:
         raise RecordError(record, "header announces no signal")
@@ -218,17 +221,22 @@ def _parse_storage(text: str) -> tuple[int, int, int, int] | None:
     if match is None or any(len(part) > 12 for part in match.groups(default="")):
         return None
     number, per_frame, skew, offset = (int(part or 0) for part in match.groups())
-    if per_frame > MAX_SAMPLES_PER_FRAME or skew > MAX_SKEW:
+    if number not in _FORMATS or per_frame > MAX_SAMPLES_PER_FRAME or skew > MAX_SKEW:
         return None
     return number, per_frame or 1, skew, offset
 
 
 def _plain_file_name(name: str, record: str) -> str:
-    hostile = "/" in name or "\\" in name or "\0" in name or ":" in name or name in {".", "..", "~"}
-    if hostile:
+    if not _is_plain(name):
         reason = f"header names the file {name[:80]!r}; only a plain name in its own folder is read"
         raise RecordError(record, reason)
     return name
+
+
+@lru_cache(maxsize=16)
+def _is_plain(name: str) -> bool:
+    # All signals of a record name the same file.
+    return not any(mark in name for mark in "/\\\0:") and name not in {".", "..", "~"}
 
 
 def _gain_or_refuse(fields: list[str], record: str) -> tuple[float, int | None, float | None]:

@@ -134,6 +134,17 @@ def comparison_names(database: Database) -> list[str]:
         return list(connection.execute(select(comparison.c.name)).scalars())
 
 
+def users_of_prepared(database: Database) -> dict[str, list[str]]:
+    """Return the names of prepared folders, each with the comparisons that use it."""
+    with database.transaction() as connection:
+        rows = connection.execute(select(comparison.c.name, comparison.c.prepared)).all()
+    users: dict[str, list[str]] = {}
+    for row in rows:
+        for folder in set(json.loads(row.prepared).values()):
+            users.setdefault(folder, []).append(row.name)
+    return users
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spend:
     """The part of the budget that can be extended."""

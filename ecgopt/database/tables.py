@@ -51,6 +51,7 @@ work_item = Table(
     Column("key", String(300), nullable=False),
     Column("item_group", String(300), nullable=False, doc="what other items may wait for"),
     Column("needs", String(300), doc="the group that must be finished first"),
+    Column("after", Integer, doc="items of its group up to this priority must have ended first"),
     Column("priority", Integer, nullable=False),
     Column("payload", _LongText, nullable=False, doc="what to do, JSON"),
     Column("state", String(12), nullable=False, doc="free, held, done or set_aside"),
@@ -68,8 +69,7 @@ work_item = Table(
     Column("claimed_at", _Seconds),
     Column("finished_at", _Seconds),
     UniqueConstraint("comparison", "key"),
-    Index("ecgopt_work_item_claim", "comparison", "state", "priority"),
-    Index("ecgopt_work_item_group", "comparison", "item_group", "state"),
+    Index("ecgopt_work_item_group", "comparison", "item_group", "state", "priority"),
 )
 
 IS_OPEN = work_item.c.state.in_([literal_column("'free'"), literal_column("'held'")])

@@ -17,11 +17,15 @@ from ecgopt.errors import UserError
 from ecgopt.evidence.predictions import Predictions, read_predictions, write_predictions
 
 __all__ = [
-    "Budget", "CellKey", "Comparison", "Evidence", "FinalEvidence", "FinalRole", "Opening",
-    "ParameterValue", "Predictions", "PretrainEvidence", "SanityCheck", "StudyEvidence",
+    "DATA_SETS", "Budget", "CellKey", "Comparison", "Evidence", "FinalEvidence", "FinalRole",
+    "Opening", "ParameterValue", "Predictions", "PretrainEvidence", "SanityCheck", "StudyEvidence",
     "TrialEvidence", "TrialRecipe", "TrialState", "from_json", "load_predictions",
     "read_predictions", "to_json", "write_predictions",
 ]  # fmt: skip
+
+DATA_SETS = "data sets"
+"""Under this key, provenance describes the records of each data set: how many, of whom, which
+labels, what was dropped, licence and citation."""
 
 ParameterValue = bool | int | float | str
 TrialState = Literal["complete", "pruned", "failed", "running", "waiting"]
@@ -219,6 +223,10 @@ class Comparison:
     """Differences of macro AUROC inside plus or minus this count as equivalent."""
     confidence: float
     """Of intervals, for instance 0.95."""
+    pretraining_runs: Mapping[str, int] = field(default_factory=dict)
+    """Per upstream; 1 where it is not named. Replicate r starts from run r modulo their number."""
+    metrics: tuple[str, ...] = ()
+    """Metrics from outside the package, which are shown next to the built-in ones."""
     least_positives: int = 5
     """Test patients who must carry a label and who must lack it, or the label is left out."""
     regimes: tuple[str, ...]

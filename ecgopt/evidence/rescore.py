@@ -8,18 +8,28 @@ import numpy as np
 
 from ecgopt.evidence.predictions import Predictions, read_predictions
 from ecgopt.evidence.records import FinalEvidence
-from ecgopt.training.metrics import Tested, all_scores, best_thresholds, macro_auroc
+from ecgopt.training.metrics import (
+    METRICS,
+    Metric,
+    Tested,
+    all_scores,
+    best_thresholds,
+    macro_auroc,
+)
 
 Rescored = tuple[str, float, float]
 """Name, stored value, value computed again."""
 
 
-def rescore(final: FinalEvidence, root: Path) -> Iterator[Rescored]:
+def rescore(
+    final: FinalEvidence, root: Path, metrics: Mapping[str, Metric] = METRICS
+) -> Iterator[Rescored]:
     """Yield every score and threshold of `final` that its predictions determine.
 
     Args:
         final: With the paths of its predictions.
         root: Folder that the paths are relative to.
+        metrics: Those of the comparison, by name.
 
     Raises:
         DataError: a file is missing or was altered.
@@ -27,7 +37,7 @@ def rescore(final: FinalEvidence, root: Path) -> Iterator[Rescored]:
     if final.predictions is None:
         return
     test = read_predictions(root / final.predictions, final.predictions_sha256)
-    known = scores_of(test, final.thresholds)
+    known = scores_of(test, final.thresholds, metrics)
     for name, stored in final.metrics.items():
         if name in known:
             yield name, stored, known[name]
@@ -51,10 +61,15 @@ def _thresholds(final: FinalEvidence, root: Path) -> Iterator[Rescored]:
         yield f"threshold of {label}", 0.0 if is_never else stored, 0.0 if is_never else threshold
 
 
-def scores_of(test: Predictions, thresholds: Mapping[str, float]) -> dict[str, float]:
+def scores_of(
+    test: Predictions,
+    thresholds: Mapping[str, float],
+    metrics: Mapping[str, Metric] = METRICS,
+) -> dict[str, float]:
     """Return the scores of predictions by name, those that need thresholds only where all are."""
     is_known = all(name in thresholds for name in test.classes)
     chosen = np.array([thresholds[name] for name in test.classes]) if is_known else None
     return all_scores(
-        Tested(classes=test.classes, labels=test.labels, scores=test.scores, thresholds=chosen)
+        Tested(classes=test.classes, labels=test.labels, scores=test.scores, thresholds=chosen),
+        metrics,
     )

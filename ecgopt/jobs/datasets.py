@@ -80,7 +80,12 @@ def _prepare_one(
         _filled_in(section.source),
         folders,
         workspace.prepared_data,
-        PrepareSettings(longer=section.longer, shorter=section.shorter, broken=section.broken),
+        PrepareSettings(
+            longer=section.longer,
+            shorter=section.shorter,
+            flat_leads=section.flat_leads,
+            broken=section.broken,
+        ),
         n_processes=n_processes,
         on_progress=_telling(on_progress, f"preparing {name}"),
     )

@@ -40,7 +40,7 @@ from ecgopt.seeds import seed_for
 from ecgopt.shapes import ScoreMatrix
 from ecgopt.study_file.cells import StudyKey
 from ecgopt.study_file.spec import StudySpec
-from ecgopt.training.metrics import best_thresholds, macro_auroc
+from ecgopt.training.metrics import best_thresholds, chosen_metrics, macro_auroc
 from ecgopt.training.recipe import Value
 
 if TYPE_CHECKING:
@@ -206,7 +206,7 @@ class FinalJob(Job):
         test_path, test_sha256 = write_predictions(test, folder)
         path, sha256 = write_predictions(validation, folder)
         return FinalScores(
-            metrics=scores_of(test, by_label),
+            metrics=scores_of(test, by_label, chosen_metrics(self.arms.spec.metrics)),
             per_label={
                 label: float(value)
                 for label, value in zip(test.classes, aurocs.per_label, strict=True)

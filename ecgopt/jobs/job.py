@@ -128,7 +128,14 @@ class Job(ABC):
 
     @classmethod
     def item(
-        cls, name: str, payload: object, *, group: str, needs: str | None = None, rank: int = 0
+        cls,
+        name: str,
+        payload: object,
+        *,
+        group: str,
+        needs: str | None = None,
+        rank: int = 0,
+        after: int | None = None,
     ) -> NewItem:
         """Return one work item of this kind.
 
@@ -138,6 +145,7 @@ class Job(ABC):
             group: What other items may wait for.
             needs: The group that must be finished first.
             rank: Added to the priority.
+            after: The items of the group up to this rank must have ended first; None is none.
         """
         return NewItem(
             kind=cls.kind,
@@ -145,6 +153,7 @@ class Job(ABC):
             group=group,
             needs=needs,
             priority=cls.priority + rank,
+            after=None if after is None else cls.priority + after,
             payload=to_json(payload),
         )
 

@@ -47,11 +47,12 @@ class PretrainPayload:
 
     upstream: str
     model: ModelTable
+    run: int = 0
 
     @property
     def name(self) -> str:
         """The name of the pre-training, which is that of its checkpoint."""
-        return pretraining_key(self.upstream, self.model)
+        return pretraining_key(self.upstream, self.model, self.run)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,7 +129,7 @@ def n_search_trials(spec: StudySpec, upstream: str) -> int:
 def pretrainings(keys: Sequence[StudyKey]) -> Iterator[PretrainPayload]:
     """Yield the pre-trainings that studies start from, each once."""
     yield from dict.fromkeys(
-        PretrainPayload(upstream=key.upstream, model=key.model)
+        PretrainPayload(upstream=key.upstream, model=key.model, run=key.pretraining_run)
         for key in keys
         if key.upstream is not None
     )

@@ -56,7 +56,10 @@ class PretrainTrialJob(Job):
                 yield cls.item(
                     f"{payload.name}/{number:03d}",
                     PretrainTrialPayload(
-                        upstream=payload.upstream, model=payload.model, number=number
+                        upstream=payload.upstream,
+                        model=payload.model,
+                        run=payload.run,
+                        number=number,
                     ),
                     group=search_group(payload.name),
                 )

@@ -71,7 +71,11 @@ class TrialJob(Job):
 
     @classmethod
     def items(cls, spec: StudySpec, keys: Sequence[StudyKey]) -> Iterator[NewItem]:
-        """Yield one item for each slot of each study; workers take slot 0 of all studies first."""
+        """Yield one item for each slot of each study; workers take slot 0 of all studies first.
+
+        A slot waits until those that it learns from have ended, so that any number of workers
+        makes the same study.
+        """
         for key in keys:
             for slot in range(spec.budget.trials):
                 yield cls.item(
@@ -80,6 +84,7 @@ class TrialJob(Job):
                     group=trial_group(key),
                     needs=start_group(key),
                     rank=slot,
+                    after=spec.last_seen(slot),
                 )
 
     @classmethod

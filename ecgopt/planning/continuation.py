@@ -40,7 +40,7 @@ def next_look(spec: StudySpec, evidence: Evidence, workspace: Path) -> NextLook 
     most = spec.verdict.most
     if spec.verdict.until != "decided" or most is None or spec.budget.replicates >= most:
         return None
-    readings = Readings(workspace, evidence.comparison.least_positives)
+    readings = Readings(workspace, evidence.comparison)
     found = compare_cells(readings.without_rare_labels(evidence), readings.influence)
     if any(each.decision is Decision.INTERIM for each in found):
         return None

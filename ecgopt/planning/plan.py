@@ -129,6 +129,7 @@ def plan(
         n_patients=known.n_patients,
         variances=known.variances,
         freedom=known.freedom,
+        pretraining_runs=min(map(spec.pretraining_runs, spec.upstreams), default=1),
     )
     rules = _rules(spec)
     wanted = difference if difference is not None else 3 * spec.verdict.margin
@@ -171,7 +172,9 @@ def loads(
     found = []
     for model in spec.models:
         own = [study for study in studies if study.model == model]
-        upstreams = {study.upstream for study in own if study.upstream is not None}
+        sources = {
+            (study.upstream, study.pretraining_run) for study in own if study.upstream is not None
+        }
         beside = [(kind, study) for kind, study in diagnostics if study.model == model]
         seeds = spec.budget.final_seeds * (2 if spec.published.final_fits else 1)
         n_own_rates = sum(bool(learning_rates(spec, study)) for study in own)
@@ -180,11 +183,11 @@ def loads(
                 model=model.label,
                 trials=len(own) * spec.budget.trials,
                 final_fits=len(own) * seeds + n_own_rates * spec.budget.final_seeds,
-                pretrainings=len(upstreams),
+                pretrainings=len(sources),
                 diagnostics=len(beside),
                 samples=sum(_samples(spec, study) for study in own)
                 + sum(_diagnostic_samples(spec, *item) for item in beside),
-                pretraining_samples=sum(_pretraining_samples(spec, name) for name in upstreams),
+                pretraining_samples=sum(_pretraining_samples(spec, name) for name, _ in sources),
                 seconds_per_sample=seconds_per_sample[model.label],
             )
         )
@@ -285,7 +288,7 @@ def measured_spread(evidence: Evidence, workspace: Path) -> Spread | None:
 
     None where the pilot has no cell with two replicates or more.
     """
-    readings = Readings(workspace, evidence.comparison.least_positives)
+    readings = Readings(workspace, evidence.comparison)
     evidence = readings.without_rare_labels(evidence)
     intervals = [
         found.interval

@@ -46,7 +46,11 @@ class NewItem:
     key: str
     group: str
     needs: str | None
+    """The group that must be finished first."""
     priority: int
+    """Workers take the lowest number first."""
+    after: int | None = None
+    """Items of its own group up to this priority must have ended first."""
     payload: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -109,6 +113,7 @@ def claim(database: Database, comparison: str, owner: str, *, lease_seconds: flo
                 free,
                 condition,
                 _needs_are_met(),
+                _earlier_have_ended(),
                 ~is_paused(comparison),
             )
             .order_by(work_item.c.priority, work_item.c.id)
@@ -494,6 +499,23 @@ def _needs_are_met() -> ColumnElement[bool]:
     return or_(work_item.c.needs.is_(None), is_met)
 
 
+def _earlier_have_ended() -> ColumnElement[bool]:
+    """Return SQL for whether the items that an item comes after have ended, however they did."""
+    earlier = work_item.alias("earlier")
+    an_open_one = (
+        select(earlier.c.id)
+        .where(
+            earlier.c.comparison == work_item.c.comparison,
+            earlier.c.item_group == work_item.c.item_group,
+            earlier.c.state.in_(("free", "held")),
+            earlier.c.priority <= work_item.c.after,
+        )
+        .limit(1)
+        .scalar_subquery()
+    )
+    return or_(work_item.c.after.is_(None), an_open_one.is_(None))
+
+
 def _row(comparison: str, item: NewItem) -> dict[str, Any]:
     return {
         "comparison": comparison,
@@ -501,6 +523,7 @@ def _row(comparison: str, item: NewItem) -> dict[str, Any]:
         "key": item.key,
         "item_group": item.group,
         "needs": item.needs,
+        "after": item.after,
         "priority": item.priority,
         "payload": json.dumps(item.payload),
         "state": "free",

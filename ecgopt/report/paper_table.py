@@ -5,6 +5,7 @@ from typing import Literal
 
 from ecgopt.analysis.conclude import Conclusions
 from ecgopt.report import words
+from ecgopt.report.page.headline import MARK, failed_gates, is_marked, marked_verdict
 
 PaperFormat = Literal["md", "latex"]
 
@@ -43,7 +44,7 @@ def _rows(conclusions: Conclusions) -> list[list[str]]:
                 for regime in (found.reference, found.regime)
             ),
             words.difference(found.interval) if found.interval else words.MISSING,
-            words.verdict_of(found),
+            marked_verdict(found, conclusions),
         ]
         for cell in conclusions.cells
         for found in cell.comparisons
@@ -53,11 +54,17 @@ def _rows(conclusions: Conclusions) -> list[list[str]]:
 def _caption(conclusions: Conclusions) -> str:
     comparison = conclusions.evidence.comparison
     budget = comparison.budget
+    marked = any(
+        is_marked(found, conclusions) for cell in conclusions.cells for found in cell.comparisons
+    )
+    failed = "; ".join(failed_gates(conclusions))
     return (
-        f"Test macro AUROC of {words.regime_name(comparison.regimes[0])} and the other arms, each "
+        f"Test macro AUROC of {words.listed([*map(words.regime_name, comparison.regimes)])}, each "
         f"tuned with {budget.trials} trials; means over {words.replicates(comparison)} and "
-        f"{budget.final_seeds} seeds. Intervals hold runs and patients; verdicts are corrected "
-        f"over cells (Holm) against a margin of {comparison.margin:g} fixed beforehand."
+        f"{words.seeds(budget.final_seeds)}. Intervals cover run-to-run and patient sampling "
+        "variation; verdicts are corrected over cells (Holm) against a margin of "
+        f"{comparison.margin:g} fixed beforehand."
+        + (f" {f'{MARK} ' * marked}Failed checks: {failed}." if failed else "")
     )
 
 
@@ -78,7 +85,9 @@ def _latex(columns: list[str], rows: list[list[str]], caption: str) -> str:
     return "\n".join(
         [
             r"\begin{table}",
+            "% needs \\usepackage{booktabs}",
             rf"\caption{{{_escape(caption)}}}",
+            r"\label{tab:verdicts}",
             rf"\begin{{tabular}}{{{alignment}}}",
             r"\toprule",
             " & ".join(map(_escape, columns)) + r" \\",
@@ -98,4 +107,9 @@ def _is_text(column: str) -> bool:
 
 def _escape(text: str) -> str:
     escaped = re.sub(r"([&%$#_{}])", r"\\\1", text.replace("\\", r"\textbackslash "))
-    return escaped.replace("−", "$-$").replace("→", r"$\to$").replace("±", r"$\pm$")
+    return (
+        escaped.replace("†", r"\dag")
+        .replace("−", "$-$")
+        .replace("→", r"$\to$")
+        .replace("±", r"$\pm$")
+    )

@@ -10,6 +10,7 @@ import numpy as np
 from ecgopt.analysis.arms import budget_trials, count_trials
 from ecgopt.analysis.compare import CellComparison
 from ecgopt.analysis.conclude import ArmConclusion, CellConclusion, Conclusions
+from ecgopt.analysis.per_label import LabelComparison
 from ecgopt.analysis.sizes import SizeLadder
 from ecgopt.evidence.records import FinalEvidence, StudyEvidence
 
@@ -39,6 +40,13 @@ def results(conclusions: Conclusions) -> dict[str, Any]:
             "cells": [_cell(cell) for cell in conclusions.cells],
             "pooled": conclusions.pooled,
             "size_ladders": [_ladder(ladder) for ladder in conclusions.ladders],
+            "equal_scores": conclusions.equal_scores,
+            "labels": [_label(found) for found in conclusions.labels],
+            "other_margins": [
+                _other_margin(margin, found)
+                for margin, every in conclusions.at_margins.items()
+                for found in every
+            ],
             "findings": conclusions.findings,
             "gates": conclusions.gates,
             "provenance": comparison.provenance,
@@ -66,6 +74,7 @@ def _arm(arm: ArmConclusion) -> dict[str, Any]:
         "counts": arm.counts,
         "test_macro_auroc": arm.test_score(),
         "test_macro_auroc_published": arm.test_score("published"),
+        "test_interval": {role: [each.low, each.high] for role, each in arm.intervals.items()},
         "scores": arm.scores,
         "replicates": [_replicate(arm, study) for study in arm.arm.studies],
         "budget_curve": arm.curve,
@@ -129,6 +138,7 @@ def _comparison(found: CellComparison) -> dict[str, Any]:
         "n_pairs": len(found.differences),
         "n_pairs_planned": found.n_planned,
         "overlap": interval and interval.overlap,
+        "pretraining_runs": interval and interval.pretraining_runs,
         "degrees_of_freedom": interval and interval.error.freedom,
         "n_patients": interval and interval.error.n_patients,
         "share_won": found.share_won,
@@ -144,6 +154,34 @@ def _comparison(found: CellComparison) -> dict[str, Any]:
         "verdict": found.verdict,
         "further_replicates": found.judgement.further_replicates,
         "caveats": found.judgement.caveats,
+    }
+
+
+def _label(found: LabelComparison) -> dict[str, Any]:
+    interval = found.interval
+    return {
+        "cell": found.cell,
+        "reference": found.reference,
+        "regime": found.regime,
+        "label": found.label,
+        "n_positives": found.n_positives,
+        "auroc_reference": found.scores[0],
+        "auroc": found.scores[1],
+        "difference": interval.estimate,
+        "interval": [interval.low, interval.high],
+        "p_difference_holm": found.p_difference,
+        "winner": found.winner,
+        "verdict": str(found.decision) if found.winner is None else f"{found.winner} wins",
+    }
+
+
+def _other_margin(margin: float, found: CellComparison) -> dict[str, Any]:
+    return {
+        "margin": margin,
+        "cell": found.cell,
+        "reference": found.reference,
+        "regime": found.regime,
+        "verdict": found.verdict,
     }
 
 

@@ -95,6 +95,25 @@ def headline_table(conclusions: Conclusions) -> Table:
     return Table(name="verdicts", title="Verdicts", columns=HEADLINE_COLUMNS, rows=tuple(rows))
 
 
+def labels_table(conclusions: Conclusions) -> Table:
+    """Return the AUROCs and the difference per label, arm and cell."""
+    rows = tuple(
+        (
+            found.cell.upstream, found.cell.downstream, found.cell.model, found.cell.n_train,
+            found.reference, found.regime, found.label, found.n_positives, *found.scores,
+            found.interval.estimate, found.interval.low, found.interval.high, found.p_difference,
+            words.verdict_of(found),
+        )
+        for found in conclusions.labels
+    )  # fmt: skip
+    columns = (
+        "upstream", "downstream", "model", "n", "reference", "regime", "label",
+        "positive patients", "auroc of reference", "auroc", "difference", "low", "high",
+        "p (Holm)", "verdict",
+    )  # fmt: skip
+    return Table(name="labels", title="Per label", columns=columns, rows=rows)
+
+
 def trials_table(studies: Sequence[StudyEvidence]) -> Table:
     """Return every trial of every study, pruned and failed ones too."""
     names = sorted({name for s in studies for t in s.trials for name in t.parameters})
@@ -160,7 +179,8 @@ def cost_table(conclusions: Conclusions) -> Table:
 def all_tables(conclusions: Conclusions) -> list[Table]:
     """Return every table that a report writes."""
     evidence = conclusions.evidence
-    tables = [table(conclusions) for table in (headline_table, counts_table, cost_table)]
+    made = (headline_table, labels_table, counts_table, cost_table)
+    tables = [table(conclusions) for table in made]
     return [*tables, finals_table(evidence.finals), trials_table(evidence.studies)]
 
 

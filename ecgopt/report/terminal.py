@@ -6,7 +6,7 @@ from ecgopt.analysis.compare import CellComparison
 from ecgopt.analysis.conclude import CellConclusion, Conclusions
 from ecgopt.analysis.verdict import Decision
 from ecgopt.report import words
-from ecgopt.report.page.headline import answer, pooled_sentences
+from ecgopt.report.page.headline import MARK, answer, gate_sentence, is_marked, pooled_sentences
 
 if TYPE_CHECKING:
     import rich.table
@@ -45,17 +45,18 @@ def verdict_table(conclusions: Conclusions) -> "rich.table.Table":
                 label += f", {cell.cell.model}"
             if len(others) > 1:
                 label += f", {words.regime_name(found.regime)}"
-            table.add_row(label, *_numbers(cell, found))
+            is_failed = is_marked(found, conclusions)
+            table.add_row(label, *_numbers(cell, found, is_failed=is_failed))
     return table
 
 
-def _numbers(cell: CellConclusion, found: CellComparison) -> tuple[str, ...]:
+def _numbers(cell: CellConclusion, found: CellComparison, *, is_failed: bool) -> tuple[str, ...]:
     reference, arm = cell.arms[found.reference], cell.arms[found.regime]
     published, tuned = (
         f"{words.score(reference.test_score(role))}/{words.score(arm.test_score(role))}"
         for role in ("published", "tuned")
     )
-    verdict = words.verdict_of(found)
+    verdict = words.verdict_of(found) + (f" {MARK}" if is_failed else "")
     style = DECISION_STYLES.get(found.decision, "")
     return (
         f"{cell.cell.n_train:,}",
@@ -69,17 +70,25 @@ def _numbers(cell: CellConclusion, found: CellComparison) -> tuple[str, ...]:
 def _difference(found: CellComparison) -> str:
     if found.interval is None:
         return words.MISSING
-    half = (found.interval.high - found.interval.low) / 2
-    return f"{words.signed(found.interval.estimate)} ± {words.score(half)}"
+    return words.difference(found.interval)
 
 
 def verdict_lines(conclusions: Conclusions) -> list[str]:
-    """Return the verdicts as plain lines, for logs and pipes."""
+    """Return the verdicts and failed checks as plain lines, for logs and pipes."""
     lines = []
     for cell in conclusions.cells:
         for found in cell.comparisons:
             lines.append(f"{cell.cell}: {words.verdict_sentence(found)}")
             lines.extend(f"  note: {caveat}" for caveat in found.judgement.caveats)
+    if any(gate.state == "failed" for gate in conclusions.gates):
+        is_used = any(
+            is_marked(found, conclusions)
+            for cell in conclusions.cells
+            for found in cell.comparisons
+        )
+        lines.append(
+            f"{MARK} {gate_sentence(conclusions)}" if is_used else gate_sentence(conclusions)
+        )
     return lines
 
 
@@ -96,16 +105,11 @@ def answer_lines(conclusions: Conclusions) -> list[str]:
         )
         second = f"Test macro AUROC: {scores}."
     else:
-        second = pooled[0] if pooled else "Too few targets for one statement over all cells."
-    failed = [gate.name for gate in conclusions.gates if gate.state == "failed"]
+        second = pooled[0] if pooled else "Too few cells for one statement over all of them."
     third = (
         f"{budget.trials} trials per arm, {words.replicates(comparison)}, "
-        f"{budget.final_seeds} final seeds; margin ±{comparison.margin:g}; "
-        + (f"{looks}; " if (looks := words.looks(comparison, conclusions.level_left)) else "")
-        + (
-            f"sanity gates that do not hold: {'; '.join(failed)}."
-            if failed
-            else "no sanity gate failed."
-        )
+        f"{words.seeds(budget.final_seeds)}; margin ±{comparison.margin:g}"
+        + (f"; {looks}" if (looks := words.looks(comparison, conclusions.level_left)) else "")
+        + f". {gate_sentence(conclusions)}"
     )
     return [answer(conclusions), second, third]

@@ -20,6 +20,7 @@ from ecgopt.evidence.records import Evidence, FinalEvidence
 from ecgopt.evidence.rescore import rescore
 from ecgopt.evidence.selection import choose_learning_rate, choose_winner
 from ecgopt.report.results import results
+from ecgopt.training.metrics import chosen_metrics
 
 EXACT = 1e-12
 """For numbers computed from the same stored values."""
@@ -122,8 +123,9 @@ def _beside(evidence: Evidence) -> Verified:
 
 def _scores(bundle: Bundle) -> Verified:
     wrong, n_checked, largest = [], 0, 0.0
+    metrics = chosen_metrics(bundle.evidence.comparison.metrics)
     for final in bundle.evidence.finals:
-        for name, stored, found in rescore(final, bundle.root):
+        for name, stored, found in rescore(final, bundle.root, metrics):
             n_checked += 1
             difference = abs(stored - found)
             if math.isnan(stored) and math.isnan(found):

@@ -2,10 +2,12 @@
 
 import math
 import re
+from collections.abc import Sequence
 
 from ecgopt.analysis.compare import CellComparison
 from ecgopt.analysis.conclude import Conclusions
 from ecgopt.analysis.interval import Interval
+from ecgopt.analysis.per_label import LabelComparison
 from ecgopt.analysis.verdict import Decision
 from ecgopt.evidence.records import CellKey, Comparison, ParameterValue, PretrainEvidence
 
@@ -23,6 +25,9 @@ REGIME_NAMES = {
 }
 
 MISSING = "–"
+NOT_FINISHED = "not finished"
+PAPER = "Nguyen & Do 2024, arXiv:2402.02021"
+"""The published study whose recipe is trial 0 and whose findings are judged."""
 
 
 def regime_name(regime: str) -> str:
@@ -33,6 +38,27 @@ def regime_name(regime: str) -> str:
 def score(value: float | None, digits: int = 3) -> str:
     """Return a score in [0, 1], or a dash."""
     return MISSING if value is None or not math.isfinite(value) else f"{value:.{digits}f}"
+
+
+def score_interval(found: Interval | None) -> str:
+    """Return a mean score with its interval, or a dash."""
+    if found is None:
+        return MISSING
+    low, high = max(found.low, 0.0), min(found.high, 1.0)
+    if not math.isfinite(found.high):
+        return f"{score(found.estimate)} [unknown]"
+    return f"{score(found.estimate)} [{score(low, 2)}, {score(high, 2)}]"
+
+
+def listed(parts: Sequence[str]) -> str:
+    """Return `a`, `a and b` or `a, b and c`."""
+    *some, last = parts
+    return f"{', '.join(some)} and {last}" if some else last
+
+
+def capital(text: str) -> str:
+    """Return `text` with a capital first letter."""
+    return text[:1].upper() + text[1:]
 
 
 def signed(value: float | None, digits: int = 3) -> str:
@@ -69,6 +95,14 @@ def duration(seconds: float) -> str:
     if seconds < 7200:
         return f"{seconds / 60:.0f} min"
     return f"{seconds / 3600:.1f} h"
+
+
+def unit_of_time(longest: float) -> tuple[int, str]:
+    """Return the unit for an axis that ends at so many seconds: its seconds, and its name."""
+    return next(
+        (found for found in ((3600, "hours"), (60, "minutes")) if longest >= 2 * found[0]),
+        (1, "seconds"),
+    )
 
 
 def p_value(value: float) -> str:
@@ -119,6 +153,11 @@ def directions(reference: str, regime: str) -> str:
     return f"← {regime_name(reference)} better{space}{regime_name(regime)} better →"
 
 
+def difference_label(reference: str, regime: str) -> str:
+    """Return the label of an axis of differences of the test score."""
+    return f"Δ AUROC ({regime_name(regime)} − {regime_name(reference)})"
+
+
 OBJECTIVE_SCORES = {
     "multi_label": "validation macro AUROC",
     "label_permuted": "validation macro AUROC of permuted labels",
@@ -140,8 +179,10 @@ def pretraining(found: PretrainEvidence) -> str:
     return f"{found.n_epochs} epochs{trials}, {quality}, {weights}"
 
 
-def verdict_of(comparison: CellComparison) -> str:
-    """Return the verdict as people read it: the winner's name, `equivalent` or `undecided`."""
+def verdict_of(comparison: CellComparison | LabelComparison) -> str:
+    """Return the verdict as people read it; `not finished` is none, and no verdict."""
+    if comparison.decision is Decision.INTERIM:
+        return NOT_FINISHED
     if comparison.winner is None:
         return str(comparison.decision)
     return f"{regime_name(comparison.winner)} wins"
@@ -151,26 +192,30 @@ def verdict_sentence(comparison: CellComparison) -> str:
     """Return the verdict on one cell as a sentence with its numbers."""
     found = comparison.interval
     if comparison.decision is Decision.INTERIM:
-        return _interim(comparison)
+        return _not_finished(comparison)
     assert found is not None
     numbers = difference(found)
     arm, reference = regime_name(comparison.regime), regime_name(comparison.reference)
     if comparison.decision is Decision.EQUIVALENT:
         return f"Equivalent: {arm} minus {reference} is {numbers}, inside ±{comparison.margin:g}."
     if comparison.decision is Decision.UNDECIDED:
-        return f"Undecided: {arm} minus {reference} is {numbers}. {_what_would_decide(comparison)}"
+        return f"Undecided: {arm} minus {reference} is {numbers}. {what_would_decide(comparison)}"
     winner = verdict_of(comparison)
-    return f"{winner[0].upper()}{winner[1:]}: {arm} minus {reference} is {numbers}."
+    return f"{capital(winner)}: {arm} minus {reference} is {numbers}."
 
 
-def _interim(comparison: CellComparison) -> str:
-    present = f"{len(comparison.differences)} of {comparison.n_planned} planned pairs are there"
+def _not_finished(comparison: CellComparison) -> str:
+    present = (
+        f"{len(comparison.differences)} of {comparison.n_planned} planned pairs of final fits are "
+        "done"
+    )
     if comparison.interval is None:
-        return f"Interim: {present}; no verdict yet."
+        return f"Not finished: {present}. No verdict yet."
     arm, reference = regime_name(comparison.regime), regime_name(comparison.reference)
     return (
-        f"Interim: {present}; {arm} minus {reference} is {signed(comparison.interval.estimate)} so "
-        "far. No verdict before all planned work is done."
+        f"Not finished: {present}; {arm} minus {reference} is "
+        f"{signed(comparison.interval.estimate)} so far. No verdict before all planned work is "
+        "done."
     )
 
 
@@ -181,6 +226,11 @@ def replicates(comparison: Comparison) -> str:
     if low < high:
         return f"{low} to {high} replicates"
     return f"{high} replicate{'s' * (high != 1)}"
+
+
+def seeds(count: int) -> str:
+    """Return the number of seeds of final fits."""
+    return f"{count} final seed{'s' * (count != 1)}"
 
 
 def looks(comparison: Comparison, level_left: float) -> str:
@@ -202,10 +252,11 @@ def further_replicates(comparison: CellComparison) -> str:
     if further is None:
         return MISSING
     low, high = further
-    return f"{low} or many more" if high is None else f"{low} to {high}" if high > low else f"{low}"
+    return f"{low} or many" if high is None else f"{low} to {high}" if high > low else f"{low}"
 
 
-def _what_would_decide(comparison: CellComparison) -> str:
+def what_would_decide(comparison: CellComparison) -> str:
+    """Return what would turn an undecided comparison into a decided one."""
     judgement = comparison.judgement
     if comparison.n_replicates == 1:
         return "One replicate never decides: use at least 3."
@@ -213,9 +264,11 @@ def _what_would_decide(comparison: CellComparison) -> str:
         return "Two replicates hardly know their spread: use at least 3."
     if judgement.further_replicates is None:
         return "More replicates alone are unlikely to decide it."
+    low, high = judgement.further_replicates
+    number = f"{low} or many" if high is None else further_replicates(comparison)
     needed = (
-        f"{further_replicates(comparison)} more replicates would probably decide it: the first "
-        "number if the estimate is right, the second if the truth is a standard error nearer to 0"
+        f"{number} more replicates would probably decide it: the first number if the estimate is "
+        "right, the second if the truth is a standard error nearer to 0"
     )
     if judgement.level_left > 0:
         return f"{needed}."

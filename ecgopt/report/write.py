@@ -24,19 +24,20 @@ class ReportPaths:
 
 
 def write_report(conclusions: Conclusions, out: Path, *, with_pdf: bool = False) -> ReportPaths:
-    """Write report.html, results.json, tables/*.csv and figures/*.svg under `out`.
+    """Write report.html, results.json, tables/*.csv and figures/*.svg in `out`.
 
     Args:
         conclusions: Of one comparison, finished or not.
         out: Folder to write to, made when missing; files of an earlier report are replaced one by
             one.
-        with_pdf: Whether to write the figures as PDF too, which takes longer than all the rest.
+        with_pdf: Whether to write all figures as PDF too, which takes longer than all the rest;
+            Figure 1 is always written as PDF.
 
     Raises:
         UserError: `out` cannot be written.
     """
     page = build_page(conclusions)
-    drawings = [drawing for section in page.sections for drawing in section.all_drawings()]
+    drawings = [drawing for section in page.all_sections() for drawing in section.all_drawings()]
     try:
         tables = tuple(
             write_whole(out / "tables" / f"{table.name}.csv", table.to_csv().encode())
@@ -46,11 +47,12 @@ def write_report(conclusions: Conclusions, out: Path, *, with_pdf: bool = False)
             write_whole(out / "figures" / f"{drawing.name}.svg", drawing.svg.encode())
             for drawing in drawings
         )
-        if with_pdf:
-            figures += tuple(
-                write_whole(out / "figures" / f"{drawing.name}.pdf", drawing.pdf())
-                for drawing in drawings
-            )
+        for_print = {each.name for section in page.sections for each in section.for_print}
+        figures += tuple(
+            write_whole(out / "figures" / f"{drawing.name}.pdf", drawing.pdf())
+            for drawing in drawings
+            if with_pdf or drawing.name in for_print
+        )
         content = json.dumps(results(conclusions), indent=1, ensure_ascii=False, allow_nan=False)
         return ReportPaths(
             html=write_whole(out / "report.html", render(page).encode()),

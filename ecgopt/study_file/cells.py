@@ -45,6 +45,8 @@ class StudyKey:
     replicate: int
     regime: str
     upstream: str | None
+    pretraining_run: int = 0
+    """Which of the upstream's pre-training runs the study starts from."""
 
     @property
     def path(self) -> str:
@@ -69,7 +71,9 @@ class StudyKey:
     @property
     def pretraining(self) -> str | None:
         """The key of the pre-training that the study starts from."""
-        return pretraining_key(self.upstream, self.model) if self.upstream is not None else None
+        if self.upstream is None:
+            return None
+        return pretraining_key(self.upstream, self.model, self.pretraining_run)
 
 
 def size_in_path(n_train: int) -> str:
@@ -82,9 +86,9 @@ def size_in_words(n_train: int) -> str:
     return "all records" if n_train == ALL_RECORDS else f"n = {n_train:,}"
 
 
-def pretraining_key(upstream: str, model: ModelTable) -> str:
-    """Return the key of the pre-training of `model` on `upstream`."""
-    return f"{upstream}-{model.label}"
+def pretraining_key(upstream: str, model: ModelTable, run: int = 0) -> str:
+    """Return the key of a pre-training run of `model` on `upstream`."""
+    return f"{upstream}-{model.label}" + (f"-run{run}" if run else "")
 
 
 def study_name(comparison: str, key: StudyKey) -> str:
@@ -133,6 +137,11 @@ def studies_of_cell(spec: StudySpec, cell: Cell, replicate: int) -> tuple[StudyK
             replicate=replicate,
             regime=name,
             upstream=cell.upstream if regime(name).needs_upstream else None,
+            pretraining_run=(
+                replicate % spec.pretraining_runs(cell.upstream)
+                if regime(name).needs_upstream
+                else 0
+            ),
         )
         for name in spec.regimes
     )

@@ -43,6 +43,7 @@ from ecgopt.study_file.tables import (
     WorkersTable,
 )
 from ecgopt.toml_errors import BrokenRule, TomlTable, explained, refusal
+from ecgopt.training.metrics import METRICS, chosen_metrics
 from ecgopt.training.recipe import Value
 
 MOST_TRIALS: Final = 10_000_000
@@ -75,6 +76,9 @@ class StudySpec(TomlTable):
     validation_folds: Annotated[int, Field(ge=1, le=20)] = 1
     """2 or more: select by cross-validation of the labelled records over so many folds instead of
     by `validation_share`. A trial then trains a network per fold; its cost is theirs together."""
+    metrics: Annotated[tuple[PartName, ...], Field(max_length=100)] = ()
+    """Metrics from outside the package, shown next to the built-in ones: `package.module:name` or
+    the name of an entry point."""
     data: dict[Name, DataTable]
     """`[data.NAME]`: a data set or a part of one; upstreams and downstreams name it."""
     upstream: dict[Name, UpstreamTable] = Field(default_factory=dict)
@@ -128,6 +132,15 @@ class StudySpec(TomlTable):
             return space
         return space.capped("frozen_stages", freezable_stages(model.spec()))
 
+    def last_seen(self, slot: int) -> int | None:
+        """Return the last slot whose trial a slot's sampler and pruner see, with all before it.
+
+        None is no slot at all, or, where lag is "free", whatever has begun by then.
+        """
+        if not (self.pruning.enabled or self.sampler.learns):
+            return None
+        return self.sampler.last_seen(slot)
+
     def space_fingerprint(self) -> str:
         """Return a hash over the spaces of all arms."""
         return "-".join(self.search_space(name).fingerprint() for name in self.regimes)
@@ -136,6 +149,12 @@ class StudySpec(TomlTable):
         """Return the published recipe as values of the regime's tuned parameters."""
         names = list(self.search_space(regime_name))
         return published_parameters(names, n_epochs=self.published.epochs)
+
+    def pretraining_runs(self, upstream: str) -> int:
+        """Return the pre-training runs on an upstream; your own checkpoint is a single one."""
+        table = self.upstream.get(upstream)
+        is_given = table is not None and table.checkpoint is not None
+        return 1 if is_given else self.pretrain.runs
 
     def upstream_data(self, name: str) -> str | None:
         """Return the table of `[data]` of an upstream; None for a checkpoint of unknown records."""
@@ -191,6 +210,7 @@ class StudySpec(TomlTable):
             **outside_code("start", self.regimes, REGIMES),
             **outside_code("network", [model.name for model in self.models], MODELS),
             **outside_code("data source", readers, SOURCES),
+            **outside_code("metric", self.metrics, METRICS),
             **outside_code("sampler", [self.sampler.name], dict.fromkeys(SAMPLERS)),
         }
 
@@ -198,6 +218,8 @@ class StudySpec(TomlTable):
         """Yield what is wrong with the tables together."""
         yield from self._rules_of_data()
         yield from self._rules_of_cells()
+        if problem := refusal(chosen_metrics, self.metrics):
+            yield ("metrics",), problem
         unsound = list(self._rules_of_regimes())
         yield from unsound or self._rules_of_space()
 

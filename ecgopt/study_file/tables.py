@@ -98,6 +98,9 @@ class DataTable(TomlTable):
     """Which part of records longer than 10 s stays."""
     shorter: Literal["drop", "pad"] = "drop"
     """Leave records shorter than 10 s out, or append zeros."""
+    flat_leads: Annotated[int, Field(ge=0, le=11)] = 11
+    """Leave out records with more leads that never change; 5 leaves out records without limb or
+    precordial leads."""
     broken: Literal["stop", "drop"] = "stop"
     """What `prepare` does with a damaged record."""
 
@@ -305,6 +308,10 @@ class PretrainTable(RecipeTable):
     segments; `label_permuted` is the control that predicts labels of other records."""
     epochs: Epochs = 20
     """Passes over the upstream records."""
+    runs: Annotated[int, Field(ge=1, le=100)] = 1
+    """Independent pre-training runs per upstream and model. Replicate r starts from run r modulo
+    this number, so the intervals hold what other runs would give. With one run a verdict is about
+    this checkpoint, not about transfer from the upstream."""
     validation_share: Share = 0.15
     """Share of the upstream records, by patient, that chooses the epoch to keep."""
     tuning: PretrainTuningTable | None = None
@@ -334,19 +341,28 @@ class BudgetTable(TomlTable):
 
 
 class PruningTable(TomlTable):
-    """Median pruning at the rungs, which are tenths of each trial's schedule; equal in all arms."""
+    """Pruning at the rungs, which are tenths of each trial's schedule; equal in all arms.
+
+    A trial is pruned where its best report is below a percentile of what the complete trials
+    reported at the same rung. Early reports say less about the end, so the percentile rises.
+    """
 
     enabled: bool = True
     """Whether weak trials are stopped early."""
+    percentile: Annotated[float, Field(gt=0.0, le=90.0)] = 50.0
+    """Trials below it are pruned; 50 is the median."""
     warmup_steps: Annotated[int, Field(ge=0, le=10)] = 3
-    """Rungs at which nothing is pruned."""
+    """The rung from which the percentile rises; before it nothing is pruned."""
+    rise_steps: Annotated[int, Field(ge=0, le=10)] = 5
+    """Rungs over which it rises from 0; 0 prunes below the whole percentile from `warmup_steps`
+    on, as Optuna's own pruner does."""
     startup_trials: Trials = 4
     """Trials that must have finished before any is pruned."""
     min_trials: Annotated[int, Field(ge=4, le=100_000)] = 4
     """Trials that must have reached the rung; with fewer than 4, one survivor could prune all."""
 
 
-SAMPLERS: Final = ("tpe", "random")
+SAMPLERS: Final = ("tpe", "gp", "qmc", "random")
 """The built-in samplers."""
 
 
@@ -354,10 +370,28 @@ class SamplerTable(TomlTable):
     """The sampler, which proposes configurations; it is the same in all arms."""
 
     name: PartName = "tpe"
-    """`tpe`, the tree-structured Parzen estimator, `random`, or a sampler from outside the package,
-    as `package.module:name` or the name of an entry point."""
+    """`gp`, a Gaussian process; `tpe`, the tree-structured Parzen estimator; `qmc`, Sobol points;
+    `random`; or a sampler from outside the package, as `package.module:name` or the name of an
+    entry point."""
     startup_trials: Trials = 8
-    """Random proposals before the sampler learns from earlier trials."""
+    """Random proposals before the sampler learns from earlier trials. These trials wait for no
+    other, and nothing prunes them where `lag` is a number."""
+    lag: Trials | Literal["free"] = 4
+    """Trial k learns from trials 0 to k - lag alone, and is pruned against them alone; it begins
+    when they have ended. So the same file gives the same study for any number of workers, order
+    and interruption. At most `lag` trials of a study run at the same time after its first trials:
+    with W workers for N studies, 2 W / N is enough. "free" learns from whatever has finished."""
+
+    @property
+    def learns(self) -> bool:
+        """Whether proposals depend on earlier trials."""
+        return self.name not in ("random", "qmc")
+
+    def last_seen(self, slot: int) -> int | None:
+        """Return the last slot that a slot learns from; None for none, or where lag is "free"."""
+        if self.lag == "free" or slot < max(self.startup_trials, self.lag):
+            return None
+        return slot - self.lag
 
     def broken_rules(self) -> Iterator[BrokenRule]:
         """Yield what is wrong with the values together."""

@@ -10,6 +10,8 @@ from typing import Final
 
 import numpy as np
 
+from ecgopt.errors import UserError
+from ecgopt.plugins import find, wrong_type
 from ecgopt.shapes import Bool, Float, ScoreMatrix, Shaped
 from ecgopt.training.challenge import challenge_score, weights_for
 
@@ -134,6 +136,34 @@ def brier_scores(labels: Labels, scores: ScoreMatrix) -> LabelScores:
     return squared
 
 
+def calibration_errors(labels: Labels, scores: ScoreMatrix) -> LabelScores:
+    """Return each label's expected calibration error, over ten groups of equally many records.
+
+    That is the mean distance between the probabilities of a group and the share of its records that
+    carry the label.
+
+    Source: Naeini, Cooper & Hauskrecht 2015, AAAI, with groups of equal size.
+    """
+    truth = _checked(labels, scores)
+    return np.array([_calibration_error(truth[:, k], scores[:, k]) for k in range(truth.shape[1])])
+
+
+def reliability(
+    truth: Bool[np.ndarray, " record"], scores: Float[np.ndarray, " record"]
+) -> tuple[Float[np.ndarray, " part"], Float[np.ndarray, " part"], Float[np.ndarray, " part"]]:
+    """Return the mean probability, the share of positives and the size of each of ten groups.
+
+    Records are put into groups of equal size by their probability.
+    """
+    order = np.argsort(scores, kind="stable")
+    groups = [part for part in np.array_split(order, N_RELIABILITY_GROUPS) if part.size]
+    return (
+        np.array([scores[part].mean() for part in groups]),
+        np.array([truth[part].mean() for part in groups]),
+        np.array([float(part.size) for part in groups]),
+    )
+
+
 def macro(per_label: LabelScores) -> float:
     """Return the mean of the labels that have a score; NaN if none has."""
     return _mean_of_scored(per_label)[0]
@@ -152,7 +182,7 @@ class Tested:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Metric:
-    """One test score; evidence, tables and page read it from `METRICS`."""
+    """One test score; evidence, tables and page read it from `chosen_metrics`."""
 
     name: str
     """Key in the evidence, in results.json and in tables."""
@@ -169,6 +199,16 @@ class Metric:
         """The title with what a reader must know about the numbers."""
         source = ", thresholds from validation" if self.needs_thresholds else ""
         return f"{self.title}{source}{'' if self.higher_is_better else ' (lower is better)'}"
+
+
+N_RELIABILITY_GROUPS: Final = 10
+
+
+def _calibration_error(
+    truth: Bool[np.ndarray, " record"], scores: Float[np.ndarray, " record"]
+) -> float:
+    predicted, observed, sizes = reliability(truth, scores)
+    return float(np.average(np.abs(predicted - observed), weights=sizes))
 
 
 def _macro_f1(tested: Tested) -> float:
@@ -243,6 +283,14 @@ METRICS: Final[dict[str, Metric]] = {
             higher_is_better=False,
         ),
         Metric(
+            name="calibration_error",
+            title="expected calibration error",
+            score=lambda tested: float(calibration_errors(tested.labels, tested.scores).mean()),
+            # Of giving each label its prevalence.
+            trivial=lambda _: 0.0,
+            higher_is_better=False,
+        ),
+        Metric(
             name="challenge",
             title="CinC 2020 challenge score",
             score=_challenge,
@@ -255,19 +303,44 @@ METRICS: Final[dict[str, Metric]] = {
 """The metrics by name, in the order in which they are shown."""
 
 
-def all_scores(tested: Tested) -> dict[str, float]:
+def chosen_metrics(more: Sequence[str] = ()) -> Mapping[str, Metric]:
+    """Return the built-in metrics, and after them those from outside the package, by name.
+
+    Args:
+        more: `package.module:name` or names of entry points; each is a `Metric`.
+
+    Raises:
+        UserError: there is no such metric, or it has the name of another one.
+    """
+    chosen = dict(METRICS)
+    for reference in more:
+        found: object = find("metric", reference, METRICS)
+        if not isinstance(found, Metric):
+            raise wrong_type("metric", reference, "a Metric object", found)
+        if found.name in chosen:
+            raise UserError(
+                f"the metric {reference!r} is called {found.name!r}, as another one is: give it a "
+                "name of its own"
+            )
+        chosen[found.name] = found
+    return chosen
+
+
+def all_scores(tested: Tested, metrics: Mapping[str, Metric] = METRICS) -> dict[str, float]:
     """Return every metric that the predictions determine, by name."""
     found = {
         name: metric.score(tested)
-        for name, metric in METRICS.items()
+        for name, metric in metrics.items()
         if tested.thresholds is not None or not metric.needs_thresholds
     }
     return {name: score for name, score in found.items() if score is not None}
 
 
-def trivial_scores(labels: Bool[np.ndarray, "record label"]) -> Mapping[str, float]:
+def trivial_scores(
+    labels: Bool[np.ndarray, "record label"], metrics: Mapping[str, Metric] = METRICS
+) -> Mapping[str, float]:
     """Return for every metric what the best trivial predictor scores on these records."""
-    return {name: metric.trivial(labels) for name, metric in METRICS.items()}
+    return {name: metric.trivial(labels) for name, metric in metrics.items()}
 
 
 def _checked(labels: Labels, scores: ScoreMatrix) -> Bool[np.ndarray, "record label"]:

@@ -1,7 +1,6 @@
 """Connections: how many a process holds, a pooler on the way, and a file that is replaced."""
 
 import shutil
-from contextlib import closing
 
 import pytest
 from processes import ecgopt
@@ -31,9 +30,11 @@ def test_a_study_runs_behind_a_pooler_in_transaction_mode(
         place = ("--workspace", tmp_path / "ws", "--out", tmp_path / "out")
         ended = ecgopt("run", study, "--workers", 2, *place, ECGOPT_STORAGE=pooler.url)
         assert ended.returncode == 0, ended.stderr
-        with closing(open_database(pooler.url).engine.connect()) as connection:
+        database = open_database(pooler.url)
+        with database.engine.connect() as connection:
             assert connection.execute(text("SHOW lock_timeout")).scalar() == "30s"
             assert connection.execute(text("SHOW statement_timeout")).scalar() == "1min"
+        database.engine.dispose()
     finally:
         pooler.remove()
 

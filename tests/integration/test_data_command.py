@@ -1,3 +1,5 @@
+import fcntl
+import io
 import json
 import subprocess
 import sys
@@ -10,6 +12,9 @@ from made_sets import limb_consistent, make_own
 
 from ecgopt.cli.data import app
 from ecgopt.data.signals import LEADS
+from ecgopt.database.comparisons import store_comparison
+from ecgopt.database.engine import open_database
+from ecgopt.database.tables import create_tables
 from ecgopt.errors import DataError, UserError
 
 
@@ -198,7 +203,7 @@ def test_unknown_name_names_the_nearest():
         run("list georgie")
 
 
-@pytest.mark.parametrize("verb", ["list", "fetch", "prepare", "check", "show", "overlap"])
+@pytest.mark.parametrize("verb", ["list", "fetch", "prepare", "check", "show", "overlap", "remove"])
 def test_help_of_every_verb_has_an_example(verb, capsys):
     app([verb, "--help"], result_action="return_value")
     assert f"ecgopt data {verb} " in capsys.readouterr().out
@@ -211,3 +216,108 @@ def test_command_module_imports_neither_numpy_nor_pandas():
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "numpy" not in found.stdout
     assert "pandas" not in found.stdout
+
+
+def removed(line, answer, monkeypatch):
+    monkeypatch.setattr("sys.stdin", io.StringIO(answer + "\n"))
+    run(line)
+
+
+def test_remove_shows_the_size_asks_and_leaves_other_sets_and_raw_files(
+    capsys, workspace, tmp_path, monkeypatch
+):
+    toml = make_own(tmp_path)
+    for rate in ("100", "50"):
+        run(["prepare", str(toml), "--rate", rate, "--processes", "1"])
+    run(["prepare", "code15", "--from", str(real("chagas2025_code15")), "--processes", "1"])
+    part = workspace / "prepared" / ".clinic-0123456789ab.part"
+    part.mkdir()
+    (part / "signals.npy").write_bytes(b"\0" * 3_000_000)
+    capsys.readouterr()
+    with pytest.raises(UserError, match="nothing was removed: 'clinic' must be typed, but 'no'"):
+        removed(["remove", str(toml)], "no", monkeypatch)
+    assert len(list((workspace / "prepared").glob("clinic-*"))) == 2
+    removed(["remove", str(toml)], "clinic", monkeypatch)
+    out = capsys.readouterr().out
+    assert f"3.0 MB: {part}" in out
+    assert "removed 3 folders, 3." in out
+    (left,) = (workspace / "prepared").iterdir()
+    assert left.name.startswith("code15-")
+    assert (tmp_path / "ecgs" / "ward0" / "ecg0.hea").exists()
+    with pytest.raises(DataError, match=rf"clinic is not prepared in .*; it holds {left.name}"):
+        run(["remove", str(toml), "--yes"])
+
+
+def test_remove_takes_one_set_by_its_folder_and_fetched_files_on_request(workspace, tmp_path):
+    toml = make_own(tmp_path)
+    for rate in ("100", "50"):
+        run(["prepare", str(toml), "--rate", rate, "--processes", "1"])
+    first, second = sorted((workspace / "prepared").iterdir())
+    run(["remove", first.name, "--yes"])
+    assert list((workspace / "prepared").iterdir()) == [second]
+    for name in ("..", "*", f"../prepared/{second.name}"):
+        with pytest.raises(DataError, match="is not prepared in"):
+            run(["remove", name, "--yes"])
+    raw = workspace / "data" / "georgia"
+    raw.mkdir(parents=True)
+    (raw / "E00001.hea").write_text("")
+    with pytest.raises(DataError, match="holds no files that `ecgopt data fetch` has fetched"):
+        run(["remove", "georgia", "--files", "--yes"])
+    (raw / "SHA256SUMS.txt").write_text("")
+    run(["remove", "georgia", "--files", "--yes"])
+    assert not raw.exists()
+
+
+def test_remove_refuses_a_set_that_a_study_uses_or_prepare_is_at_work_in(
+    capsys, workspace, tmp_path
+):
+    toml = make_own(tmp_path)
+    for rate in ("100", "50"):
+        run(["prepare", str(toml), "--rate", rate, "--processes", "1"])
+    used, _ = sorted((workspace / "prepared").iterdir())
+    database = open_database(f"sqlite:///{workspace / 'ecgopt.sqlite3'}")
+    create_tables(database)
+    store_comparison(
+        database, "demo", content={}, prepared={"clinic": used.name}, provenance={}
+    )  # fmt: skip
+    with pytest.raises(DataError, match="`ecgopt study delete` the studies that use it first"):
+        run(["remove", used.name, "--yes"])
+    run(["remove", str(toml), "--yes"])
+    assert f"kept: {used}: study demo uses it" in capsys.readouterr().out
+    assert list((workspace / "prepared").iterdir()) == [used]
+    part = workspace / "prepared" / ".clinic-0123456789ab.part"
+    part.mkdir()
+    with (part / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(DataError, match="`ecgopt data prepare` is at work in"):
+            run(["remove", str(toml), "--yes"])
+        assert part.exists()
+
+
+def test_prepare_names_the_statements_that_no_class_uses(capsys, tmp_path):
+    toml = make_own(tmp_path)
+    text = toml.read_text().replace('flags = ["AF", "LBBB"]', 'column = "icd"')
+    toml.write_text(f'{text}\n[classes]\nAF = ["I48*"]\n')
+    table = tmp_path / "findings.csv"
+    lines = [f"{line},i48;I44.7" for line in table.read_text().splitlines()]
+    lines[0] = lines[0].replace("i48;I44.7", "icd")
+    table.write_text("\n".join(lines))
+    run(["prepare", str(toml), "--processes", "1"])
+    assert f"statements that no class of {toml} uses: i48 (6), I44.7 (6)\n" in (
+        capsys.readouterr().out
+    )
+
+
+def test_records_without_precordial_leads_are_left_out_on_request(capsys, tmp_path):
+    make_own(tmp_path)
+    samples = limb_consistent(5000).round().astype("<i2")
+    samples[:, 6:] = 7
+    write_record(tmp_path / "ecgs" / "ward0", "ecg0", samples)
+    for options, row in (([], ["kept", "6"]), (["--flat-leads", "5"], ["kept", "5"])):
+        run(["prepare", "clinic.toml", *options, "--processes", "1"])
+        rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+        assert row in rows
+    assert ["dropped", "1", "more", "than", "5", "leads", "are", "flat"] in rows
+    run(["check", "clinic.toml", "--flat-leads", "5"])
+    with pytest.raises(DataError, match="`0 <= flat_leads <= 11` must hold, but got flat_leads=12"):
+        run(["prepare", "clinic.toml", "--flat-leads", "12"])

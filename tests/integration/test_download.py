@@ -266,7 +266,7 @@ def test_list_that_names_a_file_outside_is_refused(server, tmp_path, name):
         fetch_from(server, tmp_path / "a" / "b" / "c")
 
 
-@pytest.mark.parametrize("data", [b"<html>Sign in</html>", b"\xff\xfe", b"00  short hash\n"])
+@pytest.mark.parametrize("data", [b"<html>Sign in</html>", b"\xff\xfe\x00", b"00  short hash\n"])
 def test_list_that_is_none_is_refused(server, tmp_path, data):
     server.files["SHA256SUMS.txt"] = data
     with pytest.raises(DataError, match=r"SHA256SUMS\.txt is no list of SHA-256 checksums"):

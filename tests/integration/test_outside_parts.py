@@ -1,5 +1,6 @@
-"""A study whose network, start, sampler and data source come from outside the package."""
+"""A study whose network, start, sampler, metric and data source come from outside the package."""
 
+import csv
 import json
 import sys
 
@@ -14,14 +15,18 @@ from ecgopt.errors import StudyFileError, StudyMismatch, UserError
 from ecgopt.models.registry import ModelSpec, build_model
 from ecgopt.study_file.reading import load_spec
 
-PAGES = ("own-network.md", "own-regime.md", "own-sampler.md", "own-data-source.md")
+PAGES = ("own-network.md", "own-regime.md", "own-sampler.md", "own-data-source.md", "own-metric.md")
 REPLACED = {
     'name = "resnet1d18"\nwidth = 2': 'name = "tiny_network:build"\nwidth = 4',
     '"scratch", "fine_tune"': '"scratch", "fine_tune", "fixed_stem:FIXED_STEM"',
+    "train_sizes = [60]": 'train_sizes = [60]\nmetrics = ["screening:SENSITIVITY"]',
     'name = "tpe"': 'name = "greedy:build"',
     '[data.down]\nsource = "synthetic"': '[data.down]\nsource = "hospital:exports"',
     'synthetic = { records = 160, seed = 2, population = "B" }': 'folders = ["{records}"]',
 }
+
+
+METRIC = "sensitivity_at_95_specificity"
 
 
 @pytest.fixture
@@ -60,6 +65,10 @@ def test_a_study_of_outside_parts_runs_to_its_report_and_refuses_changed_code(st
     assert first.returncode == 0, first.stderr
     (cell,) = json.loads((out / "results.json").read_text())["cells"]
     assert cell["cell"]["model"] == "tiny_network.build-w4"
+    with (out / "tables" / "finals.csv").open() as table:
+        assert all(0 <= float(row[METRIC]) <= 1 for row in csv.DictReader(table))
+    assert f'"{METRIC}": 0.' in (out / "results.json").read_text()
+    assert "sensitivity at 95 % specificity" in (out / "report.html").read_text()
     module = lab / "tiny_network.py"
     module.write_text(module.read_text().replace("AvgPool1d(4)", "AvgPool1d(2)"))
     second = ecgopt(*arguments)
@@ -74,6 +83,7 @@ def test_the_stored_content_names_the_code_of_every_outside_part(study):
         "network tiny_network:build": "tiny_network sha256",
         "start fixed_stem:FIXED_STEM": "fixed_stem sha256",
         "sampler greedy:build": "greedy sha256",
+        "metric screening:SENSITIVITY": "screening sha256",
         "data source hospital:exports": "hospital sha256",
     }
 
@@ -88,6 +98,8 @@ def test_an_outside_part_that_is_not_there_is_refused_before_anything_begins(stu
         ("tiny_network:build", "tiny_network:bild", "did you mean 'build'"),
         ("fixed_stem:FIXED_STEM", "fixed_stem:freeze_stem", "must be a Regime, but is <function"),
         ("greedy:build", "greedyy:build", "'greedyy' cannot be imported"),
+        ("screening:SENSITIVITY", "screening:sensitivity", "must be a Metric object, but is <func"),
+        ("screening:SENSITIVITY", "macro_auroc", "is called 'macro_auroc', as another one is"),
         ("hospital:exports", "hospital:Hospital", "must be a Source object, but is <class"),
     ):
         study.write_text(text.replace(old, new))

@@ -92,3 +92,26 @@ def test_ctrl_c_ends_a_live_view_cleanly(study_file, tmp_path):
     os.close(leader)
     assert watching.returncode == 0
     assert errors == b""
+
+
+def test_the_best_trials_come_first_and_no_more_than_asked_for(finished):
+    every = read_csv(finished)
+    best = read_csv(finished, "--top", 3)
+    expected = every.sort_values("validation", ascending=False, na_position="last").head(3)
+    assert best["validation"].tolist() == expected["validation"].tolist()
+    by_rate = read_csv(finished, "--sort", "learning_rate")
+    assert by_rate["learning_rate"].is_monotonic_decreasing
+    assert len(by_rate) == len(every)
+
+
+def test_a_column_that_does_not_exist_is_an_error_that_names_the_columns(finished):
+    done = ecgopt("trials", *finished, "--sort", "validatoin")
+    assert done.returncode == 2
+    assert "--sort must name a column, but is 'validatoin'" in done.stderr
+    assert "validation" in done.stderr.replace("validatoin", "")
+
+
+def read_csv(finished, *options):
+    done = ecgopt("trials", *finished, "--csv", *options)
+    assert done.returncode == 0, done.stderr
+    return pd.read_csv(io.StringIO(done.stdout))

@@ -116,6 +116,7 @@ def test_an_interrupted_run_says_how_to_go_on_and_loses_nothing(study_file, tmp_
     run.send_signal(signal.SIGINT)
     _, errors = run.communicate(timeout=90)
     assert run.returncode == 130
+    assert "stopping: the worker finishes its epoch and saves" in errors
     assert "run the same command again to resume" in errors
     status = json.loads(ecgopt("status", study, "--workspace", workspace, "--json").stdout)
     assert status["total_losses"] == 0

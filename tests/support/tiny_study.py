@@ -35,6 +35,7 @@ TINY_DEFAULTS = {
     "downstream_records": 160,
     "own": "[space.fine_tune]\nfrozen_stages = { low = 0, high = 5 }",
     "sampler": "tpe",
+    "lag": 4,
     "pruning": "true",
     "checkpoint": 0.0,
     "retry": 0.2,
@@ -86,6 +87,7 @@ final_seeds = {final_seeds}
 [sampler]
 name = "{sampler}"
 startup_trials = 3
+lag = {lag}
 
 [pruning]
 enabled = {pruning}

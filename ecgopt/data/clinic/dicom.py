@@ -21,6 +21,7 @@ from ecgopt.data.clinic.recording import (
 )
 from ecgopt.data.records import number_or_none, sex_of
 from ecgopt.data.signals import LEADS, lead_name
+from ecgopt.data.wfdb_files import MISSING_SAMPLE
 from ecgopt.errors import RecordError, UserError
 
 _DEFLATED = "1.2.840.10008.1.2.1.99"
@@ -32,7 +33,9 @@ _YEARS = {"Y": 1.0, "M": 1 / 12, "W": 7 / 365.25, "D": 1 / 365.25}
 
 
 def read_dicom(path: Path) -> Recording:
-    """Return the multiplex group that has the most leads, of several such the longest.
+    """Return the multiplex group that has the most leads, of several such the longest recorded one.
+
+    A group that is `DERIVED`, such as averaged beats, is read where no other has as many leads.
 
     Source: DICOM PS3.3, C.10.9 (waveform module), and PS3.16, CID 3001 (ECG leads).
 
@@ -80,6 +83,9 @@ def _recording(pydicom: Any, data: Any, record: str) -> Recording:  # noqa: ANN4
         steps.append(float(channel.ChannelSensitivity) * correction * per_unit)
         offsets.append(float(channel.get("ChannelBaseline") or 0.0) * per_unit)
     samples, gain, baseline = from_integers(values, steps, offsets, record=record)
+    padding = _padding(group)
+    if padding is not None:
+        samples[values == padding] = MISSING_SAMPLE
     return Recording(
         leads=tuple(_lead(channel) for channel in channels),
         samples=samples,
@@ -92,9 +98,23 @@ def _recording(pydicom: Any, data: Any, record: str) -> Recording:  # noqa: ANN4
     )
 
 
-def _size(group: Any) -> tuple[int, int]:  # noqa: ANN401 untyped
+def _padding(group: Any) -> int | None:  # noqa: ANN401 untyped
+    """Return the stored value that stands for a missing sample, None if there is none."""
+    stored = group.get("WaveformPaddingValue")
+    if stored is None:
+        return None
+    if not isinstance(stored, bytes):
+        return int(stored)
+    is_signed = str(group.get("WaveformSampleInterpretation", "SS")).startswith("S")
+    width = int(group.WaveformBitsAllocated) // 8
+    return int.from_bytes(stored[:width], "little", signed=is_signed)
+
+
+def _size(group: Any) -> tuple[int, bool, int]:  # noqa: ANN401 untyped
+    """Return the number of leads, whether they are as recorded, and their length."""
     leads = {_lead(channel) for channel in group.get("ChannelDefinitionSequence", ())}
-    return len(leads & set(LEADS)), int(group.get("NumberOfWaveformSamples", 0))
+    is_original = str(group.get("WaveformOriginality", "")) != "DERIVED"
+    return len(leads & set(LEADS)), is_original, int(group.get("NumberOfWaveformSamples", 0))
 
 
 def _lead(channel: Any) -> str:  # noqa: ANN401 untyped

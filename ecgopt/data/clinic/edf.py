@@ -1,6 +1,8 @@
 """EDF, EDF+ and BDF files (through edfio)."""
 
 import warnings
+from collections import Counter
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -9,6 +11,7 @@ import numpy as np
 
 from ecgopt.data.clinic.recording import (
     MAX_VALUES,
+    MICROVOLTS,
     Person,
     Recording,
     checked_rate,
@@ -17,10 +20,10 @@ from ecgopt.data.clinic.recording import (
     microvolts_of,
 )
 from ecgopt.data.records import sex_of
-from ecgopt.data.signals import LEADS, lead_name
+from ecgopt.data.signals import DERIVED_LEADS, LEADS, lead_name
 from ecgopt.errors import RecordError, UserError
 
-_RESERVED = slice(192, 236)
+_RESERVED, _N_RECORDS = slice(192, 236), slice(236, 244)
 _MAX_BYTES = 4 * MAX_VALUES
 
 
@@ -45,10 +48,14 @@ def read_edf(path: Path) -> Recording:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             if head[:1] == b"\xff":
-                return _recording(edfio.read_bdf(path, header_encoding="latin-1"), record)
-            return _recording(
-                edfio.read_edf(path, lazy_load_data=True, header_encoding="latin-1"), record
-            )
+                file = edfio.read_bdf(path, header_encoding="latin-1")
+            else:
+                file = edfio.read_edf(path, lazy_load_data=True, header_encoding="latin-1")
+            stated = int(head[_N_RECORDS])
+            if file.num_data_records < stated:
+                detail = f"{file.num_data_records} of {stated} data records are there"
+                raise RecordError(record, "it is truncated", detail)
+            return _recording(file, record)
     except UserError:
         raise
     except Exception as error:
@@ -57,7 +64,7 @@ def read_edf(path: Path) -> Recording:
 
 
 def _recording(file: Any, record: str) -> Recording:  # noqa: ANN401 untyped
-    signals = [each for each in file.signals if lead_name(each.label) in LEADS]
+    signals = _leads_or_all_voltages(file.signals)
     rates = {each.sampling_frequency for each in signals}
     if len(rates) != 1:
         reason = "its leads have several sampling rates" if rates else "it has none of the leads"
@@ -73,7 +80,7 @@ def _recording(file: Any, record: str) -> Recording:  # noqa: ANN401 untyped
     values = np.stack([np.asarray(each.digital, dtype=np.int64) for each in signals])
     samples, gain, baseline = from_integers(values, steps, offsets, record=record)
     return Recording(
-        leads=tuple(lead_name(each.label) for each in signals),
+        leads=tuple(lead_name(each.label).replace(" ", "_") for each in signals),
         samples=samples,
         gain=gain,
         baseline=baseline,
@@ -81,6 +88,19 @@ def _recording(file: Any, record: str) -> Recording:  # noqa: ANN401 untyped
         person=_person(file),
         recorded=_recorded(file),
     )
+
+
+def _leads_or_all_voltages(signals: Sequence[Any]) -> list[Any]:
+    """Return the leads; where some have other names, all voltages of the commonest rate.
+
+    The description of an own data set may then say which names are leads.
+    """
+    leads = [each for each in signals if lead_name(each.label) in LEADS]
+    if {*LEADS} - {*DERIVED_LEADS} <= {lead_name(each.label) for each in leads}:
+        return leads
+    voltages = [each for each in signals if each.physical_dimension.strip().lower() in MICROVOLTS]
+    rates = Counter(each.sampling_frequency for each in leads or voltages).most_common(1)
+    return [each for each in voltages if each.sampling_frequency == rates[0][0]] if rates else []
 
 
 def _person(file: Any) -> Person:  # noqa: ANN401 untyped

@@ -124,6 +124,11 @@ def dataset_info(name: str) -> DatasetInfo:
     return catalog[name]
 
 
+def is_published(name: str) -> bool:
+    """Return True if the catalogue describes a data set called `name`."""
+    return name in _catalog()
+
+
 def published_records(name: str) -> int | None:
     """Return how many records the publisher has, None where it is not known."""
     return _catalog()[name].records if name in _catalog() else None

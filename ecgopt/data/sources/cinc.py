@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ecgopt.data.errata import errata_of, ptb_patients, right_name
 from ecgopt.data.listing import Listing, find_files, listing, published_headers
-from ecgopt.data.records import LeftOut, Reading, RecordEntry, RecordFacts, number_or_none, sex_of
+from ecgopt.data.records import LeftOut, Reading, RecordEntry, RecordFacts, age_of, sex_of
 from ecgopt.data.sources.ptbxl import ptbxl_patient_and_fold
 from ecgopt.data.wfdb_files import read_wfdb
 from ecgopt.data.wfdb_header import WfdbHeader, comment_fields, header_bytes, parse_header
@@ -157,7 +157,7 @@ def facts_of(header: WfdbHeader, *, source: str = "cinc") -> RecordFacts:
         patient=patient or f"cinc-{header.record}",
         patient_published=patient is not None,
         fold=fold,
-        age_years=number_or_none(fields.get("age", ""), 0.0, 120.0),
+        age_years=age_of(fields.get("age", "")),
         sex=sex_of(fields.get("sex", "")),
         statements=statements,
     )

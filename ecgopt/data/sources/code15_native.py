@@ -10,7 +10,7 @@ import numpy as np
 from ecgopt.data.csv_tables import Row, read_rows
 from ecgopt.data.hdf5_files import open_dataset
 from ecgopt.data.listing import Listing, existing_folders, find_files, listing
-from ecgopt.data.records import NO_FINDING, Reading, RecordEntry, RecordFacts, number_or_none
+from ecgopt.data.records import NO_FINDING, Reading, RecordEntry, RecordFacts, age_of
 from ecgopt.data.signals import LEADS, RawSignal, from_millivolts
 from ecgopt.data.sources.code_test import CLASSES, MAX_SAMPLES, NORMAL, lead_order
 from ecgopt.errors import DataError, RecordError
@@ -111,7 +111,7 @@ def _facts(row: Row, table: Path) -> RecordFacts:
     return RecordFacts(
         # As in the challenge's copy, so that both are known for the same person.
         patient=f"code15-{row['patient_id'].strip()}",
-        age_years=number_or_none(row["age"], 0.0, 120.0),
+        age_years=age_of(row["age"]),
         sex="male" if row["is_male"].strip().lower() in _TRUE else "female",
         statements=found or {NO_FINDING: 100.0},
     )

@@ -12,7 +12,7 @@ from ecgopt.data.conditioning import MAX_MICROVOLTS
 from ecgopt.data.csv_tables import Row, read_rows
 from ecgopt.data.hdf5_files import open_dataset
 from ecgopt.data.listing import Listing, existing_folders, listing
-from ecgopt.data.records import Reading, RecordEntry, RecordFacts, number_or_none, sex_of
+from ecgopt.data.records import Reading, RecordEntry, RecordFacts, age_of, sex_of
 from ecgopt.data.signals import LEADS, LIMB_FROM_I_AND_II, RawSignal, from_millivolts
 from ecgopt.errors import DataError, RecordError
 
@@ -101,7 +101,7 @@ def _facts(row: int, person: Row, flags: Row) -> RecordFacts:
     return RecordFacts(
         # All 827 exams are of different patients.
         patient=f"code-test-{row}",
-        age_years=number_or_none(person["age"], 0.0, 120.0),
+        age_years=age_of(person["age"]),
         sex=sex_of(person["sex"]),
         statements=found or {NORMAL: 100.0},
     )

@@ -11,7 +11,7 @@ from jaxtyping import Float64
 from ecgopt.data.csv_tables import read_rows
 from ecgopt.data.listing import Listing, existing_folders, find_files, listing
 from ecgopt.data.matlab_files import read_structure
-from ecgopt.data.records import Reading, RecordEntry, RecordFacts, number_or_none, sex_of
+from ecgopt.data.records import Reading, RecordEntry, RecordFacts, age_of, sex_of
 from ecgopt.data.signals import LEADS, RawSignal, from_millivolts
 from ecgopt.errors import DataError, RecordError
 
@@ -60,7 +60,7 @@ class CpscNative:
         microvolts = _microvolts(entry, fields.get("data"))
         facts = replace(
             entry.facts,
-            age_years=number_or_none(str(np.squeeze(fields.get("age", ""))), 0.0, 120.0),
+            age_years=age_of(str(np.squeeze(fields.get("age", "")))),
             sex=sex_of(str(fields.get("sex", ""))),
         )
         return Reading(facts, RawSignal(microvolts, LEADS, 500.0))

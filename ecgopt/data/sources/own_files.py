@@ -1,7 +1,8 @@
 """A user's own data: a folder of WFDB records and tables, described in one TOML file."""
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
@@ -17,6 +18,7 @@ from ecgopt.data.records import (
     RecordEntry,
     RecordFacts,
     Sex,
+    age_of,
     number_or_none,
     sex_of,
 )
@@ -26,11 +28,11 @@ from ecgopt.data.wfdb_header import read_header
 from ecgopt.errors import DataError, did_you_mean
 from ecgopt.toml_errors import OWN_NAME_FORM, BrokenRule, TomlTable, read_toml
 
-_RECORD = re.compile(r"(?:[\w-][\w.-]*/){0,8}[\w-][\w.-]*")
+_RECORD = re.compile(r"(?:[\w-][\w. -]*/){0,8}[\w-][\w. -]*")
+_ENDINGS = (".hea", ".dat", ".mat")
+_WHOLE = re.compile(r"(\d+)\.0+")
 _TRUE, _FALSE = ("1", "1.0", "true", "yes", "y"), ("0", "0.0", "false", "no", "n")
 _NOT_NAMED = frozenset({"", "-", "?", "na", "n/a", "nan", "none", "null", "unknown"})
-_AGE = re.compile(r"(?P<above>[>≥]?)\s*(?P<years>\d{1,3}(?:[.,]\d+)?)\s*(?:y|yr|yrs|years)?", re.I)
-
 
 Column = Annotated[str, Field(min_length=1, max_length=200)]
 Folder = Annotated[str, Field(min_length=1, max_length=1_000)]
@@ -79,14 +81,14 @@ class Columns(_Table):
     """
 
     record: Column
-    """Path of the record below the folder of records, without `.hea`."""
+    """Path of the record below the folder of records, with or without `.hea`, `.dat` or `.mat`."""
     patient: Column | None = None
     """Records with the same value are never on both sides of a split; without it, and where it is
     empty or `unknown`, every record is a patient of its own."""
     age: Column | None = None
-    """Years; `056Y`, `>89` and `51,5` are understood too."""
+    """Years; `056Y`, `18 months`, `>89`, `90+`, `51,5` are understood too; others are counted."""
     sex: Column | None = None
-    """`female` or `male`, or the first letter; anything else counts as not stated."""
+    """`female` or `male`, or the first letter; other words are not stated, and counted."""
     female: Words = ()
     """Further texts in `sex` that mean female."""
     male: Words = ()
@@ -104,14 +106,15 @@ class Statements(_Table):
     separator: Annotated[
         str, StringConstraints(strip_whitespace=False, min_length=1, max_length=10)
     ] = ";"
-    """The text between two codes in it."""
+    """The text between two codes in it. A record without any code is left out and counted, because
+    unknown is not negative, unless the empty cell is in `no`."""
     flags: Annotated[tuple[Column, ...], Field(max_length=1_000)] = ()
     """Columns with 1, true, yes or y where the record has the finding of that name, and 0, false,
     no or n where it has not."""
     yes: Words = ()
     """Further texts in `flags` that mean yes."""
     no: Words = ()
-    """Further texts in `flags` that mean no."""
+    """Further texts in `flags` that mean no; in a column of codes, those that mean no finding."""
     unknown: Words = ()
     """Texts that mean that no one has judged the finding, such as `""` for an empty cell. A record
     with one of them is left out and counted, because unknown is not negative. An empty flag that is
@@ -178,7 +181,7 @@ class OwnSource:
     folder: Path
     """The folder of the description file."""
     sampling_rates_hz: tuple[float, ...] = ()
-    version: int = 4
+    version: int = 5
 
     def __repr__(self) -> str:
         # Part of the preparation's key, which must not depend on the place of the folder.
@@ -199,8 +202,10 @@ class OwnSource:
             raise DataError(f"{self.name}: one folder of records is needed, but got {len(roots)}")
         rows, aside = joined_rows(self.description, self.folder)
         judge = _Judge(self.description, self._table)
-        entries = [self._entry(roots[0], row, judge) for row in rows]
         found = find_files(roots, self.name, ".hea")
+        headers = {path.with_suffix(""): path for path in found.files}
+        entries = [self._entry(roots[0], row, judge, headers) for row in rows]
+        aside |= judge.not_understood
         named = {entry.files[0] for entry in entries}
         aside["header without a row"] = [
             path.relative_to(roots[0]).with_suffix("").as_posix()
@@ -227,27 +232,29 @@ class OwnSource:
     def _table(self) -> Path:
         return self.folder / self.description.table
 
-    def _entry(self, root: Path, row: Row, judge: "_Judge") -> RecordEntry:
+    def _entry(
+        self, root: Path, row: Row, judge: "_Judge", headers: Mapping[Path, Path]
+    ) -> RecordEntry:
         columns = self.description.columns
-        record = row[columns.record].strip().removesuffix(".hea")
+        record = _record_name(row[columns.record])
         if not _RECORD.fullmatch(record):
             raise DataError(
                 f"{self._table}: line {row.line}: {columns.record} must be a path of "
-                f"letters, digits, '.', '_' and '-' below the folder of records, but is "
+                f"letters, digits, blanks, '.', '_' and '-' below the folder of records, but is "
                 f"{record[:60]!r}"
             )
-        patient = row[columns.patient].strip() if columns.patient else ""
+        patient = _key(row[columns.patient]) if columns.patient else ""
         is_named = patient.lower() not in _NOT_NAMED
         statements, left_out = judge.statements(row)
         facts = RecordFacts(
             patient=f"{self.name}-{patient if is_named else record}",
             patient_published=is_named,
             fold=self._fold(row),
-            age_years=_age(row[columns.age]) if columns.age else None,
-            sex=judge.sex(row),
+            age_years=judge.age(row, record),
+            sex=judge.sex(row, record),
             statements=statements,
         )
-        header = root / f"{record}.hea"
+        header = headers.get(root / record, root / f"{record}.hea")
         files = (header, header.with_suffix(".dat"), header.with_suffix(".mat"))
         return RecordEntry(record=record, files=files, facts=facts, left_out=left_out)
 
@@ -274,6 +281,7 @@ class _Judge:
         self._yes = {*_TRUE, *_lower(given.yes)} - {*_lower(given.no), *_lower(given.unknown)}
         self._no = {*_FALSE, *_lower(given.no)} - {*_lower(given.yes), *_lower(given.unknown)}
         self._unknown = {*_lower(given.unknown)}
+        self._no_code = {*_lower(given.no)} - self._unknown
         self._sexes = dict.fromkeys(_lower(description.columns.female), "female")
         self._sexes |= dict.fromkeys(_lower(description.columns.male), "male")
         self._patterns = {
@@ -283,13 +291,25 @@ class _Judge:
             if "*" in code
         }
         self._known: dict[str, tuple[str, ...]] = {}
+        self.not_understood: dict[str, list[str]] = defaultdict(list)
+        """What is unknown because a cell is not understood, to records and their cells."""
 
-    def sex(self, row: Row) -> Sex | None:
+    def age(self, row: Row, record: str) -> float | None:
+        """Return the age that a row states."""
+        stated = row[self._columns.age] if self._columns.age else ""
+        found = age_of(stated)
+        if found is None and stated.strip().lower() not in _NOT_NAMED:
+            self.not_understood["age not understood, so unknown"].append(f"{record} {stated!r}")
+        return found
+
+    def sex(self, row: Row, record: str) -> Sex | None:
         """Return the sex that a row states."""
-        if self._columns.sex is None:
-            return None
-        stated = row[self._columns.sex]
-        return sex_of(self._sexes.get(stated.strip().lower(), stated))
+        stated = row[self._columns.sex] if self._columns.sex else ""
+        found = sex_of(self._sexes.get(stated.strip().lower(), stated))
+        if found is None and stated.strip().lower() not in _NOT_NAMED:
+            reason = "sex not understood, so unknown (name it in female or male of [columns])"
+            self.not_understood[reason].append(f"{record} {stated!r}")
+        return found
 
     def statements(self, row: Row) -> tuple[dict[str, float], str]:
         """Return what a row states, and why its record is left out, if it is."""
@@ -316,10 +336,15 @@ class _Judge:
         pattern = _pattern(self._statements.column)
         cells = [row[name] for name in row if pattern.fullmatch(name)]
         codes = [code.strip() for cell in cells for code in cell.split(self._statements.separator)]
-        given = [code for code in codes if code]
-        if any(code.lower() in self._unknown for code in given or [""]):
+        given = [code for code in codes if code] or [""]
+        if any(code.lower() in self._unknown for code in given):
             return {}, "the findings are unknown"
-        return {name: 100.0 for code in given for name in self._names(code)}, ""
+        stated = [code for code in given if code.lower() not in self._no_code]
+        if not stated:
+            return {NO_FINDING: 100.0}, ""
+        if all(code.lower() in _NOT_NAMED for code in stated):
+            return {}, "no finding is stated (name such cells in no or unknown of [statements])"
+        return {name: 100.0 for code in stated for name in self._names(code)}, ""
 
     def _names(self, code: str) -> tuple[str, ...]:
         """Return the codes of [classes] with `*` that fit a code, else the code itself."""
@@ -337,13 +362,18 @@ def _pattern(text: str) -> re.Pattern[str]:
     return re.compile(".*".join(map(re.escape, text.split("*"))), re.DOTALL)
 
 
-def _age(text: str) -> float | None:
-    match = _AGE.fullmatch(text.strip())
-    if match is None:
-        return None
-    years = number_or_none(match["years"].replace(",", "."), 0.0, 120.0)
-    # Who is older than 89 is 90, as in PTB-XL.
-    return 90.0 if match["above"] and years is not None and years >= 89 else years
+def _record_name(cell: str) -> str:
+    """Return the path of a record, whose cell may be that of its file, on Windows too."""
+    record = cell.strip().replace("\\", "/").removeprefix("./")
+    ending = next((each for each in _ENDINGS if record.lower().endswith(each)), "")
+    return record[: len(record) - len(ending)]
+
+
+def _key(cell: str) -> str:
+    """Return a patient or key; a whole number may be written with a fraction of 0."""
+    text = cell.strip()
+    whole = _WHOLE.fullmatch(text)
+    return text if whole is None else whole[1]
 
 
 def joined_rows(description: OwnFile, folder: Path) -> tuple[list[Row], dict[str, Sequence[str]]]:
@@ -388,22 +418,25 @@ def _join(
     """Add the columns of a further table to `rows`; return the keys of rows without a partner."""
     path = folder / join.table
     partners: dict[str, Row] = {}
+    without_key: list[str] = []
     for row in read_rows(path, [join.key], keep=keep, form=join.form):
-        value = row[join.key].strip()
-        if partners.setdefault(value, row) is not row:
+        value = _key(row[join.key])
+        if not value:
+            without_key.append(f"line {row.line}, without a key")
+        elif partners.setdefault(value, row) is not row:
             raise DataError(
                 f"{path}: line {row.line}: {join.key} {value[:40]!r} occurs twice; keep one"
             )
     blank = dict.fromkeys(next(iter(partners.values()), {}), "")
     used: set[str] = set()
     for row in rows:
-        value = row[key].strip()
+        value = _key(row[key])
         partner = partners.get(value)
         row.missing_from = row.missing_from or ("" if partner else join.table)
         used.add(value)
         for name, cell in (partner or blank).items():
             row.setdefault(name, cell)
-    return [value for value in partners if value not in used]
+    return [*(value for value in partners if value not in used), *without_key]
 
 
 def own_source(path: Path) -> OwnSource:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ecgopt.data.listing import Listing, find_files, listing
-from ecgopt.data.records import Reading, RecordEntry, RecordFacts, number_or_none, sex_of
+from ecgopt.data.records import Reading, RecordEntry, RecordFacts, age_of, sex_of
 from ecgopt.data.wfdb_files import read_wfdb
 from ecgopt.data.wfdb_header import WfdbHeader, comment_fields, read_header
 
@@ -63,7 +63,7 @@ def _facts(header: WfdbHeader, patient: str) -> RecordFacts:
     reason = fields.get("reason for admission", "").lower()
     return RecordFacts(
         patient=f"ptb-{patient}",
-        age_years=number_or_none(fields.get("age", ""), 0.0, 120.0),
+        age_years=age_of(fields.get("age", "")),
         sex=sex_of(fields.get("sex", "")),
         statements={} if reason in _UNKNOWN else {reason: 100.0},
     )

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ecgopt.data.csv_tables import Row, read_rows, table_rows
 from ecgopt.data.listing import Listing, find_files, listing
-from ecgopt.data.records import Reading, RecordEntry, RecordFacts, Sex, number_or_none
+from ecgopt.data.records import Reading, RecordEntry, RecordFacts, Sex, age_of, number_or_none
 from ecgopt.data.wfdb_files import read_wfdb
 from ecgopt.data.wfdb_header import read_header
 from ecgopt.errors import DataError
@@ -72,10 +72,7 @@ class PtbXl:
         facts = RecordFacts(
             patient=f"ptbxl-{_whole_number(row, 'patient_id')}",
             fold=_whole_number(row, "strat_fold", most=1000),
-            # Ages above 89 are published as 300.
-            age_years=90.0
-            if row["age"].startswith("300")
-            else number_or_none(row["age"], 0.0, 120.0),
+            age_years=age_of(row["age"]),
             sex=_SEX.get(row["sex"]),
             statements=_statements(row),
         )

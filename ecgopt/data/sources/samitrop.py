@@ -10,7 +10,7 @@ import numpy as np
 from ecgopt.data.csv_tables import Row, read_rows
 from ecgopt.data.hdf5_files import open_dataset
 from ecgopt.data.listing import Listing, existing_folders, listing
-from ecgopt.data.records import NO_FINDING, Reading, RecordEntry, RecordFacts, Sex, number_or_none
+from ecgopt.data.records import NO_FINDING, Reading, RecordEntry, RecordFacts, Sex, age_of
 from ecgopt.data.signals import LEADS, RawSignal, from_millivolts
 from ecgopt.data.sources.code_test import MAX_SAMPLES, lead_order
 from ecgopt.errors import DataError
@@ -91,7 +91,7 @@ def _entry(row: Row, root: Path) -> RecordEntry:
     facts = RecordFacts(
         patient=f"samitrop-{record}",
         patient_published=False,
-        age_years=number_or_none(row["age"], 0.0, 120.0),
+        age_years=age_of(row["age"]),
         sex=sex,
         statements=found or {NO_FINDING: 100.0},
     )

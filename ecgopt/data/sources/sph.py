@@ -8,7 +8,7 @@ from pathlib import Path
 from ecgopt.data.csv_tables import Row, read_rows
 from ecgopt.data.hdf5_files import open_dataset
 from ecgopt.data.listing import Listing, find_files, listing
-from ecgopt.data.records import Reading, RecordEntry, RecordFacts, number_or_none, sex_of
+from ecgopt.data.records import Reading, RecordEntry, RecordFacts, age_of, sex_of
 from ecgopt.data.signals import LEADS, RawSignal, from_millivolts
 from ecgopt.errors import DataError, RecordError
 
@@ -68,7 +68,7 @@ def _entry(folder: Path, row: Row) -> RecordEntry:
         )
     facts = RecordFacts(
         patient=f"sph-{row['Patient_ID']}",
-        age_years=number_or_none(row["Age"], 0.0, 120.0),
+        age_years=age_of(row["Age"]),
         sex=sex_of(row["Sex"]),
         statements=dict.fromkeys(_codes(row, folder / TABLE), 100.0),
     )

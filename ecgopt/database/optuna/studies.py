@@ -1,24 +1,21 @@
 """Optuna's studies: created, opened for a slot, asked for parameters, read and deleted."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import partial
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import optuna
-from optuna.distributions import BaseDistribution
 from optuna.storages._rdb import models as optuna_tables
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import ColumnElement, Connection, Table, delete, func, select
 
 from ecgopt.database.engine import Database
+from ecgopt.database.optuna.pruners import build_pruner
+from ecgopt.database.optuna.samplers import SeenStudy, build_sampler
 from ecgopt.database.optuna.storage import BEGUN, SlotStorage
 from ecgopt.database.optuna.trial_rows import FIXED_PARAMETERS, OURS, RECIPE
-from ecgopt.plugins import find, wrong_type
 from ecgopt.regimes.hyperparameters import SearchSpace
-from ecgopt.seeds import seed_for
 from ecgopt.study_file.cells import StudyKey, study_name
 from ecgopt.study_file.spec import StudySpec
-from ecgopt.study_file.tables import PruningTable, SamplerTable
 from ecgopt.training.recipe import Value
 
 _STUDIES = optuna_tables.StudyModel.__table__
@@ -47,13 +44,24 @@ def create_studies(database: Database, spec: StudySpec, keys: Iterable[StudyKey]
 
 
 def open_study(database: Database, spec: StudySpec, key: StudyKey, slot: int) -> optuna.Study:
-    """Return the study with the sampler and pruner that this slot must use."""
-    return optuna.load_study(
+    """Return the study with the sampler and pruner that this slot must use.
+
+    Unless the study file leaves it free, they see the trials of fixed slots, which have ended
+    before this one begins: whatever else has ended by now must change nothing.
+    """
+    study = optuna.load_study(
         study_name=study_name(spec.name, key),
         storage=database.optuna,
-        sampler=_sampler(spec, key, slot),
-        pruner=_pruner(spec.pruning),
+        sampler=build_sampler(spec, key, slot),
+        pruner=build_pruner(spec.pruning),
     )
+    if spec.sampler.lag == "free":
+        return study
+    last = spec.last_seen(slot)
+    if last is None:
+        return SeenStudy(study, ())
+    ended = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
+    return SeenStudy(study, [trial for trial in ended if trial.number <= last])
 
 
 def id_of(trial: FrozenTrial) -> int:
@@ -86,10 +94,8 @@ def _asked(study: optuna.Study, trial: FrozenTrial, space: SearchSpace) -> dict[
     sampler = study.sampler
     # The sampler looks at the history several times: read it once, and no waiting trial. It learns
     # nothing from the published recipe, which fixes other settings than the arm does.
-    history = study._storage.get_all_trials(study._study_id, deepcopy=False, states=BEGUN)
-    study._thread_local.cached_all_trials = [
-        each for each in history if each.user_attrs.get(RECIPE) != "published"
-    ]
+    history = study.get_trials(deepcopy=False, states=BEGUN)
+    study = SeenStudy(study, [t for t in history if t.user_attrs.get(RECIPE) != "published"])
     sampler.before_trial(study, trial)
     relative_space = sampler.infer_relative_search_space(study, trial)
     proposal = dict(sampler.sample_relative(study, trial, relative_space))
@@ -97,85 +103,6 @@ def _asked(study: optuna.Study, trial: FrozenTrial, space: SearchSpace) -> dict[
         if name not in proposal:
             proposal[name] = sampler.sample_independent(study, trial, name, distribution)
     return proposal
-
-
-def _pruner(section: PruningTable) -> optuna.pruners.BasePruner:
-    """Return the pruner of a study; both regimes of a cell get an equal one."""
-    if not section.enabled:
-        return optuna.pruners.NopPruner()
-    return optuna.pruners.MedianPruner(
-        n_startup_trials=section.startup_trials,
-        n_warmup_steps=section.warmup_steps,
-        n_min_trials=section.min_trials,
-    )
-
-
-class _DrawsByName(optuna.samplers.BaseSampler):
-    """Another sampler, whose independent draws of a parameter follow from the parameter's name.
-
-    So a parameter that two arms share starts from the same draws in both, whatever else each arm
-    searches.
-    """
-
-    def __init__(self, build: Callable[..., optuna.samplers.BaseSampler], seed: int) -> None:
-        self._build, self._seed = build, seed
-        self._sampler = build(seed=seed % 2**32)
-
-    def infer_relative_search_space(
-        self, study: optuna.Study, trial: FrozenTrial
-    ) -> dict[str, BaseDistribution]:
-        return self._sampler.infer_relative_search_space(study, trial)
-
-    def sample_relative(
-        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
-    ) -> dict[str, Any]:
-        return self._sampler.sample_relative(study, trial, search_space)
-
-    def sample_independent(
-        self,
-        study: optuna.Study,
-        trial: FrozenTrial,
-        param_name: str,
-        param_distribution: BaseDistribution,
-    ) -> Any:  # noqa: ANN401 - as in Optuna
-        own = self._build(seed=seed_for(self._seed, param_name) % 2**32)
-        return own.sample_independent(study, trial, param_name, param_distribution)
-
-    def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
-        self._sampler.before_trial(study, trial)
-
-
-def _sampler(spec: StudySpec, key: StudyKey, slot: int) -> optuna.samplers.BaseSampler:
-    # The regime is not part of the seed: both arms start from the same random draws (they are
-    # paired), and the two arms of an A/A control propose the same configurations.
-    seed = seed_for(
-        spec.seed, "sampler", key.downstream, key.model.label, key.n_train, key.replicate, slot
-    )
-    return _DrawsByName(partial(_built, spec.sampler), seed)
-
-
-def _built(section: SamplerTable, *, seed: int) -> optuna.samplers.BaseSampler:
-    build = find("sampler", section.name, _SAMPLERS)
-    sampler = build(seed=seed, n_startup_trials=section.startup_trials)
-    if not isinstance(sampler, optuna.samplers.BaseSampler):
-        raise wrong_type(
-            "sampler", section.name, "a function that returns an Optuna sampler", sampler
-        )
-    return sampler
-
-
-def _tpe(*, seed: int, n_startup_trials: int) -> optuna.samplers.TPESampler:
-    return optuna.samplers.TPESampler(
-        seed=seed, n_startup_trials=n_startup_trials, multivariate=True, constant_liar=True
-    )
-
-
-def _random(*, seed: int, n_startup_trials: int) -> optuna.samplers.RandomSampler:  # noqa: ARG001
-    return optuna.samplers.RandomSampler(seed=seed)
-
-
-_SAMPLERS: Mapping[str, Callable[..., object]] = {"tpe": _tpe, "random": _random}
-"""Each is called with `seed` and `n_startup_trials`, as one from outside the package is."""
 
 
 def _coordinates(spec: StudySpec, key: StudyKey) -> dict[str, str | int | None]:

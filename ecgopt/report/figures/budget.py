@@ -2,7 +2,6 @@
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import MaxNLocator
 
 from ecgopt.analysis.conclude import CellConclusion
 from ecgopt.analysis.curves import BAND
@@ -14,14 +13,15 @@ from ecgopt.report.figures.drawing import (
     add_legend,
     arm_style,
     draw,
+    round_ticks,
     slug,
 )
 
 CAPTION = (
     "Expected validation macro AUROC of the best among k trials, drawn without replacement; the "
     f"band holds {BAND:.0%} of such draws. The left end is what one untuned guess gives, the right "
-    "end the whole budget; the mark there is the winner's mean score on the sealed test, which no "
-    "other trial ever saw. Dotted: from here on the lead over the reference no longer changes."
+    "end the whole budget. The mark at the right is the winner's mean score on the sealed test, "
+    "not on validation. Dotted: from here on the lead over the reference no longer changes."
 )
 
 MOST_BANDS = 3
@@ -77,7 +77,7 @@ def _paint(panel: Axes, cell: CellConclusion) -> None:
             # One line belongs to both arms; of several, each to the arm that meets the reference.
             colour = FAINT if len(cell.crossovers) == 1 else arm_style(index)["color"]
             panel.axvline(crossover.since_trials, color=colour, linestyle=":", linewidth=1.2)
-    panel.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
+    panel.xaxis.set_major_locator(round_ticks(integer=True))
     panel.set_xlabel("trials")
-    panel.set_ylabel("validation macro AUROC")
+    panel.set_ylabel("macro AUROC, best of k trials")
     add_legend(panel)

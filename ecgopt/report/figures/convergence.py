@@ -10,9 +10,10 @@ from ecgopt.report import words
 from ecgopt.report.figures.drawing import FAINT, Drawing, add_legend, arm_style, draw, slug
 
 CAPTION = (
-    "Validation macro AUROC of the final fits after each epoch, every arm at its own winner: thin "
-    "lines are fits, thick lines end where their schedules do on average. Dotted: the common score "
-    "that every arm reaches on average (95% of the weakest arm's gain over chance)."
+    "Validation macro AUROC of the final fits after each epoch, every arm at its own winner: the "
+    "median fit, and the band of the middle half. Fits differ in length, so both are taken at "
+    "equal shares of their schedules. Dotted: 95% of the weakest arm's mean gain over chance, at "
+    "each fit's best epoch; a fit need not reach it."
 )
 Unit = Literal["epochs", "seconds"]
 
@@ -72,8 +73,10 @@ def _paint_arm(panel: Axes, arm: ArmConclusion, unit: Unit, index: int, name: st
             continue
         end = len(final.curve) if unit == "epochs" else final.seconds
         steps = np.arange(1, len(final.curve) + 1) * end / len(final.curve)
-        panel.plot(steps, final.curve, color=style["color"], linewidth=0.6, alpha=0.35)
-        # Fits differ in length, so the mean is taken at equal shares of their schedules.
         places.append(steps[0] + shares * (end - steps[0]))
         curves.append(np.interp(places[-1], steps, final.curve))
-    panel.plot(np.mean(places, axis=0), np.mean(curves, axis=0), label=name, **style)
+    middle = np.median(places, axis=0)
+    if len(curves) > 2:
+        low, high = np.quantile(curves, (0.25, 0.75), axis=0)
+        panel.fill_between(middle, low, high, color=style["color"], alpha=0.15, linewidth=0)
+    panel.plot(middle, np.median(curves, axis=0), label=name, **style)

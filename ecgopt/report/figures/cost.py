@@ -1,11 +1,18 @@
 """What k targets cost in all with and without transfer, and where the lines cross."""
 
 from matplotlib.axes import Axes
-from matplotlib.ticker import MaxNLocator
 
 from ecgopt.analysis.conclude import CellConclusion
 from ecgopt.report import words
-from ecgopt.report.figures.drawing import FAINT, Drawing, add_legend, arm_style, draw, slug
+from ecgopt.report.figures.drawing import (
+    FAINT,
+    Drawing,
+    add_legend,
+    arm_style,
+    draw,
+    round_ticks,
+    slug,
+)
 
 CAPTION = (
     "Training time for k targets like this one: tuning and final fits of one replicate per target, "
@@ -25,20 +32,23 @@ def draw_cost(cell: CellConclusion) -> Drawing | None:
     ]
     last = min(max([FEWEST_TARGETS, *(2 * crossing for crossing in crossings)]), MOST_TARGETS)
     targets = range(0, last + 1)
+    most = max(arm.cost.pretraining.seconds + last * arm.cost.per_target.seconds
+               for arm in cell.arms.values())  # fmt: skip
+    unit, name_of_unit = words.unit_of_time(most)
 
     def paint(panel: Axes) -> None:
         for index, (regime, arm) in enumerate(cell.arms.items()):
             cost = arm.cost
-            hours = [
-                (cost.pretraining.seconds + k * cost.per_target.seconds) / 3600 for k in targets
+            spent = [
+                (cost.pretraining.seconds + k * cost.per_target.seconds) / unit for k in targets
             ]
-            panel.plot(targets, hours, label=words.regime_name(regime), **arm_style(index))
+            panel.plot(targets, spent, label=words.regime_name(regime), **arm_style(index))
         for crossing in crossings:
             if crossing <= last:
                 panel.axvline(crossing, color=FAINT, linestyle=":", linewidth=1.2)
-        panel.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=7))
+        panel.xaxis.set_major_locator(round_ticks(7, integer=True))
         panel.set_xlabel("targets")
-        panel.set_ylabel("training hours")
+        panel.set_ylabel(f"training {name_of_unit}")
         panel.set_ylim(bottom=0)
         panel.set_xlim(left=0)
         add_legend(panel)

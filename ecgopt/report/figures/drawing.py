@@ -2,15 +2,15 @@
 
 import io
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import AutoLocator, FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 INK, FAINT, GRID = "#1b1f24", "#5b6470", "#dfe3e8"
 ARM_COLOURS = (
@@ -39,6 +39,18 @@ _STYLE = {
     "lines.linewidth": 1.8, "lines.markersize": 5.0, "figure.facecolor": "none",
     "axes.facecolor": "none", "savefig.facecolor": "none", "axes.unicode_minus": True,
 }  # fmt: skip
+
+_PRINT_STYLE = {
+    "font.size": 7.0, "xtick.labelsize": 6.5, "ytick.labelsize": 6.5, "legend.fontsize": 6.5,
+    "axes.titlesize": 7.0, "axes.linewidth": 0.5, "grid.linewidth": 0.4, "lines.linewidth": 1.0,
+    "lines.markersize": 3.2, "xtick.major.width": 0.5, "ytick.major.width": 0.5,
+    "xtick.major.size": 2.5, "ytick.major.size": 2.5,
+    "font.sans-serif": ["Arial", "Helvetica", "Liberation Sans", "DejaVu Sans"],
+}  # fmt: skip
+PRINT_WIDTH = 183 / 25.4 * 72
+"""Points; two columns of a journal."""
+_SHEET = 700.0
+"""Pixels at 100 dpi; what is wider is a sheet of panels."""
 
 POINT = 1 / 72
 
@@ -73,11 +85,23 @@ class Drawing:
         body = self.svg[self.svg.index("<svg") :]
         for colour, variable in _VARIABLES.items():
             body = body.replace(colour, variable)
-        body = re.sub(r' id="[a-z]+[A-Za-z]*_[0-9_]+"', "", body)
+        body = _with_own_ids(body, self.name)
         body = re.sub(r"<metadata>.*?</metadata>", "", body, flags=re.DOTALL)
         body = re.sub(r' (width|height)="[0-9.]+pt"', "", body, count=2)
         label = f'role="img" aria-label="{_escape(self.alt)}"'
         return re.sub(r"\n\s*", "\n", body.replace("<svg ", f"<svg {label} ", 1))
+
+
+def _with_own_ids(svg: str, name: str) -> str:
+    """Return `svg` without ids that nothing refers to, and the figure's name before the others."""
+    used = set(re.findall(r"""(?:url\(#|href="#)([^")]+)""", svg))
+
+    def own(found: re.Match[str]) -> str:
+        return f' id="{name}-{found[1]}"' if found[1] in used else ""
+
+    svg = re.sub(r' id="([^"]+)"', own, svg)
+    svg = re.sub(r"url\(#([^)]+)\)", rf"url(#{name}-\1)", svg)
+    return re.sub(r'href="#([^"]+)"', rf'href="#{name}-\1"', svg)
 
 
 def _escape(text: str) -> str:
@@ -130,16 +154,75 @@ def draw(
             )
         )
         paint(panel)
+        use_round_ticks(panel)
         _make_room_for_legend(figure, panel, layout)
-        text = io.StringIO()
-        figure.savefig(text, format="svg", metadata={"Date": None, "Creator": "ecgopt"})
         return Drawing(
-            name=name, title=title, caption=caption, alt=alt, svg=text.getvalue(), figure=figure
+            name=name, title=title, caption=caption, alt=alt, svg=_svg(figure), figure=figure
         )
 
 
-def _style(name: str) -> AbstractContextManager[None]:
-    style: Any = {**_STYLE, "svg.hashsalt": name}  # the stubs know each key as a literal
+def _svg(figure: Figure) -> str:
+    text = io.StringIO()
+    figure.savefig(text, format="svg", metadata={"Date": None, "Creator": "ecgopt"})
+    return text.getvalue()
+
+
+def on_shared_axes(drawings: Sequence[Drawing], *, x: bool = True) -> tuple[Drawing, ...]:
+    """Return one-panel figures again on common axes, so that they can be compared by eye."""
+    panels = [drawing.figure.axes[0] for drawing in drawings]
+    if len(panels) < 2:
+        return tuple(drawings)
+    for panel in panels:
+        panel.set_ylim(*_hull([each.get_ylim() for each in panels]))
+        if x:
+            panel.set_xlim(*_hull([each.get_xlim() for each in panels]))
+    return tuple(_redrawn(drawing) for drawing in drawings)
+
+
+def _redrawn(drawing: Drawing) -> Drawing:
+    with _style(drawing.name):
+        return replace(drawing, svg=_svg(drawing.figure))
+
+
+def _hull(limits: Sequence[tuple[float, float]]) -> tuple[float, float]:
+    return min(low for low, _ in limits), max(high for _, high in limits)
+
+
+def use_round_ticks(panel: Axes, most: int = 6) -> None:
+    """Place the ticks of linear axes at steps of 1, 2 or 5."""
+    for axis in (panel.xaxis, panel.yaxis):
+        if isinstance(axis.get_major_locator(), AutoLocator):
+            axis.set_major_locator(round_ticks(most))
+
+
+def round_ticks(most: int = 6, *, integer: bool = False) -> MaxNLocator:
+    """Return ticks at steps of 1, 2 or 5."""
+    return MaxNLocator(nbins=most, integer=integer, steps=[1, 2, 5, 10])
+
+
+def draw_composite(
+    *,
+    name: str,
+    title: str,
+    caption: str,
+    alt: str,
+    height: float,
+    paint: Callable[[Figure], None],
+) -> Drawing:
+    """Return a figure for print: 183 mm wide, small type, thin lines; `paint` places its panels."""
+    with _style(name, _PRINT_STYLE):
+        figure = Figure(figsize=(PRINT_WIDTH * POINT, height * POINT))
+        paint(figure)
+        svg = _svg(figure)
+    return Drawing(name=name, title=title, caption=caption, alt=alt, svg=svg, figure=figure)
+
+
+def _style(name: str, changes: Mapping[str, Any] | None = None) -> AbstractContextManager[None]:
+    style: Any = {
+        **_STYLE,
+        **(changes or {}),
+        "svg.hashsalt": name,
+    }  # the stubs know each key as a literal
     return matplotlib.rc_context(style)
 
 
@@ -164,8 +247,14 @@ def add_legend(panel: Axes) -> None:
             columnspacing=1.2,
             borderaxespad=0.0,
         )
-        if legend.get_window_extent().x1 <= figure.bbox.x1:
+        if legend.get_window_extent().x1 <= _right_edge(panel, figure.bbox.x1):
             return
+
+
+def _right_edge(panel: Axes, width: float) -> float:
+    """Return where a panel's legend must end: on a sheet of two columns, at the panel's own."""
+    box, is_sheet = panel.get_window_extent(), len(panel.figure.axes) > 1 or width > _SHEET
+    return width / 2 - 4 if is_sheet and box.x0 < width / 2 - 60 else width
 
 
 def _make_room_for_legend(figure: Figure, panel: Axes, layout: Layout) -> None:

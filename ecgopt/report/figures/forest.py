@@ -1,100 +1,127 @@
 """Every cell's paired difference with its interval, against the margin."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from matplotlib.axes import Axes
-from matplotlib.ticker import MaxNLocator
 
 from ecgopt.analysis.compare import CellComparison
 from ecgopt.analysis.conclude import Conclusions
 from ecgopt.analysis.verdict import Decision
 from ecgopt.report import words
 from ecgopt.report.figures.drawing import (
-    ARM_COLOURS,
-    ARM_MARKERS,
     FAINT,
     GRID,
     INK,
     PAPER,
     Drawing,
     Layout,
+    add_legend,
     draw,
 )
 
-ROW = 31.0
+ROW = 22.0
 MOST_SAID = 12
+_WIDTH, _NUMBERS = 420.0, 138.0
+_LETTER = 5.3
+"""Points that a letter of a label takes on average."""
+_MARKERS = {
+    Decision.HIGHER: ("s", INK),
+    Decision.LOWER: ("o", INK),
+    Decision.EQUIVALENT: ("D", PAPER),
+    Decision.UNDECIDED: ("x", INK),
+    Decision.INTERIM: ("o", PAPER),
+}
+"""Marker and face; the colour stays the ink's, because colours mean arms."""
 
 
-def draw_forest(conclusions: Conclusions) -> Drawing | None:
-    """Return the forest plot of all cells; None while no cell has an interval."""
-    found = [
+def compared(conclusions: Conclusions) -> list[CellComparison]:
+    """Return the comparisons that have an interval."""
+    return [
         comparison
         for cell in conclusions.cells
         for comparison in cell.comparisons
         if comparison.interval is not None
     ]
+
+
+def draw_forest(conclusions: Conclusions) -> Drawing | None:
+    """Return the forest plot of all cells; None while no cell has an interval."""
+    found = compared(conclusions)
     if not found:
         return None
-    comparison = conclusions.evidence.comparison
-    labels = [words.cell_label(item.cell, conclusions, item.regime) for item in found]
+    labels = row_labels(found, conclusions)
     said = (
         f"{label}: {words.verdict_sentence(item)}"
         for label, item in zip(labels[:MOST_SAID], found, strict=False)
     )
+    widest = max(len(line) for label in labels for line in label.split("\n"))
     return draw(
         name="differences",
-        title=f"Difference from {words.regime_name(comparison.regimes[0])}",
-        caption=(
-            f"Paired difference of test macro AUROC with its {comparison.confidence:.0%} interval "
-            f"over replicates, seeds and patients. Shaded: the margin of ±{comparison.margin:g}. "
-            f"{_legend(comparison.regimes)}"
-        ),
+        title=f"Difference from {words.regime_name(conclusions.evidence.comparison.regimes[0])}",
         alt=" ".join(said),
-        layout=Layout(panel_height=ROW * len(found), left=14, right=14, top=8),
-        paint=lambda panel: _paint(panel, found, labels, comparison.margin),
+        layout=Layout(
+            width=_WIDTH,
+            panel_height=max(ROW * len(found), 60.0),
+            left=14 + _LETTER * widest,
+            right=_NUMBERS,
+        ),
+        paint=lambda panel: paint_forest(panel, found, labels),
     )
 
 
-def _paint(
-    panel: Axes, found: Sequence[CellComparison], labels: Sequence[str], margin: float
-) -> None:
-    # From back to front: the scale, the labels on paper of their own, the intervals.
+def row_labels(found: Sequence[CellComparison], conclusions: Conclusions) -> list[str]:
+    """Return the rows' names; that of an only cell is on the page already."""
+    if len(conclusions.cells) == 1:
+        return [words.regime_name(item.regime) for item in found]
+    labels = [words.cell_label(item.cell, conclusions, item.regime) for item in found]
+    return [label if len(label) <= 24 else "\n".join(label.rsplit(", ", 1)) for label in labels]
+
+
+def paint_forest(panel: Axes, found: Sequence[CellComparison], labels: Sequence[str]) -> None:
+    """Draw the margin as one band, and on it a row per comparison with its numbers at the right."""
+    margin = found[0].margin
     panel.axvspan(-margin, margin, color=GRID, linewidth=0, zorder=1)
     panel.axvline(0, color=FAINT, linewidth=0.8, zorder=1.1)
-    for row, (item, label) in enumerate(zip(found, labels, strict=True)):
+    for row, item in enumerate(found):
         interval = item.interval
         assert interval is not None
-        colour, marker = _look(item)
-        panel.plot([interval.low, interval.high], [row, row], color=colour)
-        panel.plot(interval.estimate, row, marker, color=colour, markersize=6, markeredgewidth=1.6)
+        panel.plot([interval.low, interval.high], [row, row], color=INK)
+        panel.plot(interval.estimate, row, **verdict_look(item))
         panel.annotate(
-            label,
-            (0, row - 0.38),
+            words.difference(interval),
+            (1.03, row),
             xycoords=("axes fraction", "data"),
             va="center",
-            fontsize=9,
-            bbox={"facecolor": PAPER, "edgecolor": "none", "pad": 0.8},
-            zorder=1.2,
+            fontsize=panel.xaxis.get_ticklabels()[0].get_fontsize(),
         )
-    panel.set_ylim(len(found) - 0.5, -0.65)
-    panel.set_yticks([])
+    for decision, name in dict.fromkeys((item.decision, words.verdict_of(item)) for item in found):
+        panel.plot([], [], label=name, **_look(decision))
+    panel.set_ylim(len(found) - 0.4, -0.6)
+    panel.set_yticks(range(len(found)), labels)
+    panel.tick_params(axis="y", length=0)
     panel.margins(x=0.06)
-    panel.xaxis.set_major_locator(MaxNLocator(nbins=6))
     panel.grid(visible=False, axis="y")
     pairs = {(item.reference, item.regime) for item in found}
-    panel.set_xlabel(words.directions(*pairs.pop()) if len(pairs) == 1 else "difference")
+    reference = words.regime_name(found[0].reference)
+    panel.set_xlabel(
+        words.difference_label(*pairs.pop()) if len(pairs) == 1 else f"Δ AUROC (arm − {reference})"
+    )
     panel.spines["left"].set_visible(False)
+    add_legend(panel)
 
 
-def _legend(regimes: Sequence[str]) -> str:
-    reference, *others = map(words.regime_name, regimes)
-    arm = others[0] if len(others) == 1 else "the named arm"
-    return f"Square: {arm} wins; circle: {reference} wins; diamond: equivalent; cross: undecided."
+def verdict_look(item: CellComparison) -> dict[str, Any]:
+    """Return how the mark of a verdict is drawn."""
+    return _look(item.decision)
 
 
-def _look(item: CellComparison) -> tuple[str, str]:
-    if item.decision is Decision.HIGHER:
-        return ARM_COLOURS[1], ARM_MARKERS[1]
-    if item.decision is Decision.LOWER:
-        return ARM_COLOURS[0], ARM_MARKERS[0]
-    return (INK, "D") if item.decision is Decision.EQUIVALENT else (FAINT, "x")
+def _look(decision: Decision) -> dict[str, Any]:
+    marker, face = _MARKERS[decision]
+    return {
+        "marker": marker,
+        "color": INK,
+        "markerfacecolor": face,
+        "markeredgewidth": 1.2,
+        "linestyle": "none",
+    }

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import MaxNLocator
 
 from ecgopt.analysis.conclude import CellConclusion
 from ecgopt.analysis.pruning_audit import AuditedTrial
@@ -99,7 +98,6 @@ def draw_audit(cells: Sequence[CellConclusion]) -> Drawing | None:
                 color=ARM_COLOURS[index % len(ARM_COLOURS)],
                 label=words.regime_name(regime),
             )
-        panel.xaxis.set_major_locator(MaxNLocator(nbins=5))
         panel.set_xlabel("score at its end, minus the winner's")
         panel.set_ylabel("when pruned, minus the winner's")
         add_legend(panel)

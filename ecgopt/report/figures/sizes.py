@@ -7,15 +7,16 @@ from matplotlib.ticker import FixedLocator, NullLocator
 from ecgopt.analysis.sizes import Crossover, SizeLadder
 from ecgopt.report import words
 from ecgopt.report.figures.drawing import (
-    ARM_COLOURS,
     FAINT,
     GRID,
+    INK,
     Drawing,
     Layout,
     add_legend,
     draw,
     slug,
 )
+from ecgopt.report.figures.forest import verdict_look
 
 CAPTION = (
     "Paired difference of test macro AUROC at each training size with its interval, and the line "
@@ -52,7 +53,9 @@ def say_ladder(ladder: SizeLadder) -> str:
 
 def _crosses(crossover: Crossover, what: str) -> str:
     if crossover.n_train is None:
-        return f"{what} at no size in this range"
+        return f"{what} at none of these sizes"
+    if crossover.low is None and crossover.high is None:
+        return f"{what} within these sizes, but where is not known"
     low = words.size(crossover.low) if crossover.low else "unbounded"
     high = words.size(crossover.high) if crossover.high else "unbounded"
     return f"{what} at n ≈ {words.size(crossover.n_train)} [{low}, {high}]"
@@ -68,12 +71,12 @@ def _paint(panel: Axes, ladder: SizeLadder) -> None:
     for point in ladder.points:
         if (interval := point.interval) is not None:
             size = point.cell.n_train
-            panel.plot([size, size], [interval.low, interval.high], color=ARM_COLOURS[1])
-            panel.plot(size, interval.estimate, "s", color=ARM_COLOURS[1])
+            panel.plot([size, size], [interval.low, interval.high], color=INK)
+            panel.plot(size, interval.estimate, **verdict_look(point))
     panel.set_xscale("log")
     panel.xaxis.set_major_locator(FixedLocator([float(size) for size in ladder.sizes]))
     panel.xaxis.set_minor_locator(NullLocator())
     panel.set_xticks(list(ladder.sizes), [f"{size:,}" for size in ladder.sizes])
     panel.set_xlabel("labelled training records")
-    panel.set_ylabel("difference")
+    panel.set_ylabel(words.difference_label(ladder.points[0].reference, ladder.regime))
     add_legend(panel)

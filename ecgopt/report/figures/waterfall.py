@@ -4,18 +4,27 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from matplotlib.axes import Axes
-from matplotlib.ticker import MaxNLocator
 
 from ecgopt.analysis.waterfall import Step
 from ecgopt.evidence.records import CellKey
 from ecgopt.report import words
-from ecgopt.report.figures.drawing import ARM_COLOURS, FAINT, INK, Drawing, Layout, draw, slug
+from ecgopt.report.figures.drawing import FAINT, INK, Drawing, Layout, draw, slug
 
-CAPTION = (
-    "The same data read in other ways, from the published recipe at its best test epoch, as the "
-    "published study printed it, to both arms tuned. Bars are the change of the difference at "
-    "each step; the outer bars are the difference itself."
-)
+BEST_EPOCH = "published recipe, best test epoch"
+
+
+def caption(steps: Sequence[Step]) -> str:
+    """Return what is drawn, from the steps that were measured."""
+    first = steps[0].name + (
+        f", which is what {words.PAPER} printed" if steps[0].name == BEST_EPOCH else ""
+    )
+    return (
+        f"The difference between the arms on the same data, read in {len(steps)} ways: from the "
+        f"{first}, to both arms tuned. The outer bars are the difference itself; the others are "
+        "its change at each step."
+    )
+
+
 ROW = 34.0
 
 
@@ -39,10 +48,10 @@ def _paint(panel: Axes, reference: str, regime: str, steps: Sequence[Step]) -> N
     rows = [(steps[0].name, 0.0, steps[0].difference)]
     for before, step in pairwise(steps):
         rows.append((step.name, before.difference, step.difference))
-    rows.append(("what is left", 0.0, steps[-1].difference))
+    rows.append(("both tuned", 0.0, steps[-1].difference))
     for row, (name, start, end) in enumerate(rows):
         is_total = row in (0, len(rows) - 1)
-        colour = INK if is_total else ARM_COLOURS[1 if end >= start else 0]
+        colour = INK if is_total else FAINT
         panel.barh(row, end - start, left=start, height=0.42, color=colour)
         panel.annotate(
             name, (0, row - 0.38), xycoords=("axes fraction", "data"), va="center", fontsize=9
@@ -57,7 +66,6 @@ def _paint(panel: Axes, reference: str, regime: str, steps: Sequence[Step]) -> N
     panel.set_ylim(len(rows) - 0.5, -0.7)
     panel.set_yticks([])
     panel.margins(x=0.06)
-    panel.xaxis.set_major_locator(MaxNLocator(nbins=5))
     panel.grid(visible=False, axis="y")
     panel.set_xlabel(words.directions(reference, regime))
     panel.spines["left"].set_visible(False)

@@ -5,6 +5,7 @@ from collections import Counter
 
 from ecgopt.analysis.arms import TrialCounts
 from ecgopt.analysis.conclude import ArmConclusion, Conclusions
+from ecgopt.analysis.findings import LARGE, SMALL
 from ecgopt.evidence.records import Opening
 from ecgopt.report import words
 from ecgopt.report.figures.pruning import draw_agreement, draw_audit
@@ -12,6 +13,8 @@ from ecgopt.report.page.html import PageTable, Section
 from ecgopt.report.page.provenance import provenance_section
 
 OUTCOMES = tuple(TrialCounts.__dataclass_fields__)
+ALWAYS_SHOWN = ("complete", "pruned")
+"""Outcomes that have a column even where no trial ended so."""
 MOST_ROWS_SHOWN = 16
 NEW, STORED, BROKE_OFF = "new", "stored", "broke off"
 
@@ -34,7 +37,11 @@ def _findings(conclusions: Conclusions) -> Section | None:
     return Section(
         name="findings",
         title="The published study's findings",
-        paragraphs=("Judged where this comparison holds the cells for it.",),
+        paragraphs=(
+            f"Findings of {words.PAPER}, each judged only where this comparison has what it needs: "
+            f"a small target has up to {SMALL:,} labelled records, a large one at least "
+            f"{LARGE:,}.",
+        ),
         tables=(
             PageTable(
                 title="",
@@ -55,11 +62,16 @@ def _trials(conclusions: Conclusions) -> Section:
         for cell in conclusions.cells
         for regime, arm in cell.arms.items()
     ]
+    outcomes = [
+        name
+        for name in OUTCOMES
+        if name in ALWAYS_SHOWN or any(getattr(arm.counts, name) for _, _, arm in arms)
+    ]
     counts = tuple(
         (
             label,
             regime,
-            *(str(getattr(arm.counts, name)) for name in OUTCOMES),
+            *(str(getattr(arm.counts, name)) for name in outcomes),
             str(sum(study.workers_lost for study in arm.arm.studies)),
         )
         for label, regime, arm in arms
@@ -73,13 +85,13 @@ def _trials(conclusions: Conclusions) -> Section:
     )
     return Section(
         name="trials",
-        title="Trials, pruning and what they took",
+        title="Trials, pruning and compute",
         paragraphs=(
             "Pruned and diverged trials are paid from the budget; winners come from complete "
-            "trials only. A trial whose worker was lost goes on with another, at its last epoch. "
-            "Beside the budget stand audits, learning rates, sanity checks and final fits of "
-            "other recipes than the winner's. Pre-training stands in full, though many targets "
-            "may share it.",
+            "trials only. A trial whose worker was lost continues on another, from its last epoch. "
+            "Outside the budget are audits, learning rates, sanity checks and final fits of "
+            "recipes other than the winner's. Pre-training is counted in full, though many "
+            "targets may share it.",
         ),
         points=tuple(f"Set aside: {item}" for item in set_aside),
         tables=(
@@ -88,7 +100,7 @@ def _trials(conclusions: Conclusions) -> Section:
                 columns=(
                     "cell",
                     "arm",
-                    *(name.replace("_", " ") for name in OUTCOMES),
+                    *(name.replace("_", " ") for name in outcomes),
                     "workers lost",
                 ),
                 rows=counts,
@@ -96,7 +108,7 @@ def _trials(conclusions: Conclusions) -> Section:
                 is_folded=is_folded,
             ),
             PageTable(
-                title="What they took; seconds, and for tuning epochs and thousands of samples",
+                title="Compute: time; for tuning also epochs and thousands of samples",
                 columns=(
                     "cell",
                     "arm",
@@ -104,7 +116,7 @@ def _trials(conclusions: Conclusions) -> Section:
                     "epochs",
                     "samples, k",
                     "final fits",
-                    "beside the budget",
+                    "outside the budget",
                     "pre-training",
                 ),
                 rows=ledger,
@@ -170,8 +182,9 @@ def _openings(conclusions: Conclusions) -> Section:
         name="sealed-test",
         title="Sealed test",
         paragraphs=(
-            f"The sealed test was scored {kinds[NEW]} times; {kinds[STORED]} further requests "
-            f"returned the stored result.{broken} Tuning has no access to it.",
+            f"{kinds[NEW]} final networks were scored on the sealed test, each exactly once; "
+            f"{kinds[STORED]} further requests returned the stored result.{broken} No search has "
+            "access to it.",
         ),
         tables=(
             PageTable(

@@ -6,12 +6,30 @@ from ecgopt.analysis.conclude import Conclusions
 from ecgopt.analysis.convergence import Convergence
 from ecgopt.report import words
 from ecgopt.report.figures import budget, convergence, pareto, response, sizes, waterfall
+from ecgopt.report.figures.drawing import on_shared_axes
 from ecgopt.report.figures.importance import draw_importance
+from ecgopt.report.figures.summary import draw_figure_one, draw_panels
 from ecgopt.report.page.cost import cost_section
 from ecgopt.report.page.galleries import MOST_CELLS_DRAWN, MOST_ROWS_SHOWN, drawn_cells, gallery
 from ecgopt.report.page.html import Gallery, PageTable, Section
 
 UNITS: tuple[convergence.Unit, ...] = ("epochs", "seconds")
+
+
+def figure_one_section(conclusions: Conclusions) -> Section | None:
+    """Return the summary: the same panels as the figure for print, one under the other on a phone.
+
+    None before any trial is complete.
+    """
+    panels, figure = draw_panels(conclusions), draw_figure_one(conclusions)
+    if figure is None:
+        return None
+    return Section(
+        name="figure-1",
+        title="Figure 1",
+        galleries=(Gallery(title=figure.title, caption=figure.caption, drawings=panels),),
+        for_print=(figure,),
+    )
 
 
 def figure_sections(conclusions: Conclusions) -> list[Section]:
@@ -61,7 +79,7 @@ def _response(conclusions: Conclusions) -> Section | None:
             "best rate",
             "within the margin of the best",
             "decades",
-            "trials that good",
+            "trials within the margin",
         ),
         rows=rows,
         text_columns=frozenset({0, 1}),
@@ -83,6 +101,7 @@ def _sizes(conclusions: Conclusions) -> Section | None:
             f"{ladder.upstream} → {ladder.downstream}, {ladder.model}. {sizes.say_ladder(ladder)}"
             for ladder in ladders
         ),
+        tables=(_equal_scores(conclusions),) if conclusions.equal_scores else (),
         galleries=(
             Gallery(
                 title="Difference against training size",
@@ -93,14 +112,44 @@ def _sizes(conclusions: Conclusions) -> Section | None:
     )
 
 
-def _convergence(conclusions: Conclusions) -> Section | None:
-    drawings = tuple(
-        replace(drawn, title=f"{words.cell_label(cell.cell, conclusions)}, by {unit}")
-        for cell in drawn_cells(conclusions)
-        for unit in UNITS
-        if (drawn := convergence.draw_convergence(cell, unit)) is not None
+def _equal_scores(conclusions: Conclusions) -> PageTable:
+    """Return how many labelled records the reference needs for each arm's scores."""
+    reference = words.regime_name(conclusions.evidence.comparison.regimes[0])
+    rows = tuple(
+        (
+            f"{found.upstream} → {found.downstream}, {found.model}",
+            words.regime_name(found.regime),
+            f"{found.n_train:,}",
+            _records(found.n_equal),
+            f"{_records(found.low)} to {_records(found.high)}",
+            words.MISSING if found.factor is None else f"{found.factor:.1f}",
+        )
+        for found in conclusions.equal_scores
     )
-    if not drawings:
+    return PageTable(
+        title=f"Labelled records that {reference} needs for the same test score; a dash means: "
+        "beyond the sizes that were run",
+        columns=("ladder", "arm", "n", f"n of {reference}", "interval", "factor"),
+        rows=rows,
+        text_columns=frozenset({0, 1}),
+        is_folded=len(rows) > MOST_ROWS_SHOWN,
+    )
+
+
+def _records(count: float | None) -> str:
+    return words.MISSING if count is None else f"{count:,.0f}"
+
+
+def _convergence(conclusions: Conclusions) -> Section | None:
+    by_unit = {
+        unit: tuple(
+            replace(drawn, title=words.cell_label(cell.cell, conclusions))
+            for cell in drawn_cells(conclusions)
+            if (drawn := convergence.draw_convergence(cell, unit)) is not None
+        )
+        for unit in UNITS
+    }
+    if not by_unit["epochs"]:
         return None
     rows = tuple(
         (words.cell_label(cell.cell, conclusions), words.regime_name(regime), *_times(found))
@@ -109,11 +158,12 @@ def _convergence(conclusions: Conclusions) -> Section | None:
         if (found := arm.convergence) is not None
     )
     table = PageTable(
-        title="When final fits get there, means; their own goal is 95% of their own gain",
+        title="Epochs until a final fit has 95% of its own gain over chance, and until it "
+        "reaches a common score; means over the fits that reach it",
         columns=(
             "cell",
             "arm",
-            "epochs to own goal",
+            "epochs to 95%",
             "common score",
             "epochs to it",
             "time to it",
@@ -123,8 +173,15 @@ def _convergence(conclusions: Conclusions) -> Section | None:
         text_columns=frozenset({0, 1}),
         is_folded=len(rows) > MOST_ROWS_SHOWN,
     )
-    shown = Gallery(title="Score against time", caption=convergence.CAPTION, drawings=drawings)
-    return Section(name="time", title="Training time", tables=(table,), galleries=(shown,))
+    galleries = tuple(
+        Gallery(
+            title=f"Score against {unit}",
+            caption=convergence.CAPTION,
+            drawings=on_shared_axes(drawings),
+        )
+        for unit, drawings in by_unit.items()
+    )
+    return Section(name="time", title="Training time", tables=(table,), galleries=galleries)
 
 
 def _times(found: Convergence) -> tuple[str, ...]:
@@ -159,7 +216,9 @@ def _waterfall(conclusions: Conclusions) -> Section | None:
             words.score(step.arm),
             words.signed(step.difference),
             words.signed(step.change),
-            words.MISSING if step.share_explained is None else f"{step.share_explained:.0%}",
+            words.MISSING
+            if step.share_explained is None or not 0 <= step.share_explained <= 1
+            else f"{step.share_explained:.0%}",
         )
         for cell in cells
         for regime, steps in cell.waterfalls.items()
@@ -170,7 +229,7 @@ def _waterfall(conclusions: Conclusions) -> Section | None:
         title="From the published recipe to the fair one",
         tables=(
             PageTable(
-                title="Steps, and the share of the published gap that each explains",
+                title="Steps, and the share of the first gap that each explains",
                 columns=(
                     "cell",
                     "step",
@@ -185,7 +244,19 @@ def _waterfall(conclusions: Conclusions) -> Section | None:
                 is_folded=True,
             ),
         ),
-        galleries=(Gallery(title="Waterfall", caption=waterfall.CAPTION, drawings=drawings),),
+        galleries=(
+            Gallery(
+                title="Waterfall",
+                caption=waterfall.caption(
+                    next(
+                        cell.waterfalls[drawn] for cell in cells if len(cell.waterfalls[drawn]) > 1
+                    )
+                ),
+                drawings=on_shared_axes(drawings)
+                if len({len(cell.waterfalls[drawn]) for cell in cells}) == 1
+                else drawings,
+            ),
+        ),
     )
 
 

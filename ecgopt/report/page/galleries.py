@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from ecgopt.analysis.conclude import CellConclusion, Conclusions
 from ecgopt.report import words
-from ecgopt.report.figures.drawing import Drawing
+from ecgopt.report.figures.drawing import Drawing, on_shared_axes
 from ecgopt.report.page.html import Gallery
 
 MOST_CELLS_DRAWN = 6
@@ -34,4 +34,6 @@ def gallery(
     drawings = tuple(
         replace(drawn, title=words.cell_label(cell.cell, conclusions)) for cell, drawn in found
     )
-    return (Gallery(title=title, caption=caption, drawings=drawings),) if drawings else ()
+    if not drawings:
+        return ()
+    return (Gallery(title=title, caption=caption, drawings=on_shared_axes(drawings)),)

@@ -1,32 +1,36 @@
-"""The page's first part: the verdict per cell, in words and in one table."""
+"""The page's first part: the verdict in words and in one table, and the checks that failed."""
 
 from collections import Counter
 from collections.abc import Sequence
 
+from ecgopt.analysis.arms import budget_trials
 from ecgopt.analysis.compare import CellComparison
-from ecgopt.analysis.conclude import CellConclusion, Conclusions
-from ecgopt.analysis.scores import ArmScores
+from ecgopt.analysis.conclude import Conclusions
+from ecgopt.analysis.gates import Gate
 from ecgopt.analysis.verdict import Decision
-from ecgopt.evidence.records import FinalRole
 from ecgopt.report import words
 from ecgopt.report.page.html import PageTable, Section
-from ecgopt.training.metrics import METRICS, Metric
 
-MOST_ROWS_SHOWN = 16
+MOST_ROWS_SHOWN = 24
 MOST_SENTENCES = 8
+MOST_LADDERS = 3
+"""Ladders of training sizes that the headline spells out; more are counted."""
+MARK = "†"
+"""Behind a verdict: a check failed for an arm of this row."""
 
 
 def answer(conclusions: Conclusions) -> str:
-    """Return the verdict over all cells in one sentence."""
+    """Return the verdict over all cells in one or a few sentences."""
     found = [comparison for cell in conclusions.cells for comparison in cell.comparisons]
+    if any(item.decision is Decision.INTERIM for item in found):
+        return _not_finished(conclusions, found)
     if len(found) == 1:
         return words.verdict_sentence(found[0])
-    if interim := [item for item in found if item.decision is Decision.INTERIM]:
-        n_present = sum(len(item.differences) for item in found)
-        return (
-            f"Interim: {len(interim)} of {len(found)} comparisons wait for planned work "
-            f"({n_present} of {sum(item.n_planned for item in found)} pairs are there); they have "
-            "no verdict."
+    ladders = _ladders(found)
+    if len(ladders) <= MOST_LADDERS and all(len(ladder) > 1 for ladder in ladders):
+        return " ".join(
+            _say_sizes(ladder, name_cell=len({_place(each[0]) for each in ladders}) > 1)
+            for ladder in ladders
         )
     counts = Counter(words.verdict_of(item) for item in found)
     if len(counts) == 1:
@@ -35,39 +39,147 @@ def answer(conclusions: Conclusions) -> str:
     return f"Of {len(found)} comparisons: {', '.join(parts)}."
 
 
+def _not_finished(conclusions: Conclusions, found: Sequence[CellComparison]) -> str:
+    evidence, waiting = conclusions.evidence, [f for f in found if f.decision is Decision.INTERIM]
+    budget, cells = evidence.comparison.budget, evidence.comparison.cells
+    places = {
+        (name, None if arm.arm.studies and arm.arm.studies[0].upstream is None else cell.cell)
+        for cell in conclusions.cells
+        for name, arm in cell.arms.items()
+    }
+    n_studies = len(evidence.studies) or len(places) * budget.replicates
+    n_trials = sum(
+        arm_trials.state in ("complete", "pruned", "failed")
+        for study in evidence.studies
+        for arm_trials in budget_trials(study.trials)
+    )
+    n_finals = sum(final.role == "tuned" for final in evidence.finals)
+    done = (
+        f"{n_trials:,} of {n_studies * budget.trials:,} trials and {n_finals:,} of "
+        f"{n_studies * budget.final_seeds:,} final fits are done"
+    )
+    which = "" if len(waiting) == len(found) else f" for {len(waiting)} of {len(found)} comparisons"
+    return f"Not finished: {done}. No verdict yet{which if cells else ''}."
+
+
+def _place(item: CellComparison) -> tuple[str, str, str]:
+    return item.cell.upstream, item.cell.downstream, item.cell.model
+
+
+def _ladders(found: Sequence[CellComparison]) -> list[list[CellComparison]]:
+    """Return the comparisons that differ in training size alone, by growing size."""
+    groups: dict[tuple[str, ...], list[CellComparison]] = {}
+    for item in found:
+        groups.setdefault((*_place(item), item.regime), []).append(item)
+    return [sorted(group, key=lambda item: item.cell.n_train) for group in groups.values()]
+
+
+def _say_sizes(ladder: Sequence[CellComparison], *, name_cell: bool) -> str:
+    """Return what holds at which training sizes: `fine-tune wins with up to 200 records; ...`."""
+    first = ladder[0]
+    arm, reference = words.regime_name(first.regime), words.regime_name(first.reference)
+    sizes: dict[str, list[int]] = {}
+    for item in ladder:
+        sizes.setdefault(_verdict_of_two(item, arm, reference), []).append(item.cell.n_train)
+    smallest = [item.cell.n_train for item in ladder]
+    parts = []
+    for number, (verdict, some) in enumerate(sizes.items()):
+        if len(sizes) == 1:
+            where = f"at all {len(some)} training sizes, {some[0]:,} to {some[-1]:,} records"
+        elif number == 0 and len(some) > 1 and some == smallest[: len(some)]:
+            where = f"with up to {some[-1]:,} labelled records"
+        else:
+            where = f"with {words.listed([f'{n:,}' for n in some])}"
+            where += " labelled records" if number == 0 else ""
+        parts.append(f"{verdict} {where}")
+    upstream, downstream, model = _place(first)
+    where = f"{upstream} → {downstream}, {model}: " if name_cell else ""
+    return f"{where or ''}{words.capital('; '.join(parts)) if not where else '; '.join(parts)}."
+
+
+def _verdict_of_two(item: CellComparison, arm: str, reference: str) -> str:
+    if item.decision is Decision.EQUIVALENT:
+        return f"{arm} and {reference} are equivalent"
+    if item.decision is Decision.UNDECIDED:
+        return f"{arm} against {reference} is undecided"
+    return f"{words.verdict_of(item)} over {_loser(item)}"
+
+
+def _loser(item: CellComparison) -> str:
+    return words.regime_name(item.reference if item.winner == item.regime else item.regime)
+
+
+def failed_gates(conclusions: Conclusions) -> list[str]:
+    """Return each failed check with the arms that it concerns, in words."""
+    return [
+        gate.name + (f" ({_concerned(gate, conclusions)})" if gate.arms else "")
+        for gate in conclusions.gates
+        if gate.state == "failed"
+    ]
+
+
+def _concerned(gate: Gate, conclusions: Conclusions) -> str:
+    names = [
+        f"{words.regime_name(regime)}"
+        + (f", {words.cell_label(cell, conclusions)}" if len(conclusions.cells) > 1 else "")
+        for cell, regime in gate.arms
+    ]
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return "; ".join(names[:3]) + more
+
+
+def gate_sentence(conclusions: Conclusions) -> str:
+    """Return how many checks failed, and which."""
+    states = Counter(gate.state for gate in conclusions.gates)
+    judged = states["failed"] + states["passed"]
+    open_ones = f" {states['not run']} had nothing to judge." if states["not run"] else ""
+    if not states["failed"]:
+        return f"All {judged} checks passed.{open_ones}"
+    named = "; ".join(failed_gates(conclusions))
+    return f"{states['failed']} of {judged} checks failed: {named}.{open_ones}"
+
+
+def is_marked(found: CellComparison, conclusions: Conclusions) -> bool:
+    """Tell whether a check failed for one of the two arms."""
+    pair = {(found.cell, found.regime), (found.cell, found.reference)}
+    return any(gate.state == "failed" and pair & set(gate.arms) for gate in conclusions.gates)
+
+
+def marked_verdict(found: CellComparison, conclusions: Conclusions) -> str:
+    """Return the verdict, with a mark where a check failed for one of the two arms."""
+    return words.verdict_of(found) + (f" {MARK}" if is_marked(found, conclusions) else "")
+
+
 def pooled_sentences(conclusions: Conclusions) -> list[str]:
     """Return what all cells say together, a sentence per regime."""
     reference = words.regime_name(conclusions.evidence.comparison.regimes[0])
     return [
-        f"Over {pooled.n_targets} targets together, {words.regime_name(pooled.regime)} minus "
+        f"Over {pooled.n_targets} cells together, {words.regime_name(pooled.regime)} minus "
         f"{reference} is {words.signed(pooled.estimate)} "
         f"{words.interval(pooled.low, pooled.high)} ({pooled.method}); the true differences of "
-        f"targets vary with a standard deviation of {words.score(pooled.between_targets)}."
+        f"cells vary with a standard deviation of {words.score(pooled.between_targets)}."
         for pooled in conclusions.pooled
     ]
 
 
 def verdict_section(conclusions: Conclusions) -> Section:
-    """Return the verdicts with their table and forest plot."""
+    """Return the verdicts and their table."""
     found = [comparison for cell in conclusions.cells for comparison in cell.comparisons]
     caveats = Counter(caveat for item in found for caveat in item.judgement.caveats)
     sentences = [
-        f"{words.cell_label(item.cell, conclusions, item.regime)}. {words.verdict_sentence(item)}"
+        f"{words.cell_label(item.cell, conclusions, item.regime)}: {words.what_would_decide(item)}"
         for item in found
+        if item.decision is Decision.UNDECIDED
     ]
-    from ecgopt.report.figures.forest import draw_forest
-
-    drawing = draw_forest(conclusions)
+    notes = [_caveat(caveat, count, len(found)) for caveat, count in caveats.items()]
+    if any(is_marked(item, conclusions) for item in found):
+        notes.insert(0, f"{MARK} A check failed for an arm of this row: see Sanity gates.")
     return Section(
         name="verdicts",
         title="Verdicts",
-        points=tuple(sentences) if 1 < len(sentences) <= MOST_SENTENCES else (),
-        paragraphs=(
-            *pooled_sentences(conclusions),
-            *(_caveat(caveat, count, len(found)) for caveat, count in caveats.items()),
-        ),
-        tables=(_verdict_table(conclusions), _spread_table(conclusions)),
-        drawings=(drawing,) if drawing else (),
+        points=tuple(sentences) if len(found) > 1 and len(sentences) <= MOST_SENTENCES else (),
+        paragraphs=(*pooled_sentences(conclusions), *notes),
+        tables=(_verdict_table(conclusions),),
     )
 
 
@@ -77,44 +189,116 @@ def _caveat(caveat: str, count: int, n_cells: int) -> str:
 
 
 def _verdict_table(conclusions: Conclusions) -> PageTable:
-    reference, *others = map(words.regime_name, conclusions.evidence.comparison.regimes)
+    comparison = conclusions.evidence.comparison
+    reference, *others = map(words.regime_name, comparison.regimes)
     arm = others[0] if len(others) == 1 else "arm"
-    has_published = any(cell.published and cell.published[0].interval for cell in conclusions.cells)
-    published = (f"published {reference}", f"published {arm}") if has_published else ()
+    has_arms = len(others) > 1
     rows = tuple(
-        _verdict_row(conclusions, cell, found, has_published=has_published)
+        (
+            words.cell_label(cell.cell, conclusions),
+            *([words.regime_name(found.regime)] if has_arms else []),
+            marked_verdict(found, conclusions),
+            words.difference(found.interval) if found.interval else words.MISSING,
+            *(
+                words.score_interval(cell.arms[regime].intervals.get("tuned"))
+                for regime in (found.reference, found.regime)
+            ),
+        )
         for cell in conclusions.cells
         for found in cell.comparisons
     )
-    name = ("arm",) if len(others) > 1 else ()
-    columns = ("cell", *name, "verdict", "difference", *published, f"tuned {reference}",
-               f"tuned {arm}", "p, Holm", "pairs won", "to decide")  # fmt: skip
+    name = ("arm",) if has_arms else ()
     return PageTable(
-        title="Test macro AUROC, means over replicates and seeds",
-        columns=columns,
+        title=f"Test macro AUROC of the tuned arms, means over replicates and seeds with "
+        f"{comparison.confidence:.0%} intervals; the difference is paired",
+        columns=("cell", *name, "verdict", "difference", reference, arm),
         rows=rows,
         text_columns=frozenset({0, 1, len(name) + 1}),
         is_folded=len(rows) > MOST_ROWS_SHOWN,
     )
 
 
-def _verdict_row(
-    conclusions: Conclusions, cell: CellConclusion, found: CellComparison, *, has_published: bool
-) -> tuple[str, ...]:
-    reference, arm = cell.arms[found.reference], cell.arms[found.regime]
-    roles: Sequence[FinalRole] = ("published", "tuned") if has_published else ("tuned",)
-    scores = [words.score(each.test_score(role)) for role in roles for each in (reference, arm)]
-    interval, corrected = found.interval, found.judgement.corrected
-    has_arms = len(conclusions.evidence.comparison.regimes) > 2
-    return (
-        words.cell_label(cell.cell, conclusions),
-        *([words.regime_name(found.regime)] if has_arms else []),
-        words.verdict_of(found),
-        words.difference(interval) if interval else words.MISSING,
-        *scores,
-        words.p_value(corrected.difference) if corrected else words.MISSING,
-        f"{found.share_won:.0%}" if interval else words.MISSING,
-        _to_decide(found),
+def grounds_section(conclusions: Conclusions) -> Section:
+    """Return what each verdict rests on: published scores, p values, spreads."""
+    return Section(
+        name="grounds",
+        title="What the verdicts rest on",
+        tables=(
+            _grounds_table(conclusions),
+            _margin_table(conclusions),
+            _spread_table(conclusions),
+        ),
+    )
+
+
+def _margin_table(conclusions: Conclusions) -> PageTable:
+    """Return what the verdicts would be at other margins, and with the published recipe."""
+    planned = conclusions.evidence.comparison.margin
+    every = [found for cell in conclusions.cells for found in cell.comparisons]
+    published = [found for cell in conclusions.cells for found in cell.published]
+    by_margin = {
+        margin: {(found.cell, found.regime): found for found in at_margin}
+        for margin, at_margin in conclusions.at_margins.items()
+    }
+    untuned = {(found.cell, found.regime): found for found in published}
+    rows = tuple(
+        (
+            words.cell_label(found.cell, conclusions, found.regime),
+            words.verdict_of(found),
+            *(words.verdict_of(each[found.cell, found.regime]) for each in by_margin.values()),
+            words.verdict_of(untuned[found.cell, found.regime])
+            if (found.cell, found.regime) in untuned
+            else words.MISSING,
+        )
+        for found in every
+    )
+    return PageTable(
+        title="What the verdict hangs on: other margins, and no tuning at all",
+        columns=(
+            "cell",
+            f"as planned, ±{planned:g}",
+            *(f"margin ±{margin:g}" for margin in by_margin),
+            "published recipe",
+        ),
+        rows=rows,
+        text_columns=frozenset(range(len(by_margin) + 3)),
+        is_folded=len(rows) > MOST_ROWS_SHOWN,
+    )
+
+
+def _grounds_table(conclusions: Conclusions) -> PageTable:
+    reference, *others = map(words.regime_name, conclusions.evidence.comparison.regimes)
+    arm = others[0] if len(others) == 1 else "arm"
+    rows = tuple(
+        (
+            words.cell_label(cell.cell, conclusions, found.regime),
+            *(
+                words.score_interval(cell.arms[regime].intervals.get("published"))
+                for regime in (found.reference, found.regime)
+            ),
+            words.p_value(corrected.difference)
+            if (corrected := found.judgement.corrected)
+            else words.MISSING,
+            f"{found.share_won:.0%}" if found.interval else words.MISSING,
+            _to_decide(found),
+        )
+        for cell in conclusions.cells
+        for found in cell.comparisons
+    )
+    return PageTable(
+        title="With the published recipe; p after Holm's correction; pairs won; replicates that "
+        "would probably decide",
+        columns=(
+            "cell",
+            f"published {reference}",
+            f"published {arm}",
+            "p, Holm",
+            "pairs won",
+            "to decide",
+        ),
+        rows=rows,
+        text_columns=frozenset({0}),
+        is_folded=len(rows) > MOST_ROWS_SHOWN,
     )
 
 
@@ -122,10 +306,10 @@ def _to_decide(found: CellComparison) -> str:
     if found.decision is not Decision.UNDECIDED or found.interval is None:
         return words.MISSING
     if found.n_replicates <= 2:
-        return "replicates"
+        return "at least 3 in all"
     if found.judgement.further_replicates is None:
-        return "not by replicates"
-    return f"+{words.further_replicates(found)} repl."
+        return "more will not help"
+    return f"{words.further_replicates(found)} more"
 
 
 def _spread_table(conclusions: Conclusions) -> PageTable:
@@ -153,7 +337,7 @@ def _spread_table(conclusions: Conclusions) -> PageTable:
         if (interval := found.interval) is not None
     )
     return PageTable(
-        title="What the difference varies by, as standard deviations",
+        title="Where the uncertainty of the difference comes from, as standard deviations",
         columns=(
             "cell",
             "between seeds",
@@ -170,64 +354,3 @@ def _spread_table(conclusions: Conclusions) -> PageTable:
         text_columns=frozenset({0}),
         is_folded=True,
     )
-
-
-def score_section(conclusions: Conclusions) -> Section | None:
-    """Return all test metrics beside the trivial predictors'; None before any final."""
-    rows = [
-        row
-        for cell in conclusions.cells
-        for metric in METRICS.values()
-        if (row := _score_row(conclusions, cell, metric)) is not None
-    ]
-    if not rows:
-        return None
-    regimes = [words.regime_name(regime) for regime in conclusions.evidence.comparison.regimes]
-    left_out = {
-        f"{cell.cell.downstream}: {', '.join(arm.scores.left_out)}"
-        for cell in conclusions.cells
-        for arm in cell.arms.values()
-        if arm.scores is not None and arm.scores.left_out
-    }
-    paragraphs = [
-        "Thresholds come from validation alone. F1 and Brier scores depend on how common labels "
-        "are, so the score of a predictor that knows nothing of the record stands beside them."
-    ]
-    if left_out:
-        paragraphs.append(
-            "Labels that too few test patients carry or lack are left out of the macro AUROC: "
-            f"{'; '.join(sorted(left_out))}."
-        )
-    return Section(
-        name="scores",
-        title="All test scores",
-        paragraphs=tuple(paragraphs),
-        tables=(
-            PageTable(
-                title="Means over replicates and seeds, tuned arms",
-                columns=("cell", "score", *regimes, "trivial"),
-                rows=tuple(rows),
-                text_columns=frozenset({0, 1}),
-                is_folded=len(rows) > MOST_ROWS_SHOWN,
-            ),
-        ),
-    )
-
-
-def _score_row(
-    conclusions: Conclusions, cell: CellConclusion, metric: Metric
-) -> tuple[str, ...] | None:
-    scores = [arm.scores for arm in cell.arms.values()]
-    values = [each.means.get(metric.name) if each is not None else None for each in scores]
-    if all(value is None for value in values):
-        return None
-    return (
-        words.cell_label(cell.cell, conclusions),
-        metric.heading,
-        *map(words.score, values),
-        words.score(_trivial(scores, metric.name)),
-    )
-
-
-def _trivial(scores: Sequence[ArmScores | None], name: str) -> float | None:
-    return next((each.trivial[name] for each in scores if each and name in each.trivial), None)

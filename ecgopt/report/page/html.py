@@ -41,10 +41,13 @@ class Section:
     tables: tuple[PageTable, ...] = ()
     drawings: tuple["Drawing", ...] = ()
     galleries: tuple[Gallery, ...] = ()
+    for_print: tuple["Drawing", ...] = ()
+    """Figures that are written as files, SVG and PDF, and not shown on the page."""
 
     def all_drawings(self) -> tuple["Drawing", ...]:
         """Return every figure of the section."""
-        return self.drawings + tuple(d for gallery in self.galleries for d in gallery.drawings)
+        shown = self.drawings + tuple(d for gallery in self.galleries for d in gallery.drawings)
+        return shown + self.for_print
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,8 +62,20 @@ class Page:
     """The verdict over all cells in one sentence."""
     rules: str
     """Under which rules the verdicts were reached."""
+    checks: str
+    """How many sanity gates failed, and which."""
+    has_failed_checks: bool
+    facts: str
+    """When, for how long and on what it ran."""
     sections: Sequence[Section]
+    """What answers the question."""
+    details: Sequence[Section]
+    """What it rests on; not printed."""
     footer: str
+
+    def all_sections(self) -> list[Section]:
+        """Return every section."""
+        return [*self.sections, *self.details]
 
 
 def render(page: Page) -> str:
@@ -78,7 +93,11 @@ def render(page: Page) -> str:
         question=page.question,
         answer=page.answer,
         rules=page.rules,
+        checks=page.checks,
+        has_failed_checks=page.has_failed_checks,
+        facts=page.facts,
         sections=page.sections,
+        details=page.details,
         footer=page.footer,
         css=(folder / "page.css").read_text("utf-8"),
     )

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ecgopt.analysis.conclude import Conclusions
+from ecgopt.evidence.records import DATA_SETS
 from ecgopt.report import words
 from ecgopt.report.page.html import PageTable, Section
 
@@ -35,7 +36,7 @@ def _facts(conclusions: Conclusions) -> PageTable:
         if trial.details.get("device")
     }
     facts = {
-        **dict(comparison.provenance),
+        **{name: v for name, v in comparison.provenance.items() if name != DATA_SETS},
         **{f"extension {n}": text for n, text in enumerate(comparison.extensions, 1)},
         **({"devices": ", ".join(sorted(devices))} if devices else {}),
         **({"seed": str(comparison.spec["seed"])} if "seed" in comparison.spec else {}),

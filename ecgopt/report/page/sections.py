@@ -1,47 +1,77 @@
 """The page from top to bottom."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from ecgopt.analysis.conclude import Conclusions
 from ecgopt.evidence.records import Comparison
 from ecgopt.report import words
 from ecgopt.report.page.accounts import account_sections
-from ecgopt.report.page.figures import figure_sections
+from ecgopt.report.page.context import data_section, facts_line, words_section
+from ecgopt.report.page.figures import figure_one_section, figure_sections
 from ecgopt.report.page.galleries import MOST_CELLS_DRAWN
-from ecgopt.report.page.headline import answer, score_section, verdict_section
+from ecgopt.report.page.headline import answer, gate_sentence, grounds_section, verdict_section
 from ecgopt.report.page.html import Page, PageTable, Section
+from ecgopt.report.page.scores import diagnosis_section, score_section
 
 
 def build_page(conclusions: Conclusions) -> Page:
     """Return the page's content."""
     comparison = conclusions.evidence.comparison
-    budget = comparison.budget
-    scores = score_section(conclusions)
+    figures, accounts = figure_sections(conclusions), account_sections(conclusions)
+    sizes = [section for section in figures if section.name == "size"]
     sections = [
         verdict_section(conclusions),
-        *([scores] if scores else []),
-        *_with_note(conclusions, figure_sections(conclusions)),
-        *account_sections(conclusions),
+        figure_one_section(conclusions),
+        *sizes,
+        diagnosis_section(conclusions),
+        data_section(conclusions),
+        words_section(),
+    ]
+    details = [
+        grounds_section(conclusions),
+        score_section(conclusions),
+        *_with_note(conclusions, [section for section in figures if section.name != "size"]),
+        *accounts,
     ]
     is_single = len(conclusions.cells) == 1
-    looks = words.looks(comparison, conclusions.level_left)
     return Page(
         name=comparison.name,
         place=words.shared_by_cells(conclusions),
         question=comparison.question,
         answer=answer(conclusions),
-        rules=(
-            f"Each arm of each replicate may spend {budget.trials} trials, pruned and diverged "
-            f"ones included. {_selection(comparison)} is trained again on all n records with "
-            f"{budget.final_seeds} fresh seeds and scored once on sealed test patients; "
-            f"{words.replicates(comparison)}. Margin ±{comparison.margin:g} macro AUROC, fixed "
-            f"beforehand; {comparison.confidence:.0%} intervals from runs and patients, verdicts "
-            "corrected over cells by Holm."
-            + (f" {looks[0].upper()}{looks[1:]}." if looks else "")
-            + "".join(f" The budget was extended: {text}." for text in comparison.extensions)
+        rules=_rules(conclusions),
+        checks=gate_sentence(conclusions),
+        has_failed_checks=any(gate.state == "failed" for gate in conclusions.gates),
+        facts=facts_line(conclusions.evidence),
+        sections=_present(sections, is_single=is_single),
+        details=_present(details, is_single=is_single),
+        footer=(
+            f"ecgopt {comparison.provenance.get('ecgopt', '')}".strip()
+            + f". The published study is {words.PAPER}."
         ),
-        sections=[_without_cell(section) for section in sections] if is_single else sections,
-        footer=f"ecgopt {comparison.provenance.get('ecgopt', '')}".strip(),
+    )
+
+
+def _present(sections: Sequence[Section | None], *, is_single: bool) -> list[Section]:
+    found = [section for section in sections if section is not None]
+    return [_without_cell(section) for section in found] if is_single else found
+
+
+def _rules(conclusions: Conclusions) -> str:
+    comparison = conclusions.evidence.comparison
+    budget, looks = comparison.budget, words.looks(comparison, conclusions.level_left)
+    seeds = f"{budget.final_seeds} fresh seed{'s' * (budget.final_seeds != 1)}"
+    return (
+        f"Each arm of each replicate may spend {budget.trials} trials, pruned and diverged ones "
+        f"included; trial 0 is the recipe of {words.PAPER}. {_selection(comparison)} is trained "
+        f"again on all n records with {seeds}, and each such network is scored exactly once on "
+        f"sealed test patients, by which nothing was chosen; {words.replicates(comparison)}. "
+        f"Margin ±{comparison.margin:g} macro AUROC, fixed beforehand. {comparison.confidence:.0%} "
+        "intervals cover the variation between runs and between patients; verdicts are corrected "
+        "over cells by Holm."
+        + (f" {words.capital(looks)}." if looks else "")
+        + "".join(f" The budget was extended: {text}." for text in comparison.extensions)
     )
 
 

@@ -136,5 +136,5 @@ def test_upstreams_of_one_target_count_once():
 
 def test_one_replicate_per_target_still_gives_a_pooled_interval():
     found = pool(targets(0.02, 0.01, 0, replicates=1), confidence=0.95)
-    assert found.method == "t over targets"
+    assert found.method == "t over cells"
     assert found.low < 0.02 < found.high

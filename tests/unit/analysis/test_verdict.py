@@ -9,7 +9,13 @@ from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
 from ecgopt.analysis.influence import PatientInfluence
-from ecgopt.analysis.interval import Estimate, PairedDifference, Variances, estimate_mean
+from ecgopt.analysis.interval import (
+    Estimate,
+    PairedDifference,
+    Shared,
+    Variances,
+    estimate_mean,
+)
 from ecgopt.analysis.mean_error import tails
 from ecgopt.analysis.power import further_replicates
 from ecgopt.analysis.spending import Look
@@ -251,3 +257,44 @@ def test_a_smaller_level_decides_less():
     estimate = estimate_of(0.03)
     assert (alone(estimate).decision, alone(estimate, rules).decision) == ("higher", "undecided")
     assert alone(estimate, rules).interval == alone(estimate).interval
+
+
+def checkpoint_study(random, *, n_replicates, n_runs, checkpoint_sd=0.03, run_sd=0.01):
+    """Return differences without a true mean, of replicates that start from runs in turn."""
+    luck = checkpoint_sd * random.normal(size=n_runs)
+    return differences_of(
+        {(r, 0): luck[r % n_runs] + run_sd * random.normal() for r in range(n_replicates)}
+    )
+
+
+def coverage(n_replicates, n_runs, stated, n_studies=600):
+    random = np.random.default_rng(n_replicates)
+    covered = 0
+    for _ in range(n_studies):
+        study = checkpoint_study(random, n_replicates=n_replicates, n_runs=n_runs)
+        found = alone(estimate_mean(study, shared_by_all=Shared(pretraining_runs=stated)))
+        covered += found.interval.low <= 0 <= found.interval.high
+    return covered / n_studies
+
+
+@pytest.mark.parametrize(("n_replicates", "n_runs"), [(6, 3), (6, 6), (10, 5)])
+def test_the_interval_holds_what_other_pretraining_runs_would_give(n_replicates, n_runs):
+    assert coverage(n_replicates, n_runs, stated=n_runs) >= 0.93
+
+
+def test_an_interval_that_takes_replicates_of_one_checkpoint_for_independent_is_too_narrow():
+    assert coverage(10, 2, stated=None) < 0.8
+
+
+def test_the_mean_weighs_replicates_alike_however_many_share_a_run():
+    values = {(0, 0): 0.01, (1, 0): 0.05, (2, 0): 0.03}
+    found = estimate_mean(differences_of(values), shared_by_all=Shared(pretraining_runs=2))
+    assert found.value == pytest.approx(0.03)
+    assert (found.n_replicates, found.n_units) == (3, 2)
+
+
+def test_one_pretraining_run_leaves_the_replicates_as_units():
+    values = {(0, 0): 0.01, (1, 0): 0.05}
+    found = estimate_mean(differences_of(values), shared_by_all=Shared(pretraining_runs=1))
+    assert found.n_units == 2
+    assert found.pretraining_runs == 1

@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from ecgopt.causes import Cause
-from ecgopt.cli.views import Activity, next_step, rendered
+from ecgopt.cli.views import Activity, duration, next_step, plain_line, rendered, short_names
 from ecgopt.comparison.progress import Progress, StageProgress, StudyProgress
 from ecgopt.queue.heartbeats import WorkerSeen
 from ecgopt.queue.inspect import FailureSeen, LeaseSeen, QueueSeen, SetAside
@@ -94,9 +94,79 @@ def starting(lines, start):
 
 def test_names_of_studies_and_items_are_not_broken_at_80_columns():
     lines = printed(ACTIVITY)
-    assert starting(lines, f"{FOLDER}/ ")
+    assert starting(lines, f"studies in {FOLDER}/")
     assert starting(lines, "scratch ")
     assert starting(lines, "trial/…/scratch/0003 ")
+
+
+def printed_at(width, names, **options):
+    progress = replace(PROGRESS, studies=tuple(replace(study("x"), study=n) for n in names))
+    console = Console(width=width, file=StringIO(), highlight=False)
+    console.print(rendered(progress, **options))
+    return console.file.getvalue().splitlines()
+
+
+LONG = [
+    f"clinic_b/resnet1d18-w8/n180/r{replicate}/{arm}"
+    for replicate in range(8)
+    for arm in ("scratch", "fine_tune/from-clinic_a")
+]
+
+
+def test_names_are_whole_at_60_columns_and_lack_the_only_source():
+    lines = printed_at(60, LONG[:10])
+    assert starting(lines, "r0/fine_tune ")
+    assert not [line for line in lines if "from-clinic_a" in line]
+
+
+def test_two_sources_are_told_apart():
+    names = ["a/n5/r0/fine_tune/from-x", "a/n5/r0/fine_tune/from-y"]
+    assert short_names(names) == ["from-x", "from-y"]
+    assert short_names([*names, "a/n5/r0/scratch"])[0] == "fine_tune/from-x"
+
+
+def test_all_studies_are_shown_when_asked_for():
+    few, every = printed_at(80, LONG), printed_at(80, LONG, show_all=True)
+    assert starting(few, "... and 4 more studies: --all shows them")
+    assert len(starting(every, "r")) == len(LONG)
+    assert not starting(every, "...")
+
+
+def test_running_studies_come_first_where_not_all_are_shown():
+    idle = [replace(study("scratch"), study=name, running=0) for name in LONG[:-1]]
+    busy = replace(study("scratch"), study=LONG[-1], running=1)
+    progress = replace(PROGRESS, studies=(*idle, busy))
+    console = Console(width=80, file=StringIO(), highlight=False)
+    console.print(rendered(progress))
+    first = next(line for line in console.file.getvalue().splitlines() if line.startswith("r"))
+    assert first.startswith("r7/fine_tune")
+
+
+def test_only_one_regime_is_shown_when_asked_for():
+    console = Console(width=80, file=StringIO(), highlight=False)
+    console.print(rendered(PROGRESS, regime="scratch"))
+    lines = console.file.getvalue().splitlines()
+    assert starting(lines, "scratch ")
+    assert not starting(lines, "fine_tune ")
+
+
+def test_a_pre_training_says_what_waits_for_it():
+    stage = StageProgress(
+        kind="pretrain", title="pre-training", total=1, done=0, running=1, set_aside=0,
+        mean_seconds=None,
+    )  # fmt: skip
+    progress = replace(PROGRESS, stages=(stage, *PROGRESS.stages))
+    assert "1. pre-training 0/1, 2. trials 6/24" in plain_line(progress)
+    assert "wait for 1 pre-training" in plain_line(progress)
+    assert "wait for" not in plain_line(PROGRESS)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [(5, "5 s"), (600, "10 min"), (7200, "2 h"), (259_200, "3 days")],
+)
+def test_a_time_has_one_unit_that_fits(seconds, said):
+    assert duration(seconds) == said
 
 
 def test_a_worker_that_was_asked_to_stop_is_shown_as_stopping():
@@ -140,6 +210,10 @@ def test_no_time_left_is_promised_while_nobody_works():
         ({"n_workers": 0}, "no worker is running; to continue: ecgopt run study.toml"),
         ({"is_paused": True}, "paused; to start trials again: ecgopt study resume study.toml"),
         ({"stages": ()}, "finished; next: ecgopt report study.toml"),
+        (
+            {"stages": (replace(PROGRESS.stages[0], done=23),)},
+            "finished, but 1 item failed; fix the cause, then: ecgopt study retry study.toml",
+        ),
     ],
 )
 def test_the_next_step_names_the_command_that_continues(changes, said):

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from ecg_files import adc, real
@@ -55,6 +57,8 @@ def test_lead_subset_is_left_out_with_the_missing_names():
 
 def test_message_of_missing_leads_names_those_that_are_there():
     assert reason(raw(leads=("I", "II", "V2"))).endswith("; it has I, II, V2")
+    nameless = replace(raw(leads=("II", "V2", "V3")), other_signals=("MLII", ""))
+    assert reason(nameless).endswith("; it has MLII, ?, II, V2, V3")
 
 
 @pytest.mark.parametrize("absent", [("III", "aVR", "aVL", "aVF"), ("aVF",)])
@@ -87,6 +91,8 @@ def test_leads_of_a_real_record_are_nearly_those_derived_from_two_of_them():
         ["DI", "DII", "DIII", *LEADS[3:]],
         ["d1", "D2", "D3", *LEADS[3:]],
         [*LEADS[:6], *(f"C{number}" for number in range(1, 7))],
+        [*(f"{lead} (mV)" for lead in LEADS[:3]), "aV-R", "AV L", "av_f", *LEADS[6:]],
+        [*LEADS[:6], *(f"V-{number} [uV]" for number in range(1, 7))],
     ],
 )
 def test_leads_are_known_in_the_spellings_of_other_formats(names):

@@ -296,7 +296,7 @@ def test_absent_folder_is_a_data_error(tmp_path):
 
 def test_one_record_in_two_folders_is_a_data_error(folder, tmp_path):
     write_record(tmp_path / "more", "A0001", adc(5000))
-    with pytest.raises(DataError, match="record A0001 occurs twice"):
+    with pytest.raises(DataError, match=r"1 records occur twice \(A0001\)"):
         prepare("cinc", [folder, tmp_path / "more"], tmp_path / "out", SETTINGS)
 
 
@@ -451,6 +451,19 @@ def test_headers_without_checksums_count_by_the_content_of_their_signals(folder)
     first = prepare_cinc(folder)
     break_checksum(folder)
     assert prepare_cinc(folder).fingerprint != first.fingerprint
+
+
+@pytest.mark.parametrize("name", ["odd.bin", "A0003.MAT"])
+def test_signal_files_of_any_name_count_by_their_content_without_checksums(tmp_path, name):
+    folder = tmp_path / "in"
+    path = write_record(folder, "A0003", adc(5000), file_name=name)
+    (folder / "A0003.dat").rename(folder / name)
+    lines = [line.split() for line in path.read_text().splitlines()]
+    no_sums = [[*w[:6], "0", *w[7:]] if len(w) > 8 else w for w in lines]
+    path.write_text("\n".join(map(" ".join, no_sums)) + "\n")
+    first = prepare("cinc", [folder], tmp_path / "out", SETTINGS).fingerprint
+    (folder / name).write_bytes(adc(5000, seed=1).tobytes())
+    assert prepare("cinc", [folder], tmp_path / "out", SETTINGS).fingerprint != first
 
 
 def test_damaged_prepared_set_is_refused(folder):

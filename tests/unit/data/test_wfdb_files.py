@@ -314,8 +314,38 @@ def test_header_cannot_name_a_file_outside_its_folder(tmp_path):
 
 def test_bytes_wfdb_cannot_read_are_a_record_error(tmp_path):
     path = write_record(tmp_path, "r", adc(50))
-    path.write_text(path.read_text().replace(" 16 1000", " 999 1000"))
+    header = path.read_text()
+    path.write_text(header.replace(" 16 1000", " 508 1000"))
     with pytest.raises(RecordError, match="wfdb cannot read it"):
+        read(path)
+    path.write_text(header.replace(" 16 1000", " 999 1000"))
+    with pytest.raises(RecordError, match="unknown format '999'"):
+        read(path)
+
+
+def test_format_61_is_the_same_samples_in_the_other_byte_order(tmp_path):
+    samples = adc(700)
+    path = write_record(tmp_path, "r", samples)
+    path.write_text(path.read_text().replace(" 16 1000", " 61 1000"))
+    (tmp_path / "r.dat").write_bytes(samples.astype(">i2").tobytes())
+    assert_equal_millivolts(
+        read(path).microvolts / 1000, wfdb.rdrecord(str(tmp_path / "r")).p_signal.T, "r"
+    )
+    path.write_text(path.read_text().replace(" 61 ", " 16 ", 1))
+    with pytest.raises(RecordError, match="differ in byte offset or byte order"):
+        read(path)
+
+
+@pytest.mark.parametrize("name", ["r.DAT", "R.DAT"])
+def test_signal_file_in_capitals_is_found(tmp_path, name):
+    path = write_record(tmp_path, "r", adc(50))
+    (tmp_path / "r.dat").rename(tmp_path / name)
+    assert read(path).microvolts.shape == (12, 50)
+
+
+def test_name_that_no_file_can_have_is_a_record_error(tmp_path):
+    path = write_record(tmp_path, "r", adc(50), file_name="x" * 300)
+    with pytest.raises(RecordError, match="File name too long"):
         read(path)
 
 

@@ -9,6 +9,7 @@ from ecgopt.database.optuna.trial_rows import RECIPE
 from ecgopt.study_file.cells import expand_studies, study_name
 
 N_STARTUP = 3
+LAG = 4
 
 
 @pytest.fixture
@@ -56,7 +57,7 @@ def test_the_sampler_is_not_shown_the_published_recipe(begun, monkeypatch):
         trial_id = study.trials[number]._trial_id
         database.optuna.set_trial_state_values(trial_id, optuna.trial.TrialState.RUNNING)
         database.optuna.set_trial_state_values(trial_id, optuna.trial.TrialState.COMPLETE, [value])
-    opened = open_study(database, spec, key, 2)
+    opened = open_study(database, spec, key, 2 + LAG)
     monkeypatch.setattr(opened.sampler, "_sampler", Recorder(seed=1))
-    propose(opened, slot_trial(opened, 2), spec.search_space(key.regime, key.model))
+    propose(opened, slot_trial(opened, 2 + LAG), spec.search_space(key.regime, key.model))
     assert Recorder.seen == (1,)

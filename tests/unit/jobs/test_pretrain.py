@@ -175,3 +175,33 @@ def forget(database, content, keys):
     del older["pretrain"]["objective"]
     with database.transaction() as connection:
         connection.execute(update(comparison).values(content=json.dumps(older)))
+
+
+def test_replicates_start_from_the_pretraining_runs_in_turn(study_file):
+    path = study_file(replicates=3)
+    spec = load_spec(study_with_runs(path, 2))
+    items = work_items(spec, expand_studies(spec))
+    made = [item for item in items if item.kind == "pretrain"]
+    (label,) = {study.model.label for study in expand_studies(spec)}
+    assert [item.key for item in made] == [f"pretrain/up-{label}", f"pretrain/up-{label}-run1"]
+    needed = {
+        study.replicate: study.pretraining for study in expand_studies(spec) if study.upstream
+    }
+    assert needed == {0: f"up-{label}", 1: f"up-{label}-run1", 2: f"up-{label}"}
+    groups = {item.group for item in made}
+    assert {item.needs for item in items if item.kind == "trial" and item.needs} == groups
+
+
+def test_an_own_checkpoint_is_a_single_run(study_file):
+    text = '[upstream.up]\ncheckpoint = "weights.safetensors"\n'
+    path = study_with_runs(study_file(replicates=3), 3)
+    path.write_text(path.read_text().replace("[data.up]", f"{text}[data.up]", 1))
+    spec = load_spec(path)
+    assert {study.pretraining_run for study in expand_studies(spec)} == {0}
+
+
+def study_with_runs(path, runs):
+    text = path.read_text()
+    assert "[pretrain]\n" in text
+    path.write_text(text.replace("[pretrain]\n", f"[pretrain]\nruns = {runs}\n"))
+    return path

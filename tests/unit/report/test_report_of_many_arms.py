@@ -27,7 +27,7 @@ def conclusions(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def sections(conclusions):
-    return {section.name: section for section in build_page(conclusions).sections}
+    return {section.name: section for section in build_page(conclusions).all_sections()}
 
 
 def test_every_other_arm_of_every_cell_is_compared_with_the_reference(conclusions):

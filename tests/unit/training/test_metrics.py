@@ -8,6 +8,7 @@ from ecgopt.training.metrics import (
     average_precision,
     best_thresholds,
     brier_scores,
+    calibration_errors,
     f1_scores,
     macro,
     macro_auroc,
@@ -120,3 +121,17 @@ def test_brier_score_equals_scikit_learn():
 
 def test_the_macro_mean_leaves_out_labels_without_a_score():
     assert macro(np.array([0.5, np.nan, 1.0])) == 0.75
+
+
+def test_the_calibration_error_is_the_distance_of_probability_and_share():
+    labels = np.array([[True], [False]] * 50)
+    assert calibration_errors(labels, np.full((100, 1), 0.9)) == pytest.approx([0.4])
+    assert calibration_errors(labels, np.full((100, 1), 0.5)) == pytest.approx([0.0])
+
+
+def test_probabilities_that_are_true_have_a_small_calibration_error():
+    random = np.random.default_rng(0)
+    scores = random.random((20_000, 2))
+    labels = random.random((20_000, 2)) < scores
+    assert (calibration_errors(labels, scores) < 0.02).all()
+    assert (calibration_errors(labels, scores**3) > 0.1).all()

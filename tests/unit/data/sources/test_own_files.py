@@ -95,7 +95,7 @@ def test_faulty_description_is_refused_with_its_key(tmp_path, old, new, reason):
 
 
 @pytest.mark.parametrize(
-    "record", ["../outside", "/etc/passwd", "=cmd|' /C calc'!A0", "a//b", "", "a\\b", ".hidden"]
+    "record", ["../outside", "/etc/passwd", "=cmd|' /C calc'!A0", "a//b", "", "a\\..\\b", ".hidden"]
 )
 def test_record_outside_the_folder_or_with_a_formula_is_refused(tmp_path, record):
     path = make_own(tmp_path)
@@ -125,8 +125,9 @@ def test_empty_flag_is_unknown_and_refused_with_its_line(tmp_path):
 def test_record_in_two_rows_is_refused(tmp_path):
     path = make_own(tmp_path)
     table = tmp_path / "findings.csv"
-    table.write_text(table.read_text() + table.read_text().splitlines()[1] + "\n")
-    with pytest.raises(DataError, match="names record ward0/ecg0 in several rows; keep one"):
+    again = "\n".join(table.read_text().splitlines()[1:3])
+    table.write_text(f"{table.read_text()}{again}\n")
+    with pytest.raises(DataError, match=r"several rows of 2 records \(ward0/ecg0, ward1/ecg1\)"):
         source(str(path)).entries([])
 
 
@@ -404,7 +405,11 @@ def test_patients_without_a_name_are_no_one_giant_patient(tmp_path):
 
 @pytest.mark.parametrize(
     ("text", "years"),
-    [("056Y", 56), (">89", 90), ("51,5", 51.5), ("60 years", 60), ("", None), ("300", None)],
+    [
+        *(("056Y", 56), (">89", 90), ("51,5", 51.5), ("60 years", 60), ("", None), ("300", 90)),
+        *(("90+", 90), ("\u2265 90", 90), ("006M", 0.5), ("18 months", 1.5), ("3000", None)),
+        *(("> 18", None), ("fifty", None), ("-5", None), ("150", None), ("12 apples", None)),
+    ],
 )
 def test_ages_of_other_forms_are_understood(tmp_path, text, years):
     path = described(tmp_path, 'flags = ["AF"]', columns='age = "age"', top='delimiter = ";"')
@@ -422,3 +427,75 @@ def test_parquet_table_that_grows_without_measure_is_refused(tmp_path):
     assert (tmp_path / "t.parquet").stat().st_size < 1 << 20
     with pytest.raises(DataError, match="has more than 67,108,864 cells"):
         source(path).entries([])
+
+
+ICD = '[classes]\nAF = ["I48*"]\nLBBB = ["I44.7"]'
+
+
+@pytest.mark.parametrize(
+    ("words", "empty", "nan"),
+    [
+        ("", "no finding is stated", "no finding is stated"),
+        ('no = [""]', {"no finding"}, "no finding is stated"),
+        ('no = ["", "NaN"]', {"no finding"}, {"no finding"}),
+        ('unknown = [""]', "the findings are unknown", "no finding is stated"),
+    ],
+)
+def test_a_row_without_a_code_is_unknown_unless_the_description_says_no(
+    tmp_path, words, empty, nan
+):
+    path = described(tmp_path, f'column = "icd"\n{words}', after=ICD)
+    (tmp_path / "findings.csv").write_text(
+        "file,icd\nward0/ecg0,I48.1\nward1/ecg1,\nward0/ecg2,NaN\n"
+    )
+    found = [entry.left_out.partition(" (")[0] or {*entry.facts.statements} for entry in
+             source(path).entries([])]  # fmt: skip
+    assert found == [{"I48*"}, nan, empty]
+
+
+def test_ages_and_sexes_that_are_not_understood_are_counted(tmp_path):
+    path = described(tmp_path, 'flags = ["AF"]', columns='age = "age"\nsex = "sex"\nmale = ["H"]')
+    (tmp_path / "findings.csv").write_text(
+        "file,AF,age,sex\nward0/ecg0,1,fifty,w\nward1/ecg1,0,,h\nward0/ecg2,0,NaN,unknown\n"
+    )
+    aside = source(path).entries([]).aside
+    assert aside["age not understood, so unknown"] == ["ward0/ecg0 'fifty'"]
+    (reason,) = (reason for reason in aside if reason.startswith("sex not understood"))
+    assert aside[reason] == ["ward0/ecg0 'w'"]
+
+
+@pytest.mark.parametrize(
+    "cell", ["ward0/ecg0.dat", "ward0/ecg0.HEA", "./ward0/ecg0", "ward0\\ecg0", " ward0/ecg0 "]
+)
+def test_a_record_may_be_named_by_its_file(tmp_path, cell):
+    path = described(tmp_path, 'flags = ["AF"]')
+    (tmp_path / "findings.csv").write_text(f"file,AF\n{cell},1\n")
+    assert statements_of(path) == {"ward0/ecg0": {"AF"}}
+
+
+def test_records_in_folders_with_blanks_and_headers_in_capitals_are_found(tmp_path):
+    path = described(tmp_path, 'flags = ["AF"]')
+    (tmp_path / "ecgs" / "ward0").rename(tmp_path / "ecgs" / "ward 0")
+    header = tmp_path / "ecgs" / "ward 0" / "ecg0.hea"
+    header.rename(header.with_suffix(".HEA"))
+    (tmp_path / "findings.csv").write_text("file,AF\nward 0/ecg0,1\n")
+    prepared = prepare(path, [], tmp_path / "out", PrepareSettings())
+    assert list(prepared.records["record"]) == ["ward 0/ecg0"]
+
+
+def test_keys_join_as_numbers_with_and_without_a_fraction_and_never_when_empty(tmp_path):
+    path = described(
+        tmp_path, 'flags = ["AF"]', columns='patient = "person"',
+        top='joins = [{ table = "more.csv", key = "person" }]',
+    )  # fmt: skip
+    (tmp_path / "findings.csv").write_text(
+        "file,person\nward0/ecg0,7.0\nward0/ecg2,7\nward1/ecg1,\n"
+    )
+    (tmp_path / "more.csv").write_text("person,AF\n7,1\n,1\n,0\n")
+    entries = source(path).entries([])
+    assert [(entry.facts.patient, entry.left_out) for entry in entries] == [
+        ("clinic-7", ""), ("clinic-7", ""), ("clinic-ward1/ecg1", "no row in more.csv")
+    ]  # fmt: skip
+    assert entries.aside["row of more.csv without a record"] == [
+        "line 3, without a key", "line 4, without a key"
+    ]  # fmt: skip

@@ -178,7 +178,7 @@ def test_diagnoses_are_read_with_and_without_blank_empty_and_as_text(tmp_path, d
 
 @pytest.mark.parametrize(
     ("text", "age"),
-    [("74", 74.0), ("NaN", None), ("-1", None), ("Unknown", None), ("", None), ("300", None)],
+    [("74", 74.0), ("NaN", None), ("-1", None), ("Unknown", None), ("", None), ("300", 90.0)],
 )
 def test_ages_that_are_none_become_unknown(tmp_path, text, age):
     assert facts(tmp_path, f"#Age: {text}\n").age_years == age

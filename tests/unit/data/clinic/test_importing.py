@@ -351,3 +351,84 @@ def test_numpy_file_with_a_damaged_header_is_told(tmp_path, header):
     (tmp_path / "in" / "a.npy").write_bytes(data)
     with pytest.raises(DataError, match=r"it is no sound \.npy file"):
         imported(tmp_path, arrays=ArrayForm(rate=500.0, unit="uV"))
+
+
+def edited_dicom(tmp_path, edit):
+    """Write a DICOM object that `edit` has changed, and return its one imported record."""
+    import pydicom
+
+    path = write_dicom(tmp_path / "in" / "a.dcm", adc(5000))
+    data = pydicom.dcmread(path)
+    edit(data)
+    data.save_as(path)
+    _, to, _ = imported(tmp_path)
+    return wfdb.rdrecord(str(to / "a")).p_signal.T * 1000
+
+
+def test_dicom_beats_that_are_derived_are_read_only_where_nothing_else_is(tmp_path):
+    import copy
+
+    def add_longer_beat(data):
+        beat = copy.deepcopy(data.WaveformSequence[1])
+        beat.WaveformOriginality = "DERIVED"
+        beat.NumberOfWaveformSamples = 6000
+        beat.WaveformData = bytes(2 * 12 * 6000)
+        data.WaveformSequence = [beat, data.WaveformSequence[1]]
+
+    assert np.allclose(edited_dicom(tmp_path, add_longer_beat), adc(5000).T * 2.5)
+
+
+@pytest.mark.parametrize("first", [-32768, 1234])
+def test_dicom_padding_is_missing_and_no_voltage(tmp_path, first):
+    def pad(data):
+        group = data.WaveformSequence[1]
+        values = np.frombuffer(group.WaveformData, "<i2").copy()
+        values[values == first] += 1
+        values[: 12 * 100] = first
+        group.WaveformData = values.tobytes()
+        group.add_new(0x5400100A, "OW", np.array([first], "<i2").tobytes())
+
+    signal = edited_dicom(tmp_path, pad)
+    assert np.isnan(signal[:, :100]).all()
+    assert np.isfinite(signal[:, 100:]).all()
+
+
+@pytest.mark.parametrize("bits", [16, 24])
+def test_truncated_edf_is_told(tmp_path, bits):
+    path = write_edf(tmp_path / "in" / "a.edf", adc(5000), bits=bits)
+    path.write_bytes(path.read_bytes()[:-3000])
+    write_edf(tmp_path / "in" / "b.edf", adc(5000), bits=bits)
+    found, _, rows = imported(tmp_path)
+    assert [row["record"] for row in rows] == ["b"]
+    assert "it is truncated (9 of 10 data records are there)" in found.failed["a.edf"]
+
+
+def test_edf_leads_of_other_names_are_kept_for_the_map_of_the_description(tmp_path):
+    import edfio
+
+    samples = adc(5000)
+    signals = [
+        edfio.EdfSignal.from_digital(
+            samples[:, row].copy(), 500, label=f"{lead}-REF", physical_dimension="mV",
+            physical_range=(-8.192, 8.191), digital_range=(-32768, 32767),
+        )
+        for row, lead in enumerate(LEADS)
+    ]  # fmt: skip
+    signals.append(edfio.EdfSignal(np.ones(250), 25, label="Resp", physical_dimension="mV"))
+    signals.append(edfio.EdfSignal(np.ones(5000), 500, label="Temp", physical_dimension="C"))
+    (tmp_path / "in").mkdir()
+    edfio.Edf(signals).write(tmp_path / "in" / "a.edf")
+    _, to, _ = imported(tmp_path)
+    names, _, rate = by_wfdb(to, "a")
+    assert (names, rate) == (tuple(f"{lead}-REF" for lead in LEADS), 500)
+
+
+def test_edf_with_nothing_but_annotations_is_told(tmp_path):
+    import edfio
+
+    (tmp_path / "in").mkdir()
+    edfio.Edf([], annotations=[edfio.EdfAnnotation(0, None, "start")]).write(
+        tmp_path / "in" / "a.edf"
+    )
+    with pytest.raises(DataError, match="it has none of the leads"):
+        imported(tmp_path)

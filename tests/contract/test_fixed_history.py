@@ -1,0 +1,130 @@
+"""Which slots can begin, and which trials they learn from: the same on every database."""
+
+import pytest
+from optuna.trial import TrialState
+from scripted_worker import begin_scripted, scripted_study
+
+from ecgopt.causes import Cause
+from ecgopt.database.optuna.studies import open_study, propose, slot_trial
+from ecgopt.database.optuna.trial_rows import add_report, begin_trial, close_trial
+from ecgopt.database.tables import comparison, work_item
+from ecgopt.queue import items
+from ecgopt.study_file.cells import expand_studies
+
+N_STARTUP, N_TRIALS = 3, 9
+
+
+class Opened:
+    """A comparison of two studies whose slots end by hand."""
+
+    def __init__(self, folder, url, **replacements):
+        study = scripted_study(folder, trials=N_TRIALS, **replacements)
+        self.spec, self.database = begin_scripted(study, url)
+        self.key, self.other = expand_studies(self.spec)
+
+    def claimable(self, regime="scratch"):
+        """Return the slots of an arm that workers can take now, and give them back."""
+        claims = []
+        while claim := items.claim(self.database, "tiny", f"w{len(claims)}", lease_seconds=60):
+            claims.append(claim)
+        for claim in claims:
+            items.release(self.database, claim)
+        return [c.payload["slot"] for c in claims if f"/{regime}/" in c.key]
+
+    def end(self, slot, cause=Cause.DONE, *, reports=(0.6, 0.7)):
+        """End a slot of the first arm, whichever others are free."""
+        with self.database.transaction() as connection:
+            connection.execute(
+                work_item.update()
+                .where(work_item.c.key == f"trial/{self.key.path}/{slot:04d}")
+                .values(state="set_aside" if cause.sets_aside else "done", cause=cause.value)
+            )
+        study = open_study(self.database, self.spec, self.key, slot)
+        trial = slot_trial(study, slot)
+        space = self.spec.search_space(self.key.regime, self.key.model)
+        state = TrialState.FAIL if cause.sets_aside else TrialState.COMPLETE
+        with self.database.transaction() as connection:
+            begin_trial(connection, trial._trial_id, propose(study, trial, space), space)
+            for step, value in enumerate(reports, start=5):
+                add_report(connection, trial._trial_id, step, value)
+            value = None if cause.sets_aside else reports[-1]
+            close_trial(connection, trial._trial_id, state, value, {"cause": cause.value})
+
+    def seen(self, slot):
+        study = open_study(self.database, self.spec, self.key, slot)
+        return [trial.number for trial in study.get_trials(deepcopy=False)]
+
+    def proposal(self, slot):
+        study = open_study(self.database, self.spec, self.key, slot)
+        space = self.spec.search_space(self.key.regime, self.key.model)
+        return propose(study, slot_trial(study, slot), space)
+
+    def is_pruned(self, slot, value):
+        """Return whether a trial would be pruned after one weak report at step 5."""
+        study = open_study(self.database, self.spec, self.key, slot)
+        trial = slot_trial(study, slot)
+        trial.intermediate_values[5] = value
+        return bool(study.pruner.prune(study, trial))
+
+
+@pytest.fixture
+def opened(url, tmp_path):
+    begun = []
+
+    def begin(**replacements):
+        begun.append(Opened(tmp_path, url, **replacements))
+        return begun[-1]
+
+    yield begin
+    for each in begun:
+        with each.database.transaction() as connection:
+            connection.execute(work_item.delete())
+            connection.execute(comparison.delete())
+        each.database.engine.dispose()
+
+
+def test_a_slot_can_begin_when_those_that_it_learns_from_have_ended(opened):
+    study = opened(lag=2)
+    assert study.claimable() == [0, 1, 2]  # they draw at random, and nothing prunes them
+    study.end(2)
+    study.end(0)
+    assert study.claimable() == [1]
+    study.end(1)
+    assert study.claimable() == [3, 4]
+    assert study.claimable("scratch_twin") == [0, 1, 2]
+    study.end(4)
+    assert study.claimable() == [3]
+    study.end(3, Cause.SET_ASIDE)
+    assert study.claimable() == [5, 6]
+
+
+def test_a_slot_sees_no_trial_that_could_have_ended_later(opened):
+    study = opened(lag=2)
+    for slot in (0, 1, 2, 3, 4):
+        study.end(slot)
+    assert [study.seen(slot) for slot in (2, 3, 4, 5)] == [[], [0, 1], [0, 1, 2], [0, 1, 2, 3]]
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "random"])
+def test_what_else_has_ended_changes_neither_proposal_nor_pruning(opened, sampler):
+    study = opened(lag=3, sampler=sampler)
+    for slot in (0, 1, 2, 3):
+        study.end(slot, reports=(0.6 + slot / 100, 0.7))
+    before = [study.proposal(6), study.is_pruned(6, 0.1), study.is_pruned(6, 0.8)]
+    assert before[1:] == [True, False]
+    study.end(5, reports=(0.01, 0.99))
+    study.end(4, reports=(0.02, 0.98))
+    assert [study.proposal(6), study.is_pruned(6, 0.1), study.is_pruned(6, 0.8)] == before
+
+
+def test_slots_that_learn_nothing_wait_for_nothing(opened):
+    study = opened(lag=1, sampler="random", pruning="false")
+    assert study.claimable() == list(range(N_TRIALS))
+
+
+def test_a_free_study_waits_for_nothing_and_learns_from_whatever_has_ended(opened):
+    study = opened(lag='"free"')
+    assert study.claimable() == list(range(N_TRIALS))
+    study.end(7)
+    assert 7 in study.seen(3)
+    assert study.proposal(3) == study.proposal(3)
