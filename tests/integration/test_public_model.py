@@ -13,6 +13,10 @@ from ecgopt.errors import CheckpointError
 from ecgopt.models.cards import card_path
 
 INPUT = """
+[diagnostics]
+shuffled_labels = false
+rerun = false
+
 [inputs.merl]
 rate_hz = 250
 seconds = 2.0
