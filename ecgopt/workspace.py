@@ -52,6 +52,11 @@ class Workspace:
         return self.root / "prepared"
 
     @property
+    def inputs(self) -> Path:
+        """Records as networks with an input of their own see them."""
+        return self.root / "inputs"
+
+    @property
     def prefix_cache(self) -> Path:
         """Features of frozen stages, shared by the workers of a host."""
         return self.root / "prefix_cache"

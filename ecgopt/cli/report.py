@@ -183,7 +183,9 @@ def plan(
 
         device = choose_device()
         for model in missing:
-            seconds[model.label] = measure_seconds_per_sample(model, spec.recipe.recipe(), device)
+            seconds[model.label] = measure_seconds_per_sample(
+                model, spec.recipe.recipe(), device, form=spec.input_form(model)
+            )
     found = plan_comparison(
         spec,
         seconds_per_sample=seconds,

@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 from jaxtyping import Float32, Float64, Num
@@ -41,30 +41,33 @@ _BATCH = 64
 """Records that are filtered together."""
 
 
+Hertz = Annotated[float, Field(gt=0, le=5_000)]
+
+
 class Filter(TomlTable):
     """One filter; all are zero-phase, run forwards and backwards over each lead."""
 
     kind: Literal["high_pass", "low_pass", "band_pass", "notch", "median_baseline"]
     """Butterworth filters, a notch, or subtraction of a running median."""
-    hz: float | tuple[float, float] | None = None
+    hz: Hertz | tuple[Hertz, Hertz] | None = None
     """The cut-off, two for a band, or the centre of a notch."""
     order: int = Field(default=4, ge=1, le=10)
     """Order of a Butterworth filter in one direction."""
-    quality: float = Field(default=30.0, gt=0)
+    quality: float = Field(default=30.0, gt=0, le=1_000)
     """Quality of a notch: its centre divided by its width."""
-    seconds: tuple[float, ...] = ()
+    seconds: Annotated[tuple[Annotated[float, Field(gt=0, le=10)], ...], Field(max_length=5)] = ()
     """Widths of the medians that make the baseline, each taken of the one before."""
 
     def broken_rules(self) -> Iterator[BrokenRule]:
         """Yield what is wrong with the values together."""
         if self.kind == "median_baseline":
-            if not self.seconds or min(self.seconds) <= 0:
-                yield ("seconds",), "a median needs one or more widths above 0, such as [0.2, 0.6]"
+            if not self.seconds:
+                yield ("seconds",), "a median needs one or more widths, such as [0.2, 0.6]"
             return
         n_wanted = 2 if self.kind == "band_pass" else 1
-        if len(self.corners) != n_wanted or min(self.corners, default=1) <= 0:
+        if len(self.corners) != n_wanted:
             text = "two frequencies, such as [0.67, 40]" if n_wanted == 2 else "one frequency"
-            yield ("hz",), f"a {self.kind} filter needs {text}, above 0, but has {self.hz}"
+            yield ("hz",), f"a {self.kind} filter needs {text}, but has {self.hz}"
         elif sorted(self.corners) != list(self.corners):
             yield ("hz",), f"the lower frequency must come first, but hz is {self.hz}"
 
@@ -83,9 +86,9 @@ class InputForm(TomlTable):
     """Samples per second."""
     seconds: float = Field(default=10.0, gt=0, le=3600)
     """Length of the prepared record."""
-    leads: tuple[str, ...] = LEADS
+    leads: Annotated[tuple[str, ...], Field(max_length=len(LEADS))] = LEADS
     """The leads, in the network's order."""
-    filters: tuple[Filter, ...] = ()
+    filters: Annotated[tuple[Filter, ...], Field(max_length=10)] = ()
     """Applied in this order."""
     filters_at: Literal["source", "target"] = "target"
     """Whether the filters see the rate of the records or that of the input."""
@@ -95,9 +98,9 @@ class InputForm(TomlTable):
     """Which part of a longer record stays."""
     shorter: Literal["pad", "refuse"] = "pad"
     """Whether zeros follow a shorter record, after scaling, or it is refused."""
-    crop_seconds: float | None = Field(default=None, gt=0)
+    crop_seconds: float | None = Field(default=None, gt=0, le=3600)
     """Length that the network sees at once; None: the whole record."""
-    n_crops: int = Field(default=1, ge=1)
+    n_crops: int = Field(default=1, ge=1, le=1_000)
     """Equally spaced crops whose predictions are averaged; training takes a random one."""
 
     def broken_rules(self) -> Iterator[BrokenRule]:
@@ -123,6 +126,16 @@ class InputForm(TomlTable):
     def n_seen(self) -> int:
         """Samples per lead that the network sees at once."""
         return round(self.rate_hz * (self.crop_seconds or self.seconds))
+
+    def seen(self) -> "InputForm":
+        """Return the input without crops, of the length that the network sees at once."""
+        return self.model_copy(
+            update={
+                "seconds": self.crop_seconds or self.seconds,
+                "crop_seconds": None,
+                "n_crops": 1,
+            }
+        )
 
     @property
     def crop_starts(self) -> tuple[int, ...]:

@@ -21,8 +21,9 @@ Rows = Int[np.ndarray, "_"]
 class EcgDataset:
     """The records that training sees: rows of a memory-mapped set, and their labels."""
 
-    signals: Int16[np.ndarray, "stored lead time"]
-    """All records of the prepared set, in microvolts; `rows` says which ones count."""
+    signals: Int16[np.ndarray, "stored lead time"] | Float32[np.ndarray, "stored lead time"]
+    """All records of the prepared set, in whole microvolts, or as a network's own input; `rows`
+    says which ones count."""
     rows: Int[np.ndarray, " record"]
     labels: Float32[np.ndarray, "record label"]
     classes: tuple[str, ...]

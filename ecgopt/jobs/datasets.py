@@ -2,13 +2,14 @@
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
 
 from ecgopt.data.folds import Folds, classes_never_scored, fold_rows, held_out
+from ecgopt.data.inputs import prepare_set
 from ecgopt.data.label_classes import LabelSet
 from ecgopt.data.labels import label_set
 from ecgopt.data.prepare import prepare
@@ -17,6 +18,7 @@ from ecgopt.data.same_patients import shared_patients, without_patients
 from ecgopt.data.signals import PrepareSettings
 from ecgopt.data.sources.synthetic import SyntheticSettings, write_synthetic
 from ecgopt.data.splits import (
+    EcgDataset,
     Rows,
     TuningData,
     dataset,
@@ -36,7 +38,7 @@ from ecgopt.shapes import LabelMatrix
 from ecgopt.study_file.cells import ALL_RECORDS, StudyKey, expand_cells
 from ecgopt.study_file.reading import expand_folder
 from ecgopt.study_file.spec import StudySpec
-from ecgopt.study_file.tables import DataTable
+from ecgopt.study_file.tables import DataTable, ModelTable
 from ecgopt.workspace import Workspace
 
 Progress = Callable[[str, int, int], None]
@@ -55,19 +57,27 @@ def prepare_data(
     Raises:
         DataError: a folder is missing or empty, or a record is damaged.
     """
-    return {
-        name: _prepare_one(name, spec.data[name], workspace, n_processes, on_progress)
+    folders = {
+        name: _prepare_one(name, spec, workspace, n_processes, on_progress)
         for name in spec.data_names()
     }
+    # Workers open what is here; they would all prepare the same inputs otherwise.
+    forms = dict.fromkeys(filter(None, map(spec.input_form, spec.models)))
+    for folder in dict.fromkeys(folders.values()) if forms else ():
+        prepared = open_prepared(workspace.prepared_data / folder)
+        for form in forms:
+            prepare_set(prepared, form, workspace.inputs)
+    return folders
 
 
 def _prepare_one(
     name: str,
-    section: DataTable,
+    spec: StudySpec,
     workspace: Workspace,
     n_processes: int,
     on_progress: Progress | None,
 ) -> str:
+    section, stored = spec.data[name], spec.stored_form()
     folders = [expand_folder(folder) for folder in section.folders]
     if section.synthetic is not None:
         settings = SyntheticSettings(
@@ -81,6 +91,8 @@ def _prepare_one(
         folders,
         workspace.prepared_data,
         PrepareSettings(
+            sampling_rate_hz=stored.rate_hz,
+            seconds=stored.seconds,
             longer=section.longer,
             shorter=section.shorter,
             flat_leads=section.flat_leads,
@@ -155,6 +167,16 @@ class PreparedData:
             seed=seed_for(self.spec.seed, "test", name),
         )
 
+    def dataset(self, name: str, rows: Rows, model: ModelTable | None) -> EcgDataset:
+        """Return records of the data called `name` as `model` sees them; None: as prepared."""
+        prepared = self.prepared(name)
+        records = dataset(prepared, rows, self.labels(name))
+        form = self.spec.input_form(model) if model is not None else None
+        if form is None:
+            return records
+        inputs = prepare_set(prepared, form, self.workspace.inputs)
+        return replace(records, signals=inputs, sampling_rate_hz=form.rate_hz)
+
     def check(self) -> None:
         """Check sizes, labels and the separation of patients before any work begins.
 
@@ -192,8 +214,8 @@ class PreparedData:
             seed=seed_for(seed, "validation", key.replicate, key.n_train),
         )
         data = tuple(
-            TuningData(dataset(prepared, train, labels), dataset(prepared, validation, labels))
-            for train, validation in divided
+            TuningData(*(self.dataset(key.downstream, rows, key.model) for rows in parts))
+            for parts in divided
         )
         counts: dict[str, object]
         if len(data) > 1:
@@ -231,10 +253,14 @@ class PreparedData:
         share = self.spec.validation_share
         return [train_and_validation(prepared, rows, labels, validation_share=share, seed=seed)]
 
-    def upstream(self, name: str) -> TuningData:
+    def upstream(self, name: str, model: ModelTable | None = None) -> TuningData:
         """Return training and validation records of a pre-training; its test rows stay out.
 
         Their labels are what the upstream's objective predicts: ages, or the label set's classes.
+
+        Args:
+            name: The upstream.
+            model: What is pre-trained; None: the records as they were prepared.
         """
         part = self.spec.upstream_data(name)
         assert part is not None, "a checkpoint is not pre-trained"
@@ -252,10 +278,10 @@ class PreparedData:
 
             ages = prepared.records["age_years"].to_numpy(dtype=np.float64)
             train, validation = (
-                with_ages(dataset(prepared, chosen, labels), ages[chosen]) for chosen in parts
+                with_ages(self.dataset(part, chosen, model), ages[chosen]) for chosen in parts
             )
         else:
-            train, validation = (dataset(prepared, chosen, labels) for chosen in parts)
+            train, validation = (self.dataset(part, chosen, model) for chosen in parts)
         return TuningData(train, validation)
 
     def _check_ages(self, upstream: str) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 from ecgopt.causes import Cause
 from ecgopt.data.folds import held_out
 from ecgopt.data.sealed import sealed_rows
-from ecgopt.data.splits import EcgDataset, dataset
+from ecgopt.data.splits import EcgDataset
 from ecgopt.database.engine import Database
 from ecgopt.evidence.predictions import Predictions, write_predictions
 from ecgopt.evidence.records import FinalEvidence, FinalRole
@@ -40,6 +40,7 @@ from ecgopt.seeds import seed_for
 from ecgopt.shapes import ScoreMatrix
 from ecgopt.study_file.cells import StudyKey
 from ecgopt.study_file.spec import StudySpec
+from ecgopt.study_file.tables import ModelTable
 from ecgopt.training.metrics import best_thresholds, chosen_metrics, macro_auroc
 from ecgopt.training.recipe import Value
 
@@ -134,7 +135,7 @@ class FinalJob(Job):
         sealed = SealedTest(self.database, self.arms.data)
         opened = measure = None
         if role == "published" and spec.diagnostics.test_curve:
-            opened = sealed.open(key.downstream, claim)
+            opened = sealed.open(key.downstream, claim, key.model)
             measure = partial(_test_score, run, opened.records)
         epochs = self.arms.epochs(run, claim.key, measure=measure)
         divergence = train_to_end(epochs, lease, stop)
@@ -143,7 +144,7 @@ class FinalJob(Job):
             epochs.discard()
             return ItemEnd(cause=Cause.DIVERGED, result=to_json(account), detail=divergence)
         if opened is None:
-            opened = sealed.open(key.downstream, claim)
+            opened = sealed.open(key.downstream, claim, key.model)
         result = to_json(
             FinalResult(
                 **to_json(account),
@@ -246,8 +247,13 @@ class SealedTest:
     database: Database
     data: PreparedData
 
-    def open(self, downstream: str, claim: Claim) -> Opened:
+    def open(self, downstream: str, claim: Claim, model: ModelTable | None = None) -> Opened:
         """Record the opening for this final fit, then return the test records.
+
+        Args:
+            downstream: Name of the data.
+            claim: Of the final fit.
+            model: Whose input the records are; None: as they were prepared.
 
         Raises:
             LeaseLost: another worker owns the final fit.
@@ -261,7 +267,7 @@ class SealedTest:
             test_share=section.test_share,
             seed=seed_for(self.data.spec.seed, "test", downstream),
         )
-        records = dataset(prepared, rows, self.data.labels(downstream))
+        records = self.data.dataset(downstream, rows, model)
         return Opened(records=records, opening_id=opening_id)
 
 

@@ -2,11 +2,13 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pydantic import JsonValue
 
 from ecgopt.causes import Cause
+from ecgopt.data.inputs import InputForm
 from ecgopt.database.engine import Database
 from ecgopt.errors import CheckpointError
 from ecgopt.evidence.records import PretrainEvidence
@@ -21,6 +23,7 @@ from ecgopt.jobs.job import (
     to_json,
     train_to_end,
 )
+from ecgopt.models.cards import Card, load_card
 from ecgopt.queue.items import NewItem
 from ecgopt.queue.lease import Lease
 from ecgopt.queue.results import EndedItem, ended_items, result_of
@@ -298,7 +301,7 @@ def pretrain(
     pretraining = build_pretraining(
         objective,
         payload.model.spec(dropout=recipe.dropout),
-        arms.data.upstream(payload.upstream),
+        arms.data.upstream(payload.upstream, payload.model),
         recipe,
         seed=seed_for(spec.seed, "pretrain", name),
         device=arms.device,
@@ -362,14 +365,43 @@ def own_weights(spec: StudySpec, upstream: str, model: ModelTable) -> "Checkpoin
     section = spec.upstream.get(upstream)
     if section is None or section.checkpoint is None:
         return None
+    form = spec.input_form(model) or InputForm()
     # The head alone depends on labels, and with a flattened head on samples; it is not read.
-    network = build_model(model.spec(), n_labels=1, seed=0)
+    network = build_model(
+        model.spec(), n_labels=1, n_leads=len(form.leads), n_samples=form.n_samples, seed=0
+    )
+    path = expand_folder(section.checkpoint)
     try:
-        found = load_foreign(expand_folder(section.checkpoint), network, section.name_table)
+        if section.card is not None:
+            pair = expand_folder(section.golden) if section.golden is not None else None
+            found = _public_weights(path, load_card(section.card), form, pair)
+        else:
+            found = load_foreign(path, network, section.name_table)
         body_tensors(network, found)
     except CheckpointError as error:
         raise CheckpointError(f"[upstream.{upstream}] for {model.label}: {error}") from error
     return found
+
+
+def _public_weights(path: Path, card: Card, form: InputForm, pair: Path | None) -> "Checkpoint":
+    """Return the weights of a public model, whose golden pair has been reproduced.
+
+    Raises:
+        CheckpointError: they do not fit, the pair differs, or the network sees another input.
+    """
+    from ecgopt.models.foreign import check_golden, load_by_card
+
+    wanted = card.input.seen()
+    others = [key for key in InputForm.model_fields if getattr(wanted, key) != getattr(form, key)]
+    if others:
+        raise CheckpointError(
+            f"the card {card.title!r} is for another input: {others[0]} must be "
+            f"{getattr(wanted, others[0])!r}, but is {getattr(form, others[0])!r}: declare it in "
+            "[inputs.NAME], and name that as the input of the model"
+        )
+    public = load_by_card(path, card)
+    check_golden(public, card, pair, weights=path)
+    return public.checkpoint
 
 
 def check_own_weights(spec: StudySpec) -> None:

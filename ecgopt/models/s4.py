@@ -109,7 +109,8 @@ class Kernel(nn.Module):
             found[-1:, -1:],
         )
         spectrum = direct - by_left * by_right * plus / (1 + plus * both)
-        return torch.fft.irfft(spectrum[0], n=self._n_nodes)[..., :n]
+        responses: Tensor = torch.fft.irfft(spectrum[0], n=self._n_nodes)
+        return responses[..., :n]
 
 
 class S4Layer(nn.Module):

@@ -8,6 +8,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ecgopt.data.inputs import InputForm
 from ecgopt.files import write_whole
 from ecgopt.study_file.spec import StudySpec
 from ecgopt.study_file.tables import ModelTable
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 N_BATCHES, N_EPOCHS = 3, 3
 BRIEF_BATCH = 32
 N_LABELS = 5
-N_LEADS, N_SAMPLES = 12, 1000
 
 
 def measure_seconds_per_sample(
@@ -30,6 +30,7 @@ def measure_seconds_per_sample(
     recipe: Recipe,
     device: "str | torch.device",
     *,
+    form: InputForm | None = None,
     n_batches: int = N_BATCHES,
     n_epochs: int = N_EPOCHS,
 ) -> float:
@@ -45,10 +46,17 @@ def measure_seconds_per_sample(
     from ecgopt.training.fit import TrainingRun
 
     n_train = n_batches * recipe.batch_size
-    data = TuningData(train=_noise("train", n_train), validation=_noise("val", n_train // 3))
+    form = form or InputForm()
+    data = TuningData(
+        train=_noise("train", n_train, form), validation=_noise("val", n_train // 3, form)
+    )
     fixed = replace(recipe, n_epochs=n_epochs)
     network = build_model(
-        model.spec(), n_labels=N_LABELS, n_leads=N_LEADS, n_samples=N_SAMPLES, seed=0
+        model.spec(),
+        n_labels=N_LABELS,
+        n_leads=len(form.leads),
+        n_samples=form.n_samples,
+        seed=0,
     )
     n_threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -73,11 +81,15 @@ def known_seconds_per_sample(spec: StudySpec, device: str, file: Path) -> dict[s
     brief = replace(recipe, batch_size=min(recipe.batch_size, BRIEF_BATCH))
     found = {}
     for model in spec.models:
-        key = f"{machine} {model.label} {recipe.precision}"
+        form = spec.input_form(model)
+        seen = f" {form.key}" if form is not None else ""
+        key = f"{machine} {model.label} {recipe.precision}{seen}"
         if key not in known:
             if device == "cuda" and not _has_cuda():
                 return known_seconds_per_sample(spec, "cpu", file)
-            known[key] = measure_seconds_per_sample(model, brief, device, n_batches=1, n_epochs=2)
+            known[key] = measure_seconds_per_sample(
+                model, brief, device, form=form, n_batches=1, n_epochs=2
+            )
         found[model.label] = known[key]
     if len(known) > n_known:
         write_whole(file, json.dumps(known, indent=1).encode())
@@ -96,7 +108,7 @@ def speed_file() -> Path:
     return cache / "ecgopt" / "training_speed.json"
 
 
-def _noise(name: str, n_records: int) -> "EcgDataset":
+def _noise(name: str, n_records: int, form: InputForm) -> "EcgDataset":
     import numpy as np
 
     from ecgopt.data.splits import EcgDataset
@@ -107,7 +119,9 @@ def _noise(name: str, n_records: int) -> "EcgDataset":
     labels[0], labels[1] = 1.0, 0.0
     ids = tuple(f"{name}{index}" for index in range(n_records))
     return EcgDataset(
-        signals=generator.integers(-500, 500, size=(n_records, N_LEADS, N_SAMPLES), dtype=np.int16),
+        signals=generator.integers(
+            -500, 500, size=(n_records, len(form.leads), form.n_samples), dtype=np.int16
+        ),
         rows=np.arange(n_records),
         labels=labels,
         classes=tuple(f"label{index}" for index in range(N_LABELS)),

@@ -5,9 +5,10 @@ from typing import Annotated, Any, Final, Self
 
 from pydantic import Field, PrivateAttr, ValidationError
 
+from ecgopt.data.inputs import InputForm
 from ecgopt.data.sources.catalog import SOURCES
 from ecgopt.errors import StudyFileError, did_you_mean
-from ecgopt.models.registry import MODELS, freezable_stages
+from ecgopt.models.registry import MODELS, InputShape, Network, builder, freezable_stages
 from ecgopt.plugins import outside_code
 from ecgopt.regimes.hyperparameters import (
     Choices,
@@ -83,6 +84,9 @@ class StudySpec(TomlTable):
     """`[data.NAME]`: a data set or a part of one; upstreams and downstreams name it."""
     upstream: dict[Name, UpstreamTable] = Field(default_factory=dict)
     """`[upstream.NAME]`: an upstream with another objective, or one that is your own checkpoint."""
+    inputs: dict[Name, InputForm] = Field(default_factory=dict)
+    """`[inputs.NAME]`: what a network sees of a record; a table of `[[models]]` names it. With any,
+    records are prepared at the highest rate and greatest length that a network sees."""
     models: Annotated[tuple[ModelTable, ...], Field(min_length=1, max_length=1_000)] = (
         ModelTable(),
     )
@@ -131,6 +135,20 @@ class StudySpec(TomlTable):
         if model is None:
             return space
         return space.capped("frozen_stages", freezable_stages(model.spec()))
+
+    def input_form(self, model: ModelTable) -> InputForm | None:
+        """Return what `model` sees of a record; None is the prepared record as it is."""
+        if not self.inputs:
+            return None
+        return self.inputs[model.input] if model.input is not None else InputForm()
+
+    def stored_form(self) -> InputForm:
+        """Return the rate and the length at which records are prepared, for all networks."""
+        forms = [self.input_form(model) or InputForm() for model in self.models]
+        return InputForm(
+            rate_hz=max(form.rate_hz for form in forms),
+            seconds=max(form.seconds for form in forms),
+        )
 
     def last_seen(self, slot: int) -> int | None:
         """Return the last slot whose trial a slot's sampler and pruner see, with all before it.
@@ -217,6 +235,7 @@ class StudySpec(TomlTable):
     def broken_rules(self) -> Iterator[BrokenRule]:
         """Yield what is wrong with the tables together."""
         yield from self._rules_of_data()
+        yield from self._rules_of_inputs()
         yield from self._rules_of_cells()
         if problem := refusal(chosen_metrics, self.metrics):
             yield ("metrics",), problem
@@ -237,6 +256,30 @@ class StudySpec(TomlTable):
             table = self.data.get(name)
             if table is not None and table.test_folds is None and table.test_share is None:
                 yield ("data", name), "a downstream needs test_folds or test_share: add one"
+
+    def _rules_of_inputs(self) -> Iterator[BrokenRule]:
+        used = {model.input for model in self.models}
+        for name, form in self.inputs.items():
+            if name not in used:
+                yield ("inputs", name), f"no [[models]] has input = {name!r}: add it there"
+            if form.crop_seconds is not None:
+                yield (
+                    ("inputs", name, "crop_seconds"),
+                    "crops are not trained on yet: give their length in seconds instead",
+                )
+        for place, model in enumerate(self.models):
+            if model.input is not None and model.input not in self.inputs:
+                hint = did_you_mean(model.input, self.inputs)
+                yield ("models", place, "input"), f"there is no [inputs.{model.input}]: {hint}"
+                continue
+            form, network = self.input_form(model) or InputForm(), builder(model.name)
+            shape = InputShape(
+                n_leads=len(form.leads), n_samples=form.n_samples, n_labels=len(form.leads)
+            )
+            if isinstance(network, Network) and (
+                problem := refusal(network.limits.check, model.name, shape)
+            ):
+                yield ("models", place, "input"), problem
 
     def _rules_of_cells(self) -> Iterator[BrokenRule]:
         lists: Mapping[str, Sequence[object]] = {

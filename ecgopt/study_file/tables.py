@@ -136,8 +136,12 @@ class UpstreamTable(TomlTable):
     objective: PretrainObjective | None = None
     """Replaces that of `[pretrain]`, so that two upstreams may differ in the objective alone."""
     checkpoint: Folder | None = None
-    """Your own weights instead of a pre-training: a `.safetensors` file, or one of `torch.save`
-    with nothing but tensors. Environment variables are filled in."""
+    """Weights of your own or of a public model instead of a pre-training: a `.safetensors` file, or
+    one of `torch.save`. Environment variables are filled in."""
+    card: Text | None = None
+    """Card of a public model, by its name in `ecgopt models list` or its path; instead of names."""
+    golden: Folder | None = None
+    """With a card: the golden pair, if the card names none."""
     names: Literal["ecgopt", "torchvision"] | dict[str, Text] | None = None
     """How the checkpoint's tensor names map to ours: a known scheme, or a table from dotted
     beginnings to ours, where `*` matches one part."""
@@ -146,6 +150,12 @@ class UpstreamTable(TomlTable):
         """Yield what is wrong with the values together."""
         if self.checkpoint is None and self.names is not None:
             yield ("names",), "belongs to a checkpoint, but none is given: add it or delete names"
+        if self.checkpoint is None and self.card is not None:
+            yield ("card",), "belongs to a checkpoint, but none is given: add it or delete card"
+        if self.card is None and self.golden is not None:
+            yield ("golden",), "belongs to a card, but none is given: add it or delete golden"
+        if self.card is not None and self.names is not None:
+            yield ("names",), "the card names the tensors: delete one of the two"
         if self.checkpoint is not None and self.objective is not None:
             yield ("objective",), "a checkpoint is already trained: delete one of the two"
 
@@ -183,6 +193,8 @@ class ModelTable(TomlTable):
     """Channels of the first stage, branch or token, or hidden units; by default as published."""
     head: Literal["as_published", "flatten", "pooled"] = "as_published"
     """Layers before the last: as published, all states in a row, or pooling over time."""
+    input: Name | None = None
+    """Table of `[inputs]`; by default the prepared record, twelve leads of 10 s at 100 Hz."""
 
     def broken_rules(self) -> Iterator[BrokenRule]:
         """Yield what is wrong with the values together."""
@@ -196,7 +208,8 @@ class ModelTable(TomlTable):
         """A short name that tells the variants apart, in studies' and files' names too."""
         width = f"-w{self.width}" if self.width is not None else ""
         head = f"-{self.head}" if self.head != "as_published" else ""
-        return f"{self.name.replace(':', '.')}{width}{head}"
+        seen = f"-{self.input}" if self.input is not None else ""
+        return f"{self.name.replace(':', '.')}{width}{head}{seen}"
 
     def spec(self, *, dropout: float = 0.0) -> ModelSpec:
         """Return the model specification of the registry."""

@@ -89,12 +89,12 @@ class BatchSource:
 
 
 def signal_source(dataset: EcgDataset, device: torch.device) -> BatchSource:
-    """Return the dataset's signals in millivolts, with its label rows as targets."""
+    """Return the dataset's signals as networks see them, with its label rows as targets."""
     return BatchSource(
         dataset.signals,
         np.asarray(dataset.rows),
         label_targets(dataset),
-        decode=to_millivolts,
+        decode=to_inputs,
         device=device,
     )
 
@@ -104,14 +104,16 @@ def label_targets(dataset: EcgDataset) -> Tensor:
     return torch.from_numpy(np.array(dataset.labels, dtype=np.float32))
 
 
-def to_millivolts(microvolts: Tensor) -> SignalBatch:
-    """Return stored 16-bit microvolts as floating-point millivolts.
+def to_inputs(stored: Tensor) -> SignalBatch:
+    """Return stored 16-bit microvolts as floating-point millivolts, and other inputs as they are.
 
     In memory the leads of a sample are neighbours, as networks want them; transposing 16-bit
     numbers is half the work of transposing 32-bit ones.
     """
-    by_sample = microvolts.transpose(1, 2).contiguous()
-    return by_sample.to(torch.float32).div_(MICROVOLTS_PER_MILLIVOLT).transpose(1, 2)
+    by_sample = stored.transpose(1, 2).contiguous()
+    if not stored.is_floating_point():
+        by_sample = by_sample.to(torch.float32).div_(MICROVOLTS_PER_MILLIVOLT)
+    return by_sample.transpose(1, 2)
 
 
 def batch_bounds(n_records: int, batch_size: int) -> list[tuple[int, int]]:

@@ -9,6 +9,7 @@ from pydantic import TypeAdapter
 
 from ecgopt.cli.app import build_app
 from ecgopt.data.sources.own_files import own_label_set, own_source
+from ecgopt.models.cards import Card
 from ecgopt.study_file.reading import load_spec
 from ecgopt.study_file.spec import StudySpec
 
@@ -37,9 +38,10 @@ def test_a_toml_block_is_accepted_by_the_loader_of_its_kind(block, tmp_path, mon
         own_label_set(path)
     elif "budget" in content:
         load_spec(path)
-    else:  # some tables of a study file
+    else:  # some tables of a study file or a card
+        known = Card.__annotations__ | StudySpec.__annotations__
         for key, value in content.items():
-            TypeAdapter(StudySpec.__annotations__[key]).validate_python(value)
+            TypeAdapter(known[key]).validate_python(value)
 
 
 @pytest.mark.parametrize("command", COMMANDS)

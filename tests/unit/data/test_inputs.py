@@ -194,7 +194,7 @@ def test_values_that_do_not_go_together_are_refused(values, message):
         ({"kind": "band_pass", "hz": 40.0}, "needs two frequencies"),
         ({"kind": "band_pass", "hz": (40.0, 0.5)}, "lower frequency must come first"),
         ({"kind": "notch"}, "needs one frequency"),
-        ({"kind": "high_pass", "hz": 0.0}, "above 0"),
+        ({"kind": "high_pass", "hz": 0.0}, "greater than 0"),
         ({"kind": "median_baseline"}, "one or more widths"),
     ],
 )

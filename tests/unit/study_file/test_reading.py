@@ -46,11 +46,22 @@ STUDY = {
         "ours": {"data": "big", "checkpoint": "weights.pt", "names": {"conv1": "stem.first.conv"}},
         "big": {"objective": "age"},
     },
-    "models": [{"name": "resnet1d18", "width": 8, "head": "pooled"}],
+    "inputs": {
+        "two": {
+            "rate_hz": 250, "seconds": 5.0, "leads": ["I", "II"], "filters_at": "source",
+            "filters": [
+                {"kind": "band_pass", "hz": [0.5, 40.0], "order": 2},
+                {"kind": "notch", "hz": 50.0, "quality": 20.0},
+                {"kind": "median_baseline", "seconds": [0.2, 0.6]},
+            ],
+            "scaling": "z_score_lead", "longer": "centre", "shorter": "refuse",
+        },
+    },
+    "models": [{"name": "resnet1d18", "width": 8, "head": "pooled", "input": "two"}],
     "cells": [
         {
             "upstreams": ["big"], "downstreams": ["small"],
-            "models": ["resnet1d18-w8-pooled"], "train_sizes": ["all"],
+            "models": ["resnet1d18-w8-pooled-two"], "train_sizes": ["all"],
         },
     ],
     "space": {
@@ -301,7 +312,7 @@ BOUNDS = {"low": 0.1, "high": 0.2}
         ("upstreams 0", "bigg",
          "upstreams (entry 1): there is no table [data.bigg]: did you mean 'big'?"),
         ("cells 0 upstreams 0", "bigg", "[[cells]] (entry 1) upstreams (entry 1)"),
-        ("cells 0 models 0", "resnet1d18", "did you mean 'resnet1d18-w8-pooled'?"),
+        ("cells 0 models 0", "resnet1d18", "did you mean 'resnet1d18-w8-pooled-two'?"),
         ("space fine_tuning", {}, "[space.fine_tuning]: must be 'shared' or one of the regimes"),
         ("space shared learning_rat", BOUNDS, "did you mean 'learning_rate'?"),
         ("space fine_tune dropout", BOUNDS, "move dropout to [space.shared]"),
