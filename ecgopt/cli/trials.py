@@ -82,6 +82,7 @@ def trials(
     """
     chosen = form.chosen()
     begun = place.open_begun(study)
+    begun.check_unchanged()
     check_regime(choice.regime, begun.spec.regimes)
     regimes = begun.spec.regimes if choice.regime is None else (choice.regime,)
 

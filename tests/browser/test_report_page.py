@@ -148,7 +148,7 @@ def test_the_answer_takes_few_screens_before_the_details(opened):
     top, height = opened.evaluate(
         "[document.querySelector('#details').getBoundingClientRect().top, innerHeight]"
     )
-    assert top / height <= (8 if height == DESKTOP[1] else 10)
+    assert top / height <= (8 if height == DESKTOP[1] else 12)
 
 
 def test_it_prints_on_few_pages(browser, report):
