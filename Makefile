@@ -1,4 +1,4 @@
-# Each target does its own set-up; Python >= 3.11 and make are all that must be there.
+# Each target does its own set-up; it needs Python 3.11 or newer and make.
 PYTHON ?= python3
 WORKERS ?= 2
 # The demonstration is small, and the GPUs of a shared machine are in use; 1 takes one per worker.
@@ -8,7 +8,12 @@ PYTEST_WORKERS ?= 2
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: demo test check docs docs-test format
+.PHONY: help demo test check docs docs-test format
+
+help:  ## this list
+	@echo "usage: make TARGET"
+	@sed -n 's/^\([a-z-]*\):.*##  *\(.*\)/  \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 14
+	@echo "new here: make demo, then docs/tutorial.md"
 
 demo: $(STAMP)  ## one comparison on synthetic records, from WFDB files to a verdict
 	$(BIN)/ecgopt run studies/demo.toml --workers $(WORKERS) --gpus-per-worker $(GPUS_PER_WORKER)
@@ -36,6 +41,7 @@ format: $(STAMP)  ## rewrite the code in the project's style
 $(STAMP): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "ecgopt needs Python >= 3.11, but $(PYTHON) is " + sys.version.split()[0] + ": make PYTHON=python3.11")'
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --requirement requirements.lock
+	@echo "installing torch and $$(grep -c == requirements.lock) packages into .venv: about 3 GB, more with the CUDA build of torch; some minutes"
+	$(BIN)/python -m pip install --requirement requirements.lock
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	touch $@

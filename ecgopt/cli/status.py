@@ -42,6 +42,7 @@ def status(
     if watch and json:
         raise UserError("--watch and --json exclude each other: JSON is one object, printed once")
     begun = place.open_begun(study)
+    begun.check_unchanged()
     check_regime(regime, begun.spec.regimes)
 
     from ecgopt.cli.output import print_lines, print_table

@@ -51,7 +51,7 @@ class Choice:
     regime: str | None = None
     """Only this regime's trials."""
     sort: str = ""
-    """Sort by this column, greatest first."""
+    """Sort by this column: numbers from the greatest, words by the alphabet."""
     top: Annotated[int | None, Parameter(validator=validators.Number(gte=1))] = None
     """Only the first so many, by validation score unless --sort names another column."""
 
@@ -82,6 +82,7 @@ def trials(
     """
     chosen = form.chosen()
     begun = place.open_begun(study)
+    begun.check_unchanged()
     check_regime(choice.regime, begun.spec.regimes)
     regimes = begun.spec.regimes if choice.regime is None else (choice.regime,)
 
@@ -147,9 +148,10 @@ def _first(table: "Table", column: str, count: int | None) -> "Table":
     place = table.columns.index(column)
     known = [row for row in table.rows if row[place] is not None]
     missing = [row for row in table.rows if row[place] is None]
-    is_text = any(isinstance(row[place], str) for row in known)
-    ordered = sorted(known, key=lambda row: str(row[place]) if is_text else row[place],
-                     reverse=not is_text)  # type: ignore[arg-type, return-value]  # fmt: skip
+    if any(isinstance(row[place], str) for row in known):
+        ordered = sorted(known, key=lambda row: str(row[place]))
+    else:
+        ordered = sorted(known, key=lambda row: float(str(row[place])), reverse=True)
     return replace(table, rows=tuple([*ordered, *missing][:count]))
 
 

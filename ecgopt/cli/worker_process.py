@@ -35,6 +35,8 @@ def main(arguments: list[str]) -> int:
     stop = threading.Event()
     stop_on_signals(stop)
     if "supervised" in options:
+        # A batch system may warn all processes of a job with it; the supervisor acts on it.
+        signal.signal(signal.SIGUSR2, signal.SIG_IGN)
         threading.Thread(target=_stop_at_end_of_input, args=(stop,), daemon=True).start()
     try:
         work(

@@ -11,6 +11,7 @@ from ecgopt.data.sources.catalog import dataset_info, source_names
 from ecgopt.database.comparisons import (
     Extension,
     StoredComparison,
+    check_unchanged,
     extended,
     extensions_of,
     stored_comparison,
@@ -58,6 +59,7 @@ def load_evidence(spec: StudySpec, workspace: Workspace, url: str) -> Evidence:
 
     Raises:
         UserError: the comparison has not begun in this database.
+        StudyMismatch: the study file says something else than the comparison began with.
         StorageError: the database cannot be opened.
     """
     database = open_existing(url, reads_only=True)
@@ -77,6 +79,7 @@ def _evidence_in(database: Database, spec: StudySpec, workspace: Workspace) -> E
             f"study {spec.name!r} has not begun in {database.describe()}: run `ecgopt run` first"
         )
     extensions = extensions_of(database, spec.name)
+    check_unchanged(spec, extensions, stored)
     spec = extended(spec, extensions)
     data = PreparedData(spec=spec, workspace=workspace, folders=stored.prepared)
     ended = ended_items(database, spec.name)

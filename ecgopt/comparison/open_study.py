@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ecgopt.database.comparisons import extended, extensions_of, stored_comparison
+from ecgopt.database.comparisons import check_unchanged, extended, extensions_of, stored_comparison
 from ecgopt.database.engine import Database, open_database, open_existing, quiet_optuna
 from ecgopt.database.tables import check_tables, has_tables
 from ecgopt.database.url import existing_url, storage_url
@@ -25,6 +25,16 @@ class Begun:
     spec: StudySpec
     database: Database
     workspace: Workspace
+
+    def check_unchanged(self) -> None:
+        """Check that the study file says what the comparison began with.
+
+        Raises:
+            StudyMismatch: it says something else.
+        """
+        stored = stored_comparison(self.database, self.spec.name)
+        assert stored is not None, "it has begun"
+        check_unchanged(self.spec, extensions_of(self.database, self.spec.name), stored)
 
 
 def open_begun(study: Path, storage: str | None, workspace: Path | None) -> Begun:

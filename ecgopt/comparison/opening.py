@@ -2,11 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from ecgopt.database.comparisons import (
     add_workspace,
-    as_begun,
+    check_unchanged,
     extended,
     extensions_of,
     store_comparison,
@@ -16,7 +15,7 @@ from ecgopt.database.comparisons import (
 from ecgopt.database.engine import Database, Transaction
 from ecgopt.database.optuna.studies import create_studies
 from ecgopt.database.tables import create_tables
-from ecgopt.errors import StudyFileError, StudyMismatch
+from ecgopt.errors import StudyMismatch
 from ecgopt.jobs.datasets import PreparedData, Progress, prepare_data
 from ecgopt.jobs.pretrain import check_own_weights, check_pretrained
 from ecgopt.jobs.provenance import provenance
@@ -71,7 +70,7 @@ def open_comparison(
         check_workspace(database, spec.name, workspace, join=join_workspace)
     extensions = extensions_of(database, spec.name)
     if stored is not None:
-        _check_unchanged(as_begun(spec, extensions), stored.content)
+        check_unchanged(spec, extensions, stored)
         spec = extended(spec, extensions)
     folders = prepare_data(spec, workspace, n_processes=n_processes, on_progress=on_progress)
     data = PreparedData(spec=spec, workspace=workspace, folders=folders)
@@ -85,7 +84,7 @@ def open_comparison(
             prepared=folders,
             provenance=provenance(),
         )
-        _check_unchanged(spec, stored.content)
+        check_unchanged(spec, (), stored)
         check_workspace(database, spec.name, workspace)
     if stored.prepared != folders:
         raise StudyMismatch(
@@ -161,32 +160,3 @@ def insert_work(
     """
     added = add_missing(connection, spec.name, work_items(spec, keys))
     TrialJob.add_slots(connection, spec, added, study_ids)
-
-
-def _check_unchanged(spec: StudySpec, stored: Mapping[str, Any]) -> None:
-    current = spec.scientific_content()
-    changed = sorted(_differences(_as_read_today(stored), current, ""))
-    if changed:
-        raise StudyMismatch(
-            f"study {spec.name!r} began with other settings, so its trials would not compare: "
-            f"{'; '.join(changed[:4])}: restore them, or give the study a new name"
-        )
-
-
-def _as_read_today(stored: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the content with the defaults of keys that are younger than it."""
-    try:
-        current = StudySpec.of_content(stored).scientific_content()
-    except StudyFileError:
-        return stored
-    return {**current, "code": stored.get("code")}
-
-
-def _differences(old: object, new: object, path: str) -> list[str]:
-    if isinstance(old, dict) and isinstance(new, dict):
-        return [
-            text
-            for key in {*old, *new}
-            for text in _differences(old.get(key), new.get(key), f"{path}.{key}" if path else key)
-        ]
-    return [] if old == new else [f"{path} was {old!r} and is now {new!r}"]

@@ -18,10 +18,12 @@ from ecgopt.evidence.predictions import Predictions
 from ecgopt.evidence.records import FinalEvidence, TrialEvidence
 from ecgopt.files import write_whole
 from ecgopt.report import words
-from ecgopt.report.figures.drawing import ARM_COLOURS, ARM_LINES, FAINT, add_legend, draw
+from ecgopt.report.figures.drawing import ARM_COLOURS, FAINT, add_legend, draw
 
 _NAMESPACE: Final = uuid.UUID("8f0a1c52-6d0f-4a36-9a2e-0c5f6f0e7b11")
 _CURVES, _LABELS, _ROC = "curves.csv", "winner_per_label.csv", "winner_roc.svg"
+_LINES: Final = ("-", "--", ":", "-.")
+"""One colour returns after eight labels, with another line."""
 FILE_NAMES: Final = (_CURVES, _LABELS, _ROC)
 
 
@@ -122,11 +124,11 @@ def _roc(study: str, predictions: Predictions) -> bytes:
                 false,
                 true,
                 color=ARM_COLOURS[index % len(ARM_COLOURS)],
-                linestyle=ARM_LINES[index // len(ARM_COLOURS) % len(ARM_LINES)],
+                linestyle=_LINES[index // len(ARM_COLOURS) % len(_LINES)],
                 linewidth=1.2,
                 label=words.with_minus(label),
             )
-        panel.set_xlabel("1 - specificity")
+        panel.set_xlabel("1 − specificity, first final fit of the winner")
         panel.set_ylabel("sensitivity")
         add_legend(panel)
 

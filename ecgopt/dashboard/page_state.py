@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 SECONDS_BETWEEN: Final = 60.0
 """Between two refreshes while workers are at work."""
 
-_LAYOUT: Final = 2
+_LAYOUT: Final = 3
 """Increase it when pages must be rewritten although no trial has changed."""
 STAMP: Final = "ecgopt:page"
 """System attribute of a study: the stamp that its page was written with."""

@@ -1,5 +1,6 @@
 """Plots that Optuna's dashboard shows on a study's page, drawn by plotly in the browser."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 
 import plotly.graph_objects as go
@@ -12,7 +13,8 @@ from ecgopt.report import words
 from ecgopt.report.figures.drawing import ARM_COLOURS, FAINT, GRID, INK
 
 _SYMBOLS = ("circle", "square", "triangle-up", "diamond", "triangle-down", "cross")
-_STATE_COLOURS = {"complete": ARM_COLOURS[1], "pruned": "#a8b0ba", "running": ARM_COLOURS[2]}
+_STATE_COLOURS = {"complete": "#7b8794", "pruned": "#c3cad2", "running": "#a39274"}
+"""Greys, since colours mean arms."""
 _DIGITS = 4
 
 
@@ -24,7 +26,7 @@ def learning_curves(trials: Iterable[TrialEvidence], winner: int | None) -> go.F
         chosen = [trial for trial in paid if trial.state == state and trial.number != winner]
         _add_curves(figure, chosen, state, colour, width=1.2)
     best = [trial for trial in paid if trial.number == winner]
-    _add_curves(figure, best, f"trial {winner}, the best", ARM_COLOURS[0], width=3)
+    _add_curves(figure, best, f"trial {winner}, the best", INK, width=3)
     figure.update_xaxes(tickformat=".0%", range=[0, 1.02])
     return figure
 
@@ -118,7 +120,8 @@ def trade_off(points: Sequence[TradePoint], regimes: Sequence[str]) -> go.Figure
             },
             hovertemplate="trial %{customdata}: %{y:.3f} in %{x:.3g} s",
         )
-    figure.update_xaxes(type="log", dtick="D2")
+    ticks = _ticks([point.seconds for point in points])
+    figure.update_xaxes(type="log", tickvals=ticks, ticktext=[f"{tick:g}" for tick in ticks])
     return figure
 
 
@@ -139,6 +142,16 @@ def _figure(title: str, x: str, y: str) -> go.Figure:
             "hovermode": "closest",
         }
     )
+
+
+def _ticks(values: Sequence[float]) -> list[float]:
+    """Return ticks of a logarithmic axis at 1, 2 and 5."""
+    known = [value for value in values if value > 0]
+    if not known:
+        return []
+    first, last = math.floor(math.log10(min(known))), math.ceil(math.log10(max(known)))
+    every = [step * 10.0**power for power in range(first, last + 1) for step in (1, 2, 5)]
+    return [tick for tick in every if min(known) / 2.5 <= tick <= max(known) * 2.5]
 
 
 def _short(value: float) -> float:

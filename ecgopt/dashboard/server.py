@@ -2,6 +2,7 @@
 
 import html
 import io
+import json
 import signal
 import socket
 from collections.abc import Callable, Iterable
@@ -14,6 +15,7 @@ from optuna.artifacts import FileSystemArtifactStore
 
 from ecgopt.dashboard import access
 from ecgopt.dashboard.access import AccessPolicy, Denied, Login, Request
+from ecgopt.dashboard.overview import OwnPages
 from ecgopt.dashboard.write_guard import check_write
 from ecgopt.database.engine import Database
 from ecgopt.workspace import Workspace
@@ -28,6 +30,12 @@ _STATUS = {
     405: "405 Method Not Allowed",
     409: "409 Conflict",
 }
+_HIDDEN = (
+    '[aria-label="delete study"],[aria-label="rename study"],[aria-label="delete artifact"],'
+    '[aria-label="skip trial"],button:has([data-testid="EditIcon"]),'
+    'button:has([data-testid="AddBoxIcon"]),.MuiCard-root:has(input[type="file"]){display:none!important}'
+)
+"""Buttons of Optuna's pages that a read-only dashboard refuses, and places to drop a file."""
 _LARGEST_BODY = 1_000_000
 """Bytes; notes are text."""
 _THREADS = 8
@@ -41,6 +49,7 @@ def dashboard_app(database: Database, workspace: Workspace, policy: AccessPolicy
     """
     workspace.artifacts.mkdir(parents=True, exist_ok=True)
     store = FileSystemArtifactStore(workspace.artifacts)
+    own_pages = OwnPages.of(database, workspace)
     inner: Application = optuna_dashboard.wsgi(database.optuna, artifact_store=store)
 
     def app(environment: Environment, start: StartResponse) -> Iterable[bytes]:
@@ -49,22 +58,60 @@ def dashboard_app(database: Database, workspace: Workspace, policy: AccessPolicy
         if answer is None and request.method in access.WRITING:
             answer = check_write(database, request.method, request.path, lambda: _body(environment))
         if isinstance(answer, Denied):
-            return _deny(start, answer)
+            return _deny(start, answer, is_api=request.path.startswith("/api/"))
         if isinstance(answer, Login):
             return _log_in(start, policy, answer)
-
-        def start_guarded(
-            status: str,
-            headers: list[tuple[str, str]],
-            *more: Any,  # noqa: ANN401 - PEP 3333
-        ) -> Any:  # noqa: ANN401 - PEP 3333
-            return start(status, access.guarded_headers(request.path, headers), *more)
-
-        # optuna-dashboard takes it for given and answers 500 to a client that does not send it.
-        environment.setdefault("HTTP_ACCEPT_ENCODING", "")
-        return inner(environment, start_guarded)
+        if (page := own_pages.page(request)) is not None:
+            return _send(start, page)
+        return _answer_of_optuna(inner, environment, start, hides_buttons=not policy.may_write)
 
     return app
+
+
+def _answer_of_optuna(
+    inner: Application, environment: Environment, start: StartResponse, *, hides_buttons: bool
+) -> Iterable[bytes]:
+    path = environment.get("PATH_INFO", "/")
+
+    def start_guarded(
+        status: str,
+        headers: list[tuple[str, str]],
+        *more: Any,  # noqa: ANN401 - PEP 3333
+    ) -> Any:  # noqa: ANN401 - PEP 3333
+        return start(status, access.guarded_headers(path, headers), *more)
+
+    # optuna-dashboard takes it for given and answers 500 to a client that does not send it.
+    environment.setdefault("HTTP_ACCEPT_ENCODING", "")
+    if hides_buttons and _is_optunas_page(path):
+        return _without_buttons(inner, environment, start_guarded)
+    return inner(environment, start_guarded)
+
+
+def _is_optunas_page(path: str) -> bool:
+    return path == "/dashboard" or path.startswith("/dashboard/")
+
+
+def _without_buttons(
+    inner: Application, environment: Environment, start: StartResponse
+) -> list[bytes]:
+    """Return a page of Optuna's dashboard without the buttons that a read-only one refuses."""
+    answer: list[Any] = []
+    content = b"".join(inner(environment, lambda *parts: answer.append(parts)))
+    status, headers = answer[0][:2]
+    content = content.replace(b"</head>", f"<style>{_HIDDEN}</style></head>".encode(), 1)
+    kept = [(name, value) for name, value in headers if name.lower() != "content-length"]
+    start(status, [*kept, ("Content-Length", str(len(content)))])
+    return [content]
+
+
+def _send(start: StartResponse, page: str) -> list[bytes]:
+    content = page.encode()
+    headers = [
+        ("Content-Type", "text/html; charset=utf-8"),
+        ("Content-Length", str(len(content))),
+    ]
+    start("200 OK", access.guarded_headers("/", headers))
+    return [content]
 
 
 def serve(app: Application, listening: socket.socket) -> None:
@@ -105,12 +152,14 @@ def _body(environment: Environment) -> bytes:
     return content
 
 
-def _deny(start: StartResponse, denied: Denied) -> list[bytes]:
+def _deny(start: StartResponse, denied: Denied, *, is_api: bool) -> list[bytes]:
     title = html.escape(_STATUS[denied.status])
     text = f"<!doctype html><title>{title}</title><p>{html.escape(denied.reason)}.</p>\n"
+    if is_api:  # Optuna's pages show this reason
+        text = json.dumps({"reason": denied.reason})
     content = text.encode()
     headers = [
-        ("Content-Type", "text/html; charset=utf-8"),
+        ("Content-Type", f"{'application/json' if is_api else 'text/html'}; charset=utf-8"),
         ("Content-Length", str(len(content))),
     ]
     if denied.status == 401:

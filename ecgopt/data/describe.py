@@ -115,7 +115,7 @@ def describe(folder: Path, beside: Path) -> Description:
         "# Check what stands below each question, then run `ecgopt data prepare` with this file.",
         "",
     )
-    text.ask("what shall the data set be called? Small letters, digits and '_'.")
+    text.ask("what is the name of the data set? Small letters, digits and '_'.")
     text.key("name", _name(folder))
     text.key("records", _relative(folder / first.prefix, beside))
     text.key("table", _relative(first.path, beside))
@@ -231,7 +231,7 @@ def _add_statements(text: _Text, tables: Sequence[_Table]) -> None:
     flags = {name: words for table in tables for name, words in _flags(table).items()}
     codes = {name: table for table in tables for name in _codes(table)}
     if flags:
-        text.ask("which of these columns are findings that the network shall learn?")
+        text.ask("which of these columns are findings that the network is to learn?")
         text.key("flags", list(flags))
         unknown = sorted({word for words in flags.values() for word in words} & _UNKNOWN)
         if unknown:

@@ -13,7 +13,7 @@ from sqlalchemy.exc import IntegrityError
 
 from ecgopt.database.engine import Database
 from ecgopt.database.tables import comparison, extension, workspace
-from ecgopt.errors import StudyMismatch
+from ecgopt.errors import StudyFileError, StudyMismatch
 from ecgopt.study_file.spec import StudySpec
 
 
@@ -273,3 +273,46 @@ def with_spend(spec: StudySpec, spend: Spend) -> StudySpec:
     raised = {"trials": spend.trials, "replicates": spend.replicates}
     changed = spec.model_copy(update={"budget": spec.budget.model_copy(update=raised)})
     return changed.with_stopped(spend.stopped)
+
+
+def check_unchanged(
+    spec: StudySpec, extensions: Sequence[Extension], stored: StoredComparison
+) -> None:
+    """Check that the study file says what the comparison began with.
+
+    Reading needs it as much as running: a margin that changes after the results proves nothing.
+
+    Args:
+        spec: Of the study file as it is now.
+        extensions: Of the comparison's budget.
+        stored: What it began with.
+
+    Raises:
+        StudyMismatch: the file says something else.
+    """
+    current = as_begun(spec, extensions).scientific_content()
+    changed = sorted(_differences(_as_read_today(stored.content), current, ""))
+    if changed:
+        raise StudyMismatch(
+            f"study {spec.name!r} began with other settings, so its trials would not compare: "
+            f"{'; '.join(changed[:4])}: restore them, or give the study a new name"
+        )
+
+
+def _as_read_today(stored: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the content with the defaults of keys that are younger than it."""
+    try:
+        current = StudySpec.of_content(stored).scientific_content()
+    except StudyFileError:
+        return stored
+    return {**current, "code": stored.get("code")}
+
+
+def _differences(old: object, new: object, path: str) -> list[str]:
+    if isinstance(old, dict) and isinstance(new, dict):
+        return [
+            text
+            for key in {*old, *new}
+            for text in _differences(old.get(key), new.get(key), f"{path}.{key}" if path else key)
+        ]
+    return [] if old == new else [f"{path} was {old!r} and is now {new!r}"]

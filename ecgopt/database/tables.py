@@ -207,7 +207,7 @@ page_refresh = Table(
     "ecgopt_page_refresh",
     metadata,
     Column("comparison", String(80), primary_key=True),
-    Column("due_at", _Seconds, nullable=False, doc="nobody refreshes the dashboard before"),
+    Column("due_at", _Seconds, nullable=False, doc="no one refreshes the dashboard before"),
 )
 
 

@@ -153,7 +153,7 @@ def transport_options(url: "URL") -> dict[str, Any]:
     if mode not in _ENCRYPTED_MODES:
         raise StorageError(
             f"the way to {shown(url)} leaves this host, so its sslmode must be one of "
-            f"{', '.join(_ENCRYPTED_MODES)}, but got {mode!r}: mend it, or accept that password "
+            f"{', '.join(_ENCRYPTED_MODES)}, but got {mode!r}: fix it, or accept that password "
             "and data can be read on the way with --insecure"
         )
     return {}

@@ -94,7 +94,7 @@ class LocalLauncher:
         """Ask the workers to save and leave; after the grace time, kill them."""
         children = [slot.child for slot in self.slots if slot.child is not None]
         for child in children:
-            child.send(signal.SIGTERM)
+            child.ask_to_leave()
         deadline = time.monotonic() + self.grace_seconds
         for child in children:
             try:

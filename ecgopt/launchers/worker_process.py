@@ -43,11 +43,19 @@ class Child:
         if self.process.poll() is None:
             self.process.send_signal(signal_number)
 
+    def ask_to_leave(self) -> None:
+        """Let the worker finish its epoch, save and leave.
+
+        The end of the pipe tells it. A SIGTERM would be its second one where a batch system has
+        sent the first to all processes of a job, and it would end immediately.
+        """
+        if self.process.stdin is not None:
+            self.process.stdin.close()
+
     def close(self) -> None:
         """Reap the process and close its end of the pipe."""
         self.process.wait()
-        if self.process.stdin is not None:
-            self.process.stdin.close()
+        self.ask_to_leave()
 
     def cause_of_exit(self, code: int) -> str:
         """Return the cause of an exit code, which `subprocess` makes negative for a signal."""

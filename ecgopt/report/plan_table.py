@@ -63,13 +63,15 @@ def load_lines(loads: Sequence[Load], *, n_workers: int) -> list[str]:
         f"{load.pretrainings} pre-training{'s' * (load.pretrainings != 1)}, "
         f"{load.diagnostics} diagnostic run{'s' * (load.diagnostics != 1)}; "
         f"{load.samples:,} training samples at {1 / load.seconds_per_sample:,.0f} per second: "
-        f"{load.hours:,.1f} worker hours, and {load.pretraining_hours:,.1f} to pre-train"
+        f"{words.duration(load.hours * 3600)} of one worker, and "
+        f"{words.duration(load.pretraining_hours * 3600)} to pre-train"
         for load in loads
     ]
     hours = sum(load.hours + load.pretraining_hours for load in loads)
     lines.append(
-        f"together at most {hours:,.1f} worker hours, {words.duration(hours / n_workers * 3600)} "
-        f"on {n_workers} worker{'s' * (n_workers != 1)} (nothing pruned, nothing frozen)"
+        f"together at most {words.duration(hours * 3600)} of one worker, so "
+        f"{words.duration(hours / n_workers * 3600)} with {n_workers} worker"
+        f"{'s' * (n_workers != 1)} (nothing pruned, nothing frozen)"
     )
     return lines
 

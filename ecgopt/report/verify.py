@@ -117,7 +117,7 @@ def _beside(evidence: Evidence) -> Verified:
             if not difference <= STORED:
                 wrong.append(f"{final.study}: a test curve that does not end at the test score")
     return Verified(
-        name="runs beside the budget are what they say", n_checked=n_checked, wrong=tuple(wrong)
+        name="runs outside the budget are what they say", n_checked=n_checked, wrong=tuple(wrong)
     )
 
 

@@ -1,5 +1,6 @@
 """The report in a real browser: nothing broken, cut off, or asked of the network."""
 
+import re
 from dataclasses import replace
 
 import pytest
@@ -132,8 +133,28 @@ def test_colours_follow_the_scheme(opened):
         assert brightness[1] < 60 < 180 < brightness[0]
 
 
-def test_it_prints(browser, report):
+def test_no_table_of_a_desktop_hides_a_column(opened):
+    if opened.evaluate("innerWidth") < DESKTOP[0]:
+        pytest.skip("a phone scrolls wide tables, with a shade at the edge")
+    clipped = opened.evaluate(
+        """[...document.querySelectorAll('.scroll')].filter(
+            box => box.offsetParent && box.scrollWidth > box.clientWidth
+        ).map(box => box.getAttribute('aria-label'))"""
+    )
+    assert clipped == []
+
+
+def test_the_answer_takes_few_screens_before_the_details(opened):
+    top, height = opened.evaluate(
+        "[document.querySelector('#details').getBoundingClientRect().top, innerHeight]"
+    )
+    assert top / height <= (8 if height == DESKTOP[1] else 12)
+
+
+def test_it_prints_on_few_pages(browser, report):
     page = browser.new_page()
     page.goto(report.as_uri())
-    assert page.pdf().startswith(b"%PDF")
+    printed = page.pdf(prefer_css_page_size=True)
+    assert printed.startswith(b"%PDF")
+    assert 1 < len(re.findall(rb"/Type\s*/Page\b(?!s)", printed)) <= 8
     page.close()

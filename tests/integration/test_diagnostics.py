@@ -156,7 +156,7 @@ def test_all_of_it_is_charged_beside_the_budget(finished):
 def test_verify_re_derives_what_was_run_beside_the_budget(finished):
     _, folder, _, _ = finished
     done = ecgopt("verify", folder / "bundle")
-    assert "ok   runs beside the budget are what they say" in done.stdout
+    assert "ok   runs outside the budget are what they say" in done.stdout
     # A study this small learns nothing, so that its gates fail; every number must follow.
     failed = [line for line in done.stdout.splitlines() if line.startswith("FAIL")]
     assert [line[:26] for line in failed] == ["FAIL no sanity gate fails:"]

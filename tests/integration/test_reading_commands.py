@@ -144,3 +144,15 @@ def test_what_an_encoding_lacks_is_written_in_ascii(begun):
         capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert done.stdout == "verdict - 0.1 +/- 0.2 -> ?\n"
+
+
+@pytest.mark.parametrize("verb", ["status", "trials", "answer", "report", "export"])
+def test_no_command_reads_results_under_other_rules_than_they_were_made_by(verb, begun, tmp_path):
+    study, workspace = begun
+    changed = tmp_path / "study.toml"
+    changed.write_text(f"{study.read_text()}\n[verdict]\nmargin = 0.5\n")
+    target = [tmp_path / "bundle.zip"] if verb == "export" else []
+    done = ecgopt(verb, changed, *target, "--workspace", workspace)
+    assert done.returncode == 2
+    assert "verdict.margin was 0.01 and is now 0.5" in done.stderr
+    assert "Equivalent" not in done.stdout

@@ -12,7 +12,7 @@ def test_it_counts_cells_and_work_and_estimates_hours_once_measured(study_file, 
     first = ecgopt("study", "check", study, XDG_CACHE_HOME=str(tmp_path))
     assert first.returncode == 0, first.stderr
     assert "1 cell, 1 replicate, 2 studies, 1 pre-training, 8 trials" in first.stdout
-    assert "worker hours" in first.stdout
+    assert "of one worker" in first.stdout
     second = ecgopt("study", "check", study, XDG_CACHE_HOME=str(tmp_path))
     assert second.stdout == first.stdout
 

@@ -133,13 +133,11 @@ def facts_line(evidence: Evidence) -> str:
     """Return when the study ran, for how long and on what, as far as it is known."""
     comparison = evidence.comparison
     opened = sorted(opening.opened_at for opening in evidence.openings)
-    seconds = sum(
-        (
-            *(trial.seconds for study in evidence.studies for trial in study.trials),
-            *(final.seconds for final in evidence.finals),
-            *(pretraining.seconds for pretraining in evidence.pretrainings),
-            *(check.seconds for check in evidence.checks),
-        )
+    seconds = (
+        sum(trial.seconds for study in evidence.studies for trial in study.trials)
+        + sum(final.seconds for final in evidence.finals)
+        + sum(pretraining.seconds for pretraining in evidence.pretrainings)
+        + sum(check.seconds for check in evidence.checks)
     )
     devices = sorted(
         {

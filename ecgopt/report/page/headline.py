@@ -178,7 +178,8 @@ def verdict_section(conclusions: Conclusions) -> Section:
         name="verdicts",
         title="Verdicts",
         points=tuple(sentences) if len(found) > 1 and len(sentences) <= MOST_SENTENCES else (),
-        paragraphs=(*pooled_sentences(conclusions), *notes),
+        paragraphs=tuple(pooled_sentences(conclusions)),
+        notes=tuple(notes),
         tables=(_verdict_table(conclusions),),
     )
 

@@ -41,6 +41,8 @@ class Section:
     tables: tuple[PageTable, ...] = ()
     drawings: tuple["Drawing", ...] = ()
     galleries: tuple[Gallery, ...] = ()
+    notes: tuple[str, ...] = ()
+    """What a reader must know of the tables; after them."""
     for_print: tuple["Drawing", ...] = ()
     """Figures that are written as files, SVG and PDF, and not shown on the page."""
 

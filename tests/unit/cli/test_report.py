@@ -119,7 +119,7 @@ def test_plan_measures_the_time_and_tells_the_power(run, tmp_path, capsys):
     (tmp_path / "study.toml").write_text(STUDY)
     run("plan", tmp_path / "study.toml")
     printed = capsys.readouterr().out
-    assert "worker hours" in printed
+    assert "of one worker" in printed
     assert "assumed; a pilot of three replicates would measure it" in printed
     assert "replicates" in printed
 

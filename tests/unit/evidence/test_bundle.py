@@ -150,7 +150,7 @@ def test_an_audit_of_a_trial_that_was_not_pruned_is_found(beside, tmp_path):
         studies=tuple(replace(s, trials=trials) if s == study else s for s in evidence.studies),
     )
     wrong = wrong_beside(changed, workspace, tmp_path / "b.zip")
-    assert "was audited, but not pruned so" in wrong["runs beside the budget are what they say"][0]
+    assert "was audited, but not pruned so" in wrong["runs outside the budget are what they say"][0]
 
 
 def test_a_learning_rate_that_validation_did_not_choose_is_found(beside, tmp_path):
@@ -172,7 +172,7 @@ def test_a_test_curve_that_ends_elsewhere_than_its_score_is_found(beside, tmp_pa
         for f in evidence.finals
     )
     wrong = wrong_beside(replace(evidence, finals=finals), workspace, tmp_path / "b.zip")
-    assert "runs beside the budget are what they say" in wrong
+    assert "runs outside the budget are what they say" in wrong
 
 
 @pytest.mark.parametrize("path", ["/etc/passwd", "../outside.npz", "a/../../b.npz"])

@@ -229,7 +229,7 @@ def test_differences_carry_a_sign_and_zero_none(value, text):
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(0.42, "0.4 s"), (59.6, "60 s"), (600, "10 min"), (86_400, "24.0 h")],
+    [(0.42, "0.4 s"), (59.6, "60 s"), (600, "10 min"), (86_400, "24.0 h"), (864_000, "10 days")],
 )
 def test_durations_have_a_unit_that_suits_them(seconds, text):
     assert words.duration(seconds) == text
