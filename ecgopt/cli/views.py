@@ -173,6 +173,8 @@ def _activity_tables(activity: Activity | None, shared: str) -> Iterator[Rendera
         if rows:
             yield Text()
             yield view(activity, lambda item: _shortened(item, shared))
+            if view is _workers:
+                yield from _why_stopped(activity)
 
 
 def _shortened(item: str, shared: str) -> str:
@@ -191,6 +193,12 @@ def _workers(activity: Activity, short: Callable[[str], str]) -> Table:
             f"{worker.seen_seconds_ago:.0f} s ago",
         )
     return table
+
+
+def _why_stopped(activity: Activity) -> Iterator[Text]:
+    for worker in activity.workers:
+        if worker.reason:
+            yield Text(f"{worker.owner} stopped: {worker.reason}")
 
 
 def _leases(activity: Activity, short: Callable[[str], str]) -> Table:

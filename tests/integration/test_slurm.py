@@ -85,7 +85,8 @@ def test_a_job_that_fails_at_its_start_shows_its_reason(
 
     def shown():
         status = ecgopt("status", study, "--workspace", workspace, **environment)
-        return "needs a GPU, but nvidia-smi shows none" in status.stdout and status.stdout
+        said = " ".join(status.stdout.split())
+        return "stopped: --gpus-per-worker 1 needs a GPU, but nvidia-smi" in said and said
 
     assert ":slurm-" in wait_for(shown, f"the reason; {cluster.logs()}")
 

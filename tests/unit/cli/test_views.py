@@ -218,3 +218,11 @@ def test_no_time_left_is_promised_while_nobody_works():
 )
 def test_the_next_step_names_the_command_that_continues(changes, said):
     assert next_step(replace(PROGRESS, **changes), Path("study.toml")) == said
+
+
+def test_a_worker_that_stopped_by_its_own_errors_says_why():
+    (worker,) = ACTIVITY.workers
+    why = "3 items failed, one after another; the last with: CUDA error"
+    activity = replace(ACTIVITY, workers=[replace(worker, state="failed", reason=why)])
+    assert f"vm:1 stopped: {why}" in printed(activity)
+    assert not [line for line in printed(ACTIVITY) if "stopped:" in line]
