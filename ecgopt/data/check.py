@@ -274,8 +274,8 @@ def _doubts_of_labels(found: DataCheck) -> Iterator[Doubt]:
         yield Doubt(
             level="warning",
             topic="classes",
-            text=f"{found.without_statement} records have no statement: a study counts them as "
-            'negative unless it says unlabelled = "drop_unstated"',
+            text=f"{found.without_statement} records have no statement: a study leaves them out "
+            'unless it says unlabelled = "keep", which counts them as negative',
         )
     if found.unused_codes:
         text = unused_in_words(found.unused_codes)

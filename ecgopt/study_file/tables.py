@@ -81,9 +81,10 @@ class DataTable(TomlTable):
     reader from outside the package, as `package.module:name` or the name of an entry point."""
     labels: Reference
     """The label set that turns a record's statements into classes, or your own `data.toml`."""
-    unlabelled: Literal["keep", "drop_unstated", "drop"] = "keep"
-    """Records that carry no class of the label set: kept as all-negative, left out where no
-    statement at all is published (as the published study did with PTB), or all left out."""
+    unlabelled: Literal["keep", "drop_unstated", "drop"] = "drop_unstated"
+    """Records that carry no class of the label set. `drop_unstated` leaves out those about which
+    nothing at all is stated, because unknown is not negative (as the published study did with
+    PTB); `keep` counts those as negative too; `drop` leaves out all."""
     folders: Annotated[tuple[Folder, ...], Field(max_length=100)] = ()
     """Folders of raw records; environment variables such as $ECGOPT_DATA are filled in."""
     synthetic: SyntheticTable | None = None

@@ -43,7 +43,7 @@ def test_limits_defaults_and_choices_are_written_out():
     written = toml_reference.reference(StudySpec)
     assert "**`trials`**\n: whole number at least 1, at most 100000, **required**.<br>" in written
     assert "number above 0.0, below 1.0, by default `0.25`" in written
-    assert '`"keep"` or `"drop_unstated"` or `"drop"`, by default `"keep"`' in written
+    assert '`"keep"` or `"drop_unstated"` or `"drop"`, by default `"drop_unstated"`' in written
 
 
 def test_every_parameter_of_the_search_is_explained():

@@ -59,7 +59,10 @@ def test_flags_that_are_all_0_are_known_and_no_reason_to_drop_a_record(
 
 
 def test_split_counts_the_records_that_are_negative_for_every_class(study_file, workspace):
-    data = opened(study_file(), workspace)
+    study = study_file()
+    kept = 'labels = "synthetic"\nunlabelled = "keep"'
+    study.write_text(study.read_text().replace('labels = "synthetic"', kept))
+    data = opened(study, workspace)
     for row in data.pool("down")[::3]:
         for column in ("statement_codes", "statement_likelihoods"):
             data.prepared("down").records.at[row, column] = []
@@ -143,3 +146,11 @@ def test_a_study_pads_short_records_and_takes_the_centre_of_long_ones(
     expected = resample_poly(long.T.astype(float), 1, 5, axis=1)[:, 400:1400]
     row = list(prepared.records["record"]).index("ward1/ecg1")
     assert np.abs(prepared.signals[row] - expected).max() <= 1
+
+
+def test_a_record_about_which_nothing_is_stated_is_not_taken_for_negative(study_file, workspace):
+    data = opened(study_file(), workspace)
+    rows = data.rows("down")
+    for column in ("statement_codes", "statement_likelihoods"):
+        data.prepared("down").records.at[rows[0], column] = []
+    assert list(data.rows("down")) == list(rows[1:])
