@@ -187,5 +187,5 @@ def device_facts(device: torch.device) -> str:
         return str(device)
     return (
         f"{device}: {torch.cuda.get_device_name(device)}, CUDA {torch.version.cuda}, "
-        f"cuDNN {torch.backends.cudnn.version()}, TF32 off"
+        f"cuDNN {torch.backends.cudnn.version()}"
     )

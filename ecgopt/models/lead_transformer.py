@@ -127,7 +127,7 @@ def build_st_mem(*, n_leads: int, n_samples: int, n_labels: int, width: int) -> 
     blocks[-1] = LastStage(blocks[-1], MeanWithoutSeparators(n_leads), nn.LayerNorm(width))
     stages: dict[str, nn.Module] = {"stem": SeparatedStem(n_leads, n_samples, width)}
     stages |= {f"block{position}": block for position, block in enumerate(blocks)}
-    return StagedModel(stages, LinearHead(width, n_labels), gains_from_bf16=False)
+    return StagedModel(stages, LinearHead(width, n_labels), bf16_devices={"cuda"})
 
 
 def build_ecg_jepa(*, n_leads: int, n_samples: int, n_labels: int, width: int) -> StagedModel:
@@ -148,4 +148,4 @@ def build_ecg_jepa(*, n_leads: int, n_samples: int, n_labels: int, width: int) -
     blocks[-1] = LastStage(blocks[-1], nn.Sequential(nn.LayerNorm(width), MeanState()))
     stages: dict[str, nn.Module] = {"stem": stem}
     stages |= {f"block{position}": block for position, block in enumerate(blocks)}
-    return StagedModel(stages, LinearHead(width, n_labels), gains_from_bf16=False)
+    return StagedModel(stages, LinearHead(width, n_labels), bf16_devices={"cuda"})

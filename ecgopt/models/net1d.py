@@ -114,7 +114,7 @@ def build_net1d(*, n_leads: int, n_labels: int, width: int) -> StagedModel:
     last = f"stage{len(DEPTHS) - 1}"
     stages[last] = LastStage(stages[last], MeanOverTime())
     # bf16 was not measured.
-    return StagedModel(stages, LinearHead(n_in, n_labels), gains_from_bf16=False)
+    return StagedModel(stages, LinearHead(n_in, n_labels), bf16_devices={"cuda"})
 
 
 def _whole_groups(n_channels: float) -> int:

@@ -60,4 +60,5 @@ def build_rnn(
     stages = {"recurrent": LastStage(Recurrent(layer_type, n_leads, width), pool)}
     head = LinearHead(n_states if pools else n_states * n_samples, n_labels)
     # oneDNN has no bf16 kernel for GRUs that pays (0.8 of the fp32 speed); for LSTMs, 1.9 times.
-    return StagedModel(stages, head, gains_from_bf16=layer_type != "gru")
+    devices = {"cuda"} if layer_type == "gru" else {"cpu", "cuda"}
+    return StagedModel(stages, head, bf16_devices=devices)

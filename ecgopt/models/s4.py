@@ -200,7 +200,7 @@ def _staged(encoder: nn.Module, layers: list[S4Layer], n_labels: int) -> StagedM
     last = f"layer{len(layers) - 1}"
     stages[last] = LastStage(stages[last], MeanOverTime())
     # Complex numbers have no bf16.
-    return StagedModel(stages, LinearHead(width, n_labels), gains_from_bf16=False)
+    return StagedModel(stages, LinearHead(width, n_labels), bf16_devices=())
 
 
 def _parts(values: Complex128[np.ndarray, " value"]) -> Tensor:

@@ -1,6 +1,6 @@
 """The base of all networks: an ordered chain of named stages; leading ones can be frozen."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from torch import Tensor, nn
 
@@ -73,11 +73,15 @@ class StagedModel(nn.Module):
     """
 
     def __init__(
-        self, stages: Mapping[str, nn.Module], head: LinearHead, *, gains_from_bf16: bool = True
+        self,
+        stages: Mapping[str, nn.Module],
+        head: LinearHead,
+        *,
+        bf16_devices: Collection[str] = ("cpu", "cuda"),
     ) -> None:
         super().__init__()
-        self.gains_from_bf16 = gains_from_bf16
-        """Whether training in bf16 is faster; if not, a recipe's bf16 is read as fp32."""
+        self.bf16_devices = frozenset(bf16_devices)
+        """Kinds of device where training in bf16 works and is not slower."""
         self.stage_names: tuple[str, ...] = (*stages, HEAD)
         self.n_frozen_stages = 0
         for name, stage in stages.items():

@@ -65,4 +65,4 @@ def build_transformer1d(*, n_leads: int, n_labels: int, width: int) -> StagedMod
         f"stage{position}": layer for position, layer in enumerate(layers, 1)
     }
     # Measured 0.8 of the fp32 speed: fifty tokens are too few for the conversions to pay.
-    return StagedModel(stages, LinearHead(width, n_labels), gains_from_bf16=False)
+    return StagedModel(stages, LinearHead(width, n_labels), bf16_devices={"cuda"})

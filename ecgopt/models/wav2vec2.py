@@ -157,4 +157,4 @@ def build_wav2vec2(
         "embedding": Embedding(conv_width, width),
     }
     stages |= {f"block{position}": block for position, block in enumerate(blocks)}
-    return StagedModel(stages, LinearHead(width, n_labels), gains_from_bf16=False)
+    return StagedModel(stages, LinearHead(width, n_labels), bf16_devices={"cuda"})

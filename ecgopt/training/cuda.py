@@ -1,5 +1,6 @@
-"""What training does on a CUDA device: fp32 in full, and a step as one launch (a CUDA graph)."""
+"""A training step as one launch on a CUDA device (a CUDA graph)."""
 
+import gc
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,23 +15,6 @@ logger = logging.getLogger(__name__)
 def cuda_devices(device: torch.device) -> list[torch.device]:
     """Return the accelerator whose generator a computation on `device` draws from, if any."""
     return [device] if device.type == "cuda" else []
-
-
-@contextmanager
-def full_fp32(device: torch.device) -> Iterator[None]:
-    """Compute fp32 with all 24 bits of its mantissa, in convolutions too.
-
-    cuDNN's default since Ampere is TF32, which has 11. Computation in bf16 stays as it is.
-    """
-    if device.type != "cuda":
-        yield
-        return
-    before = torch.backends.cudnn.allow_tf32
-    torch.backends.cudnn.allow_tf32 = False
-    try:
-        yield
-    finally:
-        torch.backends.cudnn.allow_tf32 = before
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,7 +79,10 @@ class CapturedStep:
         graph = torch.cuda.CUDAGraph()
         try:
             # Only this thread: others renew leases and read data meanwhile.
-            with torch.cuda.graph(graph, stream=self.stream, capture_error_mode="thread_local"):
+            with (
+                _no_garbage_collection(),
+                torch.cuda.graph(graph, stream=self.stream, capture_error_mode="thread_local"),
+            ):
                 loss = self._step(held_inputs, held_targets)
         except RuntimeError as error:
             # What was recorded was not run, so the step is still to be taken.
@@ -103,3 +90,19 @@ class CapturedStep:
             self._is_recordable = False
             return None
         return _Graph(replay=graph.replay, inputs=held_inputs, targets=held_targets, loss=loss)
+
+
+@contextmanager
+def _no_garbage_collection() -> Iterator[None]:
+    """Keep the collector from freeing an earlier trial's graph, which would spoil a recording.
+
+    Seen on an H200: CUDA refuses to destroy a graph while it records another, and the step that was
+    being recorded then ran unrecorded for the rest of the trial.
+    """
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()

@@ -12,8 +12,9 @@ from ecgopt.models.stages import StagedModel
 from ecgopt.seeds import seed_torch
 from ecgopt.shapes import Float
 from ecgopt.training.batches import BatchSource, signal_source
-from ecgopt.training.cuda import cuda_devices, full_fp32
+from ecgopt.training.cuda import cuda_devices
 from ecgopt.training.objectives import Objective
+from ecgopt.training.precision import arithmetic
 from ecgopt.training.prefix_cache import PrefixCache
 
 CPU_BATCH: Final = 64
@@ -44,7 +45,7 @@ def outputs_and_targets(
     outputs, targets = [], []
     with (
         torch.inference_mode(),
-        full_fp32(device),
+        arithmetic(device, "fp32"),
         torch.random.fork_rng(devices=cuda_devices(device)),
     ):
         seed_torch("evaluation")
@@ -84,7 +85,7 @@ def embeddings(
         )
     source = source or signal_source(dataset, device)
     seen = []
-    with torch.inference_mode(), full_fp32(device):
+    with torch.inference_mode(), arithmetic(device, "fp32"):
         for inputs, _ in source.batches(np.arange(len(source)), evaluation_batch(device)):
             kept = inputs if source.n_stages else evaluated.features(inputs, n_stages)
             seen.append(evaluated.last_stage.finish(kept).flatten(1).cpu())

@@ -24,7 +24,7 @@ from ecgopt.seeds import generator_for, seed_torch
 from ecgopt.shapes import RowIndex, ScoreMatrix
 from ecgopt.training.augmentation import Augmentation, epoch_generator
 from ecgopt.training.batches import BatchSource, batch_bounds, signal_source
-from ecgopt.training.cuda import CapturedStep, cuda_devices, full_fp32
+from ecgopt.training.cuda import CapturedStep, cuda_devices
 from ecgopt.training.evaluation import outputs_and_targets
 from ecgopt.training.objectives import Evaluation, MultiLabel, Objective
 from ecgopt.training.optimizer import (
@@ -34,7 +34,8 @@ from ecgopt.training.optimizer import (
     restore_optimizer,
     set_rate_factor,
 )
-from ecgopt.training.prefix_cache import PrefixCache, autocast, cached_stages
+from ecgopt.training.precision import arithmetic, autocast, precision_in_use
+from ecgopt.training.prefix_cache import PrefixCache, cached_stages
 from ecgopt.training.recipe import Precision, Recipe
 from ecgopt.training.run import EpochResult
 
@@ -87,8 +88,8 @@ class TrainContext:
 
     @property
     def precision(self) -> Precision:
-        """The arithmetic in use: the recipe's, or fp32 where bf16 would not be faster."""
-        return self.recipe.precision if self.model.gains_from_bf16 else "fp32"
+        """The arithmetic in use: what the recipe's means for this network on this device."""
+        return precision_in_use(self.recipe.precision, self.model, self.device)
 
 
 class Phase:
@@ -268,7 +269,7 @@ class TrainingRun:
 
     @property
     def precision(self) -> Precision:
-        """The arithmetic in use: the recipe's, or fp32 where bf16 would not be faster."""
+        """The arithmetic in use: what the recipe's means for this network on this device."""
         return self._context.precision
 
     def epochs(self) -> Iterator[EpochResult]:
@@ -369,7 +370,10 @@ class TrainingRun:
         self._enter_phase(self.epochs_done)
         n_records = len(self._context.data.train)
         order = generator_for("fit", "order", self.seed, self.epochs_done).permutation(n_records)
-        with full_fp32(self.device), torch.random.fork_rng(devices=cuda_devices(self.device)):
+        with (
+            arithmetic(self.device, self.precision),
+            torch.random.fork_rng(devices=cuda_devices(self.device)),
+        ):
             # The generators of torch feed dropout and masks only; seeding them here makes each
             # epoch's draws independent of where the run was interrupted.
             seed_torch("fit", "dropout", self.seed, self.epochs_done)

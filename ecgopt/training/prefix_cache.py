@@ -24,6 +24,7 @@ from torch import Tensor
 from ecgopt.data.splits import EcgDataset
 from ecgopt.models.stages import StagedModel
 from ecgopt.training.batches import BatchSource, label_targets, signal_source
+from ecgopt.training.precision import arithmetic, autocast
 from ecgopt.training.recipe import Precision
 
 logger = logging.getLogger(__name__)
@@ -247,15 +248,10 @@ def _features(
     try:
         source = signal_source(dataset, device)
         for signals, _ in source.batches(np.arange(len(source)), BUILD_BATCH):
-            with torch.no_grad(), autocast(device, precision):
+            with torch.no_grad(), arithmetic(device, precision), autocast(device, precision):
                 yield _encode(model.features(signals, n_stages))
     finally:
         model.train(was_training)
-
-
-def autocast(device: torch.device, precision: Precision) -> torch.autocast:
-    """Return the context in which a network computes in `precision`."""
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")
 
 
 def _encode(features: Tensor) -> np.ndarray:

@@ -7,7 +7,8 @@ from typing import Annotated, Any, Final, Literal, get_args, get_origin, get_typ
 
 from ecgopt.errors import UserError
 
-Precision = Literal["fp32", "bf16"]
+Precision = Literal["fp32", "tf32", "bf16"]
+
 Value = float | int | str
 """One value of a hyperparameter; text where it is categorical."""
 Scope = Literal["training", "stages", "head_first", "svm"]
@@ -144,11 +145,11 @@ class Recipe:
     precision: Annotated[
         Precision,
         Hyperparameter(
-            "Arithmetic of training passes; networks slower in bf16 keep fp32, as all evaluation "
-            "does.",
-            published="fp32", is_tunable=False,
+            "Arithmetic of training passes. TF32 is torch's own default for convolutions on a GPU, "
+            "and fp32 on a CPU; networks slower in bf16 use TF32; evaluation uses fp32.",
+            published="tf32", is_tunable=False,
         ),
-    ] = "fp32"  # fmt: skip
+    ] = "tf32"  # fmt: skip
     dropout: Annotated[
         float,
         Hyperparameter(
