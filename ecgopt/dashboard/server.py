@@ -33,9 +33,11 @@ _STATUS = {
 _HIDDEN = (
     '[aria-label="delete study"],[aria-label="rename study"],[aria-label="delete artifact"],'
     '[aria-label="skip trial"],button:has([data-testid="EditIcon"]),'
-    'button:has([data-testid="AddBoxIcon"]),.MuiCard-root:has(input[type="file"]){display:none!important}'
+    'button:has([data-testid="AddBoxIcon"]),.MuiCard-root:has(input[type="file"])'
+    ":not(:has(.MuiCard-root)){display:none!important}"
 )
-"""Buttons of Optuna's pages that a read-only dashboard refuses, and places to drop a file."""
+"""Buttons of Optuna's pages that a read-only dashboard refuses, and cards to drop a file on; not
+the cards around those, which list the files that are there."""
 _LARGEST_BODY = 1_000_000
 """Bytes; notes are text."""
 _THREADS = 8

@@ -6,6 +6,7 @@ import pytest
 from processes import ecgopt
 from tiny_study import tiny_study
 
+from ecgopt.data.sources.synthetic import SyntheticSettings, write_synthetic
 from ecgopt.regimes.regimes import REGIMES
 
 OWN = """
@@ -59,11 +60,18 @@ def test_every_regime_ends_in_the_report_with_a_final_score(finished):
     assert all(0 < regime["test_macro_auroc"] < 1 for regime in cell["regimes"].values())
 
 
-def test_a_cell_of_all_records_is_reported_with_their_number(finished):
+def test_a_cell_of_all_records_is_reported_with_the_number_that_have_a_diagnosis(
+    finished, tmp_path
+):
     results, _ = finished
+    settings = SyntheticSettings(n_records=N_RECORDS, seed=2, population="B")
+    write_synthetic(tmp_path / "again", settings)
+    headers = [path.read_text() for path in (tmp_path / "again").rglob("*.hea")]
+    assert len(headers) == N_RECORDS
+    n_stated = sum("#Dx: \n" not in header for header in headers)
     (cell,) = results["cells"]
     n_test = cell["regimes"]["scratch"]["scores"]["n_records"]
-    assert cell["cell"]["n_train"] == N_RECORDS - n_test
+    assert cell["cell"]["n_train"] == n_stated - n_test
 
 
 def test_every_trial_of_every_regime_is_complete_or_pruned(finished):

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import optuna
-import torch
 from optuna._transform import _SearchSpaceTransform
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.trial import FrozenTrial, TrialState
@@ -112,6 +111,9 @@ class QuasiRandomSampler(_Independent):
         param_distribution: BaseDistribution,
     ) -> Any:  # noqa: ANN401 - as in Optuna
         """Return the parameter's coordinate of the slot's point."""
+        # Loaded here: commands that only read studies import this module.
+        import torch
+
         engine = torch.quasirandom.SobolEngine(len(PARAMETERS), scramble=True, seed=self._seed)
         point = engine.fast_forward(trial.number).draw(1, dtype=torch.float64)
         share = float(point[0, list(PARAMETERS).index(param_name)])
