@@ -52,7 +52,7 @@ def check(study: ExistingFile, *, hours: bool = True) -> None:
         table.add_column(name, justify="right" if name == "n" else "left")
     for cell in cells:
         size = "all" if cell.n_train == ALL_RECORDS else f"{cell.n_train:,}"
-        table.add_row(cell.upstream, cell.downstream, cell.model.label, size)
+        table.add_row(cell.upstream, cell.downstream, cell.network, size)
     print_table(table)
     counts = Counter(item.kind for item in items)
     parts = (
