@@ -184,6 +184,10 @@ class ArmTable(TomlTable):
     """One of the study's `upstreams`. It forms no cells; by default the arm takes the upstream of
     the cell."""
 
+    def __str__(self) -> str:
+        source = f", from {self.upstream}" if self.upstream is not None else ""
+        return f"{self.model or 'network of the cell'}, {self.start}{source}"
+
 
 class CellsTable(TomlTable):
     """One block of cells: every combination of what its lists name.
