@@ -78,7 +78,7 @@ def verdict_lines(conclusions: Conclusions) -> list[str]:
     lines = []
     for cell in conclusions.cells:
         for found in cell.comparisons:
-            lines.append(f"{cell.cell}: {words.verdict_sentence(found)}")
+            lines.append(f"{words.whole_cell(cell.cell)}: {words.verdict_sentence(found)}")
             lines.extend(f"  note: {caveat}" for caveat in found.judgement.caveats)
     if any(gate.state == "failed" for gate in conclusions.gates):
         is_used = any(

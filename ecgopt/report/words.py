@@ -161,6 +161,12 @@ def _shared_parts(conclusions: Conclusions) -> list[str]:
     return [parts[0] for parts in columns if len(set(parts)) == 1]
 
 
+def whole_cell(cell: CellKey) -> str:
+    """Return a cell's whole name."""
+    where = transfer(cell.upstream, cell.downstream)
+    return f"{where}, {network(cell.model)}, n = {cell.n_train:,}"
+
+
 def _cell_parts(cell: CellKey) -> tuple[str, str, str]:
     # No-break spaces: a number on the next line belongs to nothing.
     where = transfer(cell.upstream, cell.downstream)

@@ -54,6 +54,7 @@ def ran(tmp_path_factory):
     arguments = ["--workers", 2, "--workspace", folder / "ws", "--out", folder / "out"]
     done = ecgopt("run", folder / "study.toml", *arguments)
     assert done.returncode == 0, done.stderr
+    assert "up → down, own networks, n = 60" in done.stdout
     return folder
 
 
