@@ -52,7 +52,7 @@ def check(study: ExistingFile, *, hours: bool = True) -> None:
         table.add_column(name, justify="right" if name == "n" else "left")
     for cell in cells:
         size = "all" if cell.n_train == ALL_RECORDS else f"{cell.n_train:,}"
-        table.add_row(cell.upstream, cell.downstream, cell.model.label, size)
+        table.add_row(cell.upstream, cell.downstream, cell.network, size)
     print_table(table)
     counts = Counter(item.kind for item in items)
     parts = (
@@ -63,7 +63,10 @@ def check(study: ExistingFile, *, hours: bool = True) -> None:
     )  # fmt: skip
     texts = (f"{n:,} {what}{'s' * (n != 1 and what != 'studies')}" for n, what in parts)
     print_lines(f"{study}: valid; {', '.join(texts)}")
-    print_lines(*(f"{name}: {spec.search_space(name)}" for name in spec.regimes))
+    arms = {
+        name: f"{name} ({spec.arms[name]})" if name in spec.arms else name for name in spec.regimes
+    }
+    print_lines(*(f"{text}: {spec.search_space(name)}" for name, text in arms.items()))
     if spec.budget.replicates < MIN_REPLICATES_TO_DECIDE:
         print_lines(
             "With replicates = 1 every verdict is undecided; the report gives estimates only. Set "

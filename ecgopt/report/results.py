@@ -34,6 +34,7 @@ def results(conclusions: Conclusions) -> dict[str, Any]:
                 "most_replicates": comparison.most_replicates,
                 "replicates": comparison.replicates,
                 "regimes": comparison.regimes,
+                **({"arms": comparison.arms} if comparison.arms else {}),
                 "budget": comparison.budget,
                 "space": comparison.space,
             },

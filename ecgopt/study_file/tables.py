@@ -168,6 +168,27 @@ class UpstreamTable(TomlTable):
         return self.names
 
 
+class ArmTable(TomlTable):
+    """An arm with a start, a network or an upstream of its own.
+
+    A start that `regimes` names by itself is an arm too: it takes the network and the upstream of
+    the cell. All arms have the same records, shared ranges and budget.
+    """
+
+    start: PartName = "scratch"
+    """The regime: `scratch`, `fine_tune`, `linear_probe` and so on. Two arms may have the same."""
+    model: Text | None = None
+    """Label of one of `[[models]]`, as in `[[cells]]`. That network forms no cells; by default the
+    arm takes the network of the cell."""
+    upstream: Name | None = None
+    """One of the study's `upstreams`. It forms no cells; by default the arm takes the upstream of
+    the cell."""
+
+    def __str__(self) -> str:
+        source = f", from {self.upstream}" if self.upstream is not None else ""
+        return f"{self.model or 'network of the cell'}, {self.start}{source}"
+
+
 class CellsTable(TomlTable):
     """One block of cells: every combination of what its lists name.
 

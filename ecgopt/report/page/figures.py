@@ -98,7 +98,8 @@ def _sizes(conclusions: Conclusions) -> Section | None:
         name="size",
         title="Training size",
         points=tuple(
-            f"{ladder.upstream} → {ladder.downstream}, {ladder.model}. {sizes.say_ladder(ladder)}"
+            f"{words.transfer(ladder.upstream, ladder.downstream)}, {words.network(ladder.model)}. "
+            f"{sizes.say_ladder(ladder)}"
             for ladder in ladders
         ),
         tables=(_equal_scores(conclusions),) if conclusions.equal_scores else (),
@@ -117,7 +118,7 @@ def _equal_scores(conclusions: Conclusions) -> PageTable:
     reference = words.regime_name(conclusions.evidence.comparison.regimes[0])
     rows = tuple(
         (
-            f"{found.upstream} → {found.downstream}, {found.model}",
+            f"{words.transfer(found.upstream, found.downstream)}, {words.network(found.model)}",
             words.regime_name(found.regime),
             f"{found.n_train:,}",
             _records(found.n_equal),
@@ -293,10 +294,12 @@ def _parameters(conclusions: Conclusions) -> Section:
         for regime, arm in cell.arms.items()
         for replicate, winner in sorted(arm.winners.items())
     )
+    comparison = conclusions.evidence.comparison
+    shared = comparison.space.get("shared", {}).keys()
     own = [
-        f"{', '.join(sorted(group))} only in {words.regime_name(regime)}"
-        for regime, group in conclusions.evidence.comparison.space.items()
-        if regime in conclusions.evidence.comparison.regimes and isinstance(group, dict) and group
+        f"{', '.join(sorted(names))} only in {words.regime_name(regime)}"
+        for regime in comparison.regimes
+        if (names := comparison.ranges_of(regime).keys() - shared)
     ]
     paragraphs = ["Parameters that several arms tune have one range for all of them."]
     if own:

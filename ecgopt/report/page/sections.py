@@ -62,8 +62,10 @@ def _rules(conclusions: Conclusions) -> str:
     comparison = conclusions.evidence.comparison
     budget, looks = comparison.budget, words.looks(comparison, conclusions.level_left)
     seeds = f"{budget.final_seeds} fresh seed{'s' * (budget.final_seeds != 1)}"
+    starts = words.arm_starts(comparison)
     return (
-        f"Each arm of each replicate may spend {budget.trials} trials, pruned and diverged ones "
+        (f"{starts} " if starts else "")
+        + f"Each arm of each replicate may spend {budget.trials} trials, pruned and diverged ones "
         f"included; trial 0 is the recipe of {words.PAPER}. {_selection(comparison)} is trained "
         f"again on all n records with {seeds}, and each such network is scored exactly once on "
         f"sealed test patients, by which nothing was chosen; {words.replicates(comparison)}. "

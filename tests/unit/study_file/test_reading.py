@@ -23,7 +23,8 @@ STUDY = {
     "name": "full",
     "question": "Does it help?",
     "seed": 3,
-    "regimes": ["scratch", "fine_tune", "svm_probe", "layer_decay"],
+    "regimes": ["scratch", "fine_tune", "svm_probe", "layer_decay", "rival"],
+    "arms": {"rival": {"start": "linear_probe", "model": "inception1d-w4-two", "upstream": "ours"}},
     "upstreams": ["big", "ours"],
     "downstreams": ["small"],
     "train_sizes": [60, "all"],
@@ -57,7 +58,10 @@ STUDY = {
             "scaling": "z_score_lead", "longer": "centre", "shorter": "refuse",
         },
     },
-    "models": [{"name": "resnet1d18", "width": 8, "head": "pooled", "input": "two"}],
+    "models": [
+        {"name": "resnet1d18", "width": 8, "head": "pooled", "input": "two"},
+        {"name": "inception1d", "width": 4, "input": "two"},
+    ],
     "cells": [
         {
             "upstreams": ["big"], "downstreams": ["small"],
