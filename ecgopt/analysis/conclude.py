@@ -32,6 +32,7 @@ from ecgopt.analysis.run_gates import check_run
 from ecgopt.analysis.scores import ArmScores, arm_scores
 from ecgopt.analysis.selection_gates import check_selection
 from ecgopt.analysis.sizes import SizeLadder, size_ladders
+from ecgopt.analysis.subgroups import Subgroups, compare_subgroups
 from ecgopt.analysis.waterfall import Step, waterfall
 from ecgopt.evidence.records import CellKey, Comparison, Evidence, FinalRole, TrialEvidence
 
@@ -95,6 +96,7 @@ class Conclusions:
     equal_scores: tuple[EqualScore, ...]
     """Per arm and size of a ladder: the size at which the reference scores alike."""
     labels: tuple[LabelComparison, ...]
+    subgroups: Subgroups
     at_margins: Mapping[float, Sequence[CellComparison]]
     """The tuned comparisons at other margins; they decide nothing."""
     findings: tuple[Finding, ...]
@@ -143,6 +145,7 @@ def conclude(evidence: Evidence, workspace: Path) -> Conclusions:
         ladders=size_ladders(tuned, confidence=comparison.confidence),
         equal_scores=equal_scores(evidence, influence_of),
         labels=tuple(compare_labels(evidence, readings.predictions)),
+        subgroups=compare_subgroups(evidence, readings.predictions),
         at_margins=verdicts_at_margins(evidence, influence_of, MARGIN_FACTORS),
         findings=_findings(evidence, arms, influence_of),
         gates=(

@@ -12,7 +12,7 @@ from ecgopt.report.page.figures import figure_one_section, figure_sections
 from ecgopt.report.page.galleries import MOST_CELLS_DRAWN
 from ecgopt.report.page.headline import answer, gate_sentence, grounds_section, verdict_section
 from ecgopt.report.page.html import Page, PageTable, Section
-from ecgopt.report.page.scores import diagnosis_section, score_section
+from ecgopt.report.page.scores import diagnosis_section, score_section, subgroup_section
 
 
 def build_page(conclusions: Conclusions) -> Page:
@@ -25,6 +25,7 @@ def build_page(conclusions: Conclusions) -> Page:
         figure_one_section(conclusions),
         *sizes,
         diagnosis_section(conclusions),
+        subgroup_section(conclusions),
         data_section(conclusions),
         words_section(),
     ]
