@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from ecgopt.analysis.arms import Arm, TrialCounts, count_trials, sort_into_arms
+from ecgopt.analysis.calibration import CalibrationPoint, calibration_curve
 from ecgopt.analysis.compare import (
     CellComparison,
     InfluenceOf,
@@ -53,6 +54,8 @@ class ArmConclusion:
     scores: ArmScores | None
     intervals: Mapping[FinalRole, Interval]
     """Of the mean test macro AUROC, by the recipe of the final fits."""
+    calibration: tuple[CalibrationPoint, ...]
+    """Empty where test predictions were not kept."""
     curve: BudgetCurve | None
     response: LearningRateResponse | None
     convergence: Convergence | None
@@ -218,6 +221,7 @@ def _conclude_arms(
 ) -> dict[CellKey, dict[str, ArmConclusion]]:
     """Return every arm's conclusions; the costly ones once per arm that cells share."""
     importances: dict[tuple[str, ...], dict[str, float]] = {}
+    calibrations: dict[tuple[str, ...], tuple[CalibrationPoint, ...]] = {}
     found: dict[CellKey, dict[str, ArmConclusion]] = {}
     intervals = {
         role: score_intervals(arms, readings.influence, role=role, comparison=evidence.comparison)
@@ -229,6 +233,9 @@ def _conclude_arms(
             studies = tuple(study.study for study in arm.studies)
             if studies not in importances:
                 importances[studies] = parameter_importance(arm)
+                calibrations[studies] = calibration_curve(
+                    arm, readings.predictions, evidence.comparison
+                )
             found.setdefault(cell, {})[regime] = ArmConclusion(
                 arm=arm,
                 counts=count_trials(arm.budget_trials()),
@@ -239,6 +246,7 @@ def _conclude_arms(
                     for role, of_arms in intervals.items()
                     if (cell, regime) in of_arms
                 },
+                calibration=calibrations[studies],
                 curve=arm_curve(arm),
                 response=learning_rate_response(arm, evidence.comparison.margin),
                 convergence=None if target is None else converge(arm, target),

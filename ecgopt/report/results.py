@@ -82,6 +82,14 @@ def _arm(arm: ArmConclusion) -> dict[str, Any]:
         "test_macro_auroc_published": arm.test_score("published"),
         "test_interval": {role: [each.low, each.high] for role, each in arm.intervals.items()},
         "scores": arm.scores,
+        "calibration": [
+            {
+                "predicted": point.predicted,
+                "observed": point.observed.estimate,
+                "interval": [point.observed.low, point.observed.high],
+            }
+            for point in arm.calibration
+        ],
         "replicates": [_replicate(arm, study) for study in arm.arm.studies],
         "budget_curve": arm.curve,
         "learning_rate": response
