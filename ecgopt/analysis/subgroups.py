@@ -78,7 +78,8 @@ def compare_subgroups(evidence: Evidence, predictions_of: PredictionsOf) -> Subg
                 small[cell.downstream, by] = SmallGroup(
                     downstream=cell.downstream, by=by, group="", n_patients=unknown
                 )
-    divided = {found.cell for found in (*parts.comparisons, *parts.too_small)}
+    divided = {found.cell for found in parts.comparisons}
+    divided |= {part.cell for part in parts.too_small}
     return Subgroups(
         comparisons=tuple(
             SubgroupComparison(

@@ -5,6 +5,7 @@ import io
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -38,6 +39,10 @@ def write_predictions(predictions: Predictions, folder: Path) -> tuple[Path, str
     """
     scores: Float32[np.ndarray, "record label"] = predictions.scores.astype(np.float32)
     content = io.BytesIO()
+    groups: Any = {
+        f"{_SUBGROUP}{name}": np.array(groups, dtype=np.str_)
+        for name, groups in predictions.subgroups.items()
+    }  # the stubs know no arrays by name
     np.savez(
         content,
         labels=predictions.labels.astype(np.uint8),
@@ -45,10 +50,7 @@ def write_predictions(predictions: Predictions, folder: Path) -> tuple[Path, str
         records=np.array(predictions.records, dtype=np.str_),
         patients=np.array(predictions.patients, dtype=np.str_),
         classes=np.array(predictions.classes, dtype=np.str_),
-        **{
-            f"{_SUBGROUP}{name}": np.array(groups, dtype=np.str_)
-            for name, groups in predictions.subgroups.items()
-        },
+        **groups,
     )
     digest = hashlib.sha256(content.getbuffer()).hexdigest()
     return write_whole(folder / f"{digest}.npz", content.getvalue()), digest

@@ -14,6 +14,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from http import HTTPStatus
 from urllib.parse import urlsplit
 
 from ecgopt.comparison.progress import Progress
@@ -221,7 +222,7 @@ def _answer(address: str, content: dict[str, str], limit_seconds: float) -> str:
         with requests.post(
             address, json=content, timeout=limit_seconds, allow_redirects=False, stream=True
         ) as response:
-            ok = response.status_code < requests.codes.multiple_choices
+            ok = response.status_code < HTTPStatus.MULTIPLE_CHOICES
             return "" if ok else f"the server answered with status {response.status_code}"
     except requests.exceptions.Timeout:
         return "there was no answer in time"

@@ -187,7 +187,6 @@ def subgroup_section(conclusions: Conclusions) -> Section | None:
             f"{words.subgroup(each)} ({_size_of(each)})",
             *map(words.score_interval, each.scores),
             words.difference(each.interval),
-            words.p_value(each.p_difference),
             words.verdict_of(each),
         )
         for each in found.comparisons
@@ -200,7 +199,6 @@ def subgroup_section(conclusions: Conclusions) -> Section | None:
             names[0],
             names[1] if n_arms == 2 else "arm",
             "difference",
-            "p, Holm",
             "verdict",
         ),
         rows=rows,
