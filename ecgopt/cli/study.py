@@ -76,6 +76,32 @@ def check(study: ExistingFile, *, hours: bool = True) -> None:
         print_lines(*_hours(spec))
 
 
+@app.command
+def notify(study: ExistingFile) -> None:
+    """Send a test message as `[notify]` of the study file says.
+
+    The study does not need to have begun.
+
+    Example: `ecgopt study notify my_study.toml`
+
+    Args:
+        study: Study file.
+    """
+    from ecgopt.cli.output import print_lines
+    from ecgopt.errors import UserError
+    from ecgopt.launchers.notify import Message, send
+    from ecgopt.study_file.reading import load_spec
+
+    spec = load_spec(study)
+    if not spec.notify.is_set:
+        raise UserError(f"{study}: [notify] must have a command or a webhook: add one")
+    title = f"study {spec.name!r}: this is a test"
+    message = Message(event=spec.notify.on[0], study=spec.name, title=title)
+    if failures := send(spec.notify, message):
+        raise UserError("; ".join(failures))
+    print_lines(f"{spec.name}: the test message was sent")
+
+
 def _hours(spec: "StudySpec") -> list[str]:
     from ecgopt.launchers.gpus import gpus_of_host
     from ecgopt.launchers.local import usable_cores

@@ -210,6 +210,7 @@ def _records(evidence: Evidence, root: Path) -> Iterator[str]:
     truth: dict[tuple[str, str], tuple[str, bytes]] = {}
     classes: dict[str, tuple[str, ...]] = {}
     drawn: dict[tuple[str, ...], frozenset[str]] = {}
+    groups: dict[tuple[str, str, str], str] = {}
     for final in evidence.finals:
         patients: dict[str, set[str]] = {}
         # Replicates of another seed, in merged parts, seal other patients.
@@ -237,6 +238,7 @@ def _records(evidence: Evidence, root: Path) -> Iterator[str]:
                 yield f"{where}: other labels than in other fits"
                 continue
             yield from _truths(where, final.downstream, found, truth)
+            yield from _subgroups(where, final.downstream, found, groups)
         if common := patients.get("test", set()) & patients.get("validation", set()):
             yield f"{_name(final)}: patient {min(common)} is in validation and in the test"
 
@@ -251,6 +253,15 @@ def _truths(
         stated = (patient, labels.tobytes())
         if truth.setdefault((downstream, record), stated) != stated:
             yield f"{where}: record {record} has another truth or patient elsewhere"
+
+
+def _subgroups(
+    where: str, downstream: str, found: Predictions, known: dict[tuple[str, str, str], str]
+) -> Iterator[str]:
+    for name, groups in found.subgroups.items():
+        for record, group in zip(found.records, groups, strict=True):
+            if known.setdefault((downstream, name, record), group) != group:
+                yield f"{where}: record {record} has another {name} elsewhere"
 
 
 def _name(final: FinalEvidence) -> str:

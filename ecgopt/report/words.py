@@ -8,6 +8,7 @@ from ecgopt.analysis.compare import CellComparison
 from ecgopt.analysis.conclude import Conclusions
 from ecgopt.analysis.interval import Interval
 from ecgopt.analysis.per_label import LabelComparison
+from ecgopt.analysis.subgroups import SmallGroup, SubgroupComparison
 from ecgopt.analysis.verdict import Decision
 from ecgopt.evidence.records import CellKey, Comparison, ParameterValue, PretrainEvidence
 from ecgopt.study_file.cells import OWN_NETWORKS, OWN_UPSTREAMS
@@ -210,7 +211,14 @@ def pretraining(found: PretrainEvidence) -> str:
     return f"{found.n_epochs} epochs{trials}, {quality}, {weights}"
 
 
-def verdict_of(comparison: CellComparison | LabelComparison) -> str:
+def subgroup(found: SubgroupComparison | SmallGroup) -> str:
+    """Return a group of test patients by sex or age as people write it."""
+    if not found.group:
+        return f"{found.by} not stated"
+    return f"age {found.group}" if found.by == "age" else found.group
+
+
+def verdict_of(comparison: CellComparison | LabelComparison | SubgroupComparison) -> str:
     """Return the verdict as people read it; `not finished` is none, and no verdict."""
     if comparison.decision is Decision.INTERIM:
         return NOT_FINISHED

@@ -28,6 +28,7 @@ from ecgopt.study_file.tables import (
     ModelTable,
     Name,
     Names,
+    NotifyTable,
     PartName,
     PretrainObjective,
     PretrainTable,
@@ -109,6 +110,7 @@ class StudySpec(TomlTable):
     verdict: VerdictTable = VerdictTable()
     diagnostics: DiagnosticsTable = DiagnosticsTable()
     workers: WorkersTable = WorkersTable()
+    notify: NotifyTable = NotifyTable()
     _stopped: Mapping[str, int] = PrivateAttr(default_factory=dict)
 
     @property
@@ -246,7 +248,8 @@ class StudySpec(TomlTable):
 
     def scientific_content(self) -> dict[str, Any]:
         """Return everything that must not change once a study has begun, as plain JSON."""
-        content = self.model_dump(mode="json", exclude={"workers", "diagnostics", "question"})
+        free = {"question", "diagnostics", "workers", "notify"}
+        content = self.model_dump(mode="json", exclude=free)
         code = self._outside_code()
         return content | ({"code": code} if code else {})
 

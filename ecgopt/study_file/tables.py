@@ -20,6 +20,7 @@ from ecgopt.regimes.hyperparameters import (
     range_problem,
 )
 from ecgopt.toml_errors import (
+    ADDRESS_FORM,
     FOLDER_FORM,
     NAME_FORM,
     PART_FORM,
@@ -40,6 +41,8 @@ source, `package.module:name`."""
 Text = Annotated[str, Field(min_length=1, max_length=1000)]
 Folder = Annotated[Text, Field(pattern=FOLDER_FORM)]
 """A path with environment variables such as $ECGOPT_DATA."""
+Address = Annotated[Text, Field(pattern=ADDRESS_FORM)]
+"""A web address, or an environment variable that holds it."""
 Share = Annotated[float, Field(gt=0.0, lt=1.0)]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Seconds = Annotated[float, Field(ge=1.0, le=604_800.0)]
@@ -493,3 +496,31 @@ class WorkersTable(TomlTable):
     retry_seconds: Annotated[float, Field(gt=0.0)] = 20.0
     """Time from an item's first failure to its next attempt; each further pause is six times the
     one before."""
+
+
+NotifyEvent = Literal["finished", "failed", "paused"]
+
+
+class NotifyTable(TomlTable):
+    """Messages to you, sent by the command that waits for the study: `ecgopt run` or `launch`.
+
+    The table may change at any time. A message that cannot be sent is one warning.
+    """
+
+    command: Annotated[tuple[Folder, ...], Field(min_length=1, max_length=100)] | None = None
+    """Program and its arguments, started without a shell. It gets the message on its standard
+    input, and ECGOPT_EVENT, ECGOPT_STUDY and ECGOPT_TITLE in its environment. Variables such as
+    $ECGOPT_TITLE are filled in, each within its argument; `$$` is a dollar sign."""
+    webhook: Address | None = None
+    """Address that gets an HTTP POST with the message as JSON. Name a variable that holds it, such
+    as `$ECGOPT_WEBHOOK`, where the address is a secret."""
+    on: Annotated[tuple[NotifyEvent, ...], Field(min_length=1)] = ("finished", "failed", "paused")
+    """`finished`: all is done. `failed`: an item was set aside, the study paused itself, or the
+    command ends with an error. `paused`: a user paused the study."""
+    limit_seconds: Annotated[float, Field(ge=0.1, le=60.0)] = 10.0
+    """Time limit of one message."""
+
+    @property
+    def is_set(self) -> bool:
+        """Whether there is any way to send a message."""
+        return self.command is not None or self.webhook is not None

@@ -5,7 +5,15 @@ from dataclasses import replace
 from ecgopt.analysis.conclude import Conclusions
 from ecgopt.analysis.convergence import Convergence
 from ecgopt.report import words
-from ecgopt.report.figures import budget, convergence, pareto, response, sizes, waterfall
+from ecgopt.report.figures import (
+    budget,
+    calibration,
+    convergence,
+    pareto,
+    response,
+    sizes,
+    waterfall,
+)
 from ecgopt.report.figures.drawing import on_shared_axes
 from ecgopt.report.figures.importance import draw_importance
 from ecgopt.report.figures.summary import draw_figure_one, draw_panels
@@ -35,6 +43,7 @@ def figure_one_section(conclusions: Conclusions) -> Section | None:
 def figure_sections(conclusions: Conclusions) -> list[Section]:
     """Return the sections that have something to show."""
     build = (
+        _calibration(conclusions),
         _budget(conclusions),
         _response(conclusions),
         _sizes(conclusions),
@@ -45,6 +54,15 @@ def figure_sections(conclusions: Conclusions) -> list[Section]:
         cost_section(conclusions),
     )
     return [section for section in build if section is not None]
+
+
+def _calibration(conclusions: Conclusions) -> Section | None:
+    galleries = gallery(
+        conclusions, "Calibration curve", calibration.CAPTION, calibration.draw_calibration
+    )
+    if not galleries:
+        return None
+    return Section(name="calibration", title="Calibration", galleries=galleries)
 
 
 def _budget(conclusions: Conclusions) -> Section | None:

@@ -92,6 +92,7 @@ STUDY = {
         "shuffled_labels": False, "rerun": False, "audit": 2, "learning_rates": 3,
         "test_curve": True,
     },
+    "notify": {"command": ["mail", "me"], "webhook": "$HOOK", "on": ["failed"]},
     "workers": {
         "lease_seconds": 30.0, "stall_seconds": 600.0, "checkpoint_seconds": 5.0,
         "max_failures": 2,
