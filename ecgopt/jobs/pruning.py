@@ -69,8 +69,9 @@ def run_trial(
 ) -> TrialEnd:
     """Train through `epochs`, report at each ladder step, and return how the trial ended.
 
-    Steps that a former owner has reported are not reported again. A diverged trial ends as
-    pruned, so that the sampler learns from it.
+    Steps that a former owner has reported are not reported again, and the pruner is asked after the
+    last of them alone, when it is trained again: so a trial has the same account whoever trained it.
+    A diverged trial ends as pruned, so that the sampler learns from it.
 
     Args:
         reports: Of the trial.
@@ -80,9 +81,6 @@ def run_trial(
     """
     steps = ladder(n_epochs)
     reported = dict(reports.values)
-    is_complete = LADDER_STEPS in reported
-    if reported and not is_complete and rules.may_prune and reports.should_prune():
-        return TrialEnd(cause=Cause.PRUNED, value=None, detail="on adoption")
     value = last_report(reported)
     try:
         for result in epochs:
@@ -92,7 +90,10 @@ def run_trial(
                 assert value is not None, "every ladder epoch is evaluated"
                 if step not in reported:
                     reports.report(step, value)
-            if result.epoch < n_epochs and (end := _early_end(reports, step, rules)):
+            is_newest = step == max(reports.values, default=None)
+            if result.epoch < n_epochs and (
+                end := _early_end(reports, step if is_newest else None, rules)
+            ):
                 return end
     except TrialDiverged as error:
         return TrialEnd(cause=Cause.DIVERGED, value=None, detail=str(error))

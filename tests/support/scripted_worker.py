@@ -158,15 +158,24 @@ class NothingToDo:
 
 
 def work_scripted(
-    study, url, workspace, *, stop, epoch_seconds=0.02, max_failures=3, maintenance=False
+    study,
+    url,
+    workspace,
+    *,
+    stop,
+    arms=ScriptedArms,
+    epoch_seconds=0.02,
+    max_failures=3,
+    poll_seconds=0.2,
+    maintenance=False,
 ):
     """Work as one worker until nothing is left; return how many items were closed.
 
-    With `maintenance`, update the dashboard's pages between items.
+    `arms` plays the training. With `maintenance`, update the dashboard's pages between items.
     """
     quiet_optuna()
     spec, database = load_spec(Path(study)), open_database(url, patience_seconds=60.0)
-    trials = ScriptedTrials(database, ScriptedArms(spec, Workspace(Path(workspace)), epoch_seconds))
+    trials = ScriptedTrials(database, arms(spec, Workspace(Path(workspace)), epoch_seconds))
     worker = Worker(
         database=database,
         jobs={kind: NothingToDo() for kind in JOBS} | {"trial": trials},
@@ -175,7 +184,7 @@ def work_scripted(
             lease_seconds=spec.workers.lease_seconds,
             stall_seconds=spec.workers.stall_seconds,
             max_failures=max_failures,
-            poll_seconds=0.2,
+            poll_seconds=poll_seconds,
         ),
         owner=os.environ.get("ECGOPT_OWNER") or new_owner(),
         stop_event=stop,

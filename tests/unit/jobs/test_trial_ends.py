@@ -153,3 +153,30 @@ def test_a_worker_that_dies_before_it_reports_an_epoch_leaves_it_to_the_next_own
     stored = trial.storage.get_trial(trial._trial_id).intermediate_values
     assert stored == dict(enumerate(SCORES, 1))
     assert (adopted.epochs_done, adopted.seconds) == (10, 10.0)
+
+
+@pytest.mark.parametrize("n_kept", range(3))
+def test_a_trial_that_is_pruned_has_the_same_account_after_its_owner_died_before_closing_it(
+    tmp_path, n_kept
+):
+    """The first owner dies between the report that prunes the trial and the end of the trial."""
+    pruner = optuna.pruners.MedianPruner(n_startup_trials=1, n_warmup_steps=3)
+
+    def account(end, epochs):
+        return (end, epochs.epochs_done, epochs.n_samples, epochs.seconds)
+
+    whole = ResumableEpochs(ScriptedRun(SCORES), tmp_path / "whole", checkpoint_seconds=0.0)
+    end = run_trial(PlainReports(trial_beside(GOOD, pruner=pruner)), iter(whole), 10, RULES)
+    assert (end.cause, end.detail) == ("pruned", "at step 3 of 10")
+
+    trial = trial_beside(GOOD, pruner=pruner)
+    first = ResumableEpochs(ScriptedRun(SCORES), tmp_path / "adopted", checkpoint_seconds=1e9)
+    for step, result in enumerate(first, 1):
+        trial.report(result.validation_macro_auroc, step)
+        if step == n_kept:
+            first.save()
+        if step == 3:
+            break
+    adopted = ResumableEpochs(ScriptedRun(SCORES), tmp_path / "adopted", checkpoint_seconds=0.0)
+    again = run_trial(PlainReports(trial), iter(adopted), 10, RULES)
+    assert account(again, adopted) == account(end, whole)
