@@ -249,7 +249,9 @@ def _features(
         source = signal_source(dataset, device)
         for signals, _ in source.batches(np.arange(len(source)), BUILD_BATCH):
             with torch.no_grad(), arithmetic(device, precision), autocast(device, precision):
-                yield _encode(model.features(signals, n_stages))
+                encoded = _encode(model.features(signals, n_stages))
+            # Outside of the contexts, which hold for the whole process.
+            yield encoded
     finally:
         model.train(was_training)
 
