@@ -94,12 +94,11 @@ def _launch(
     from ecgopt.study_file.reading import load_spec
     from ecgopt.workspace import chosen_workspace
 
-    workspace = chosen_workspace(place.workspace)
+    workspace, spec = chosen_workspace(place.workspace), load_spec(study)
     if dry_run:
-        launch = Launch.of(study, load_spec(study), workspace, place.storage)
+        launch = Launch.of(study, spec, workspace, place.storage)
         sys.stdout.write(launcher.plan(launch, resources))
         return
-    spec = load_spec(study)
     notifier = Notifier(spec)
     with notifier.telling_failures():
         with LiveProgress() as live:

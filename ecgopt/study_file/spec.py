@@ -418,7 +418,7 @@ class StudySpec(TomlTable):
         lists = {"models": self.models_of_cells(), "upstreams": self.upstreams_of_cells()}
         for number, block in enumerate(self.cells):
             for key, of_cells in lists.items():
-                if self.arms and getattr(block, key) is not None and not of_cells:
+                if getattr(block, key) is not None and not of_cells:
                     yield ("cells", number, key), "every arm states its own: delete the list"
 
     def _rules_of_regimes(self) -> Iterator[BrokenRule]:
