@@ -4,6 +4,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+import numpy as np
+
 from ecgopt.errors import UserError
 from ecgopt.evidence.records import (
     CellKey,
@@ -18,6 +20,14 @@ from ecgopt.evidence.selection import ELIGIBLE_RECIPES, choose_winner
 
 Pair = tuple[int, int]
 """Replicate and seed index: two arms are compared where both have the same."""
+
+
+def replicate_means(values: Mapping[Pair, float]) -> dict[int, float]:
+    """Return each replicate's mean over its seeds; replicates and seeds in their order."""
+    by_replicate: dict[int, list[float]] = {}
+    for (replicate, _), value in sorted(values.items()):
+        by_replicate.setdefault(replicate, []).append(value)
+    return {replicate: float(np.mean(found)) for replicate, found in by_replicate.items()}
 
 
 NAMED_OUTCOMES = ("diverged", "timed_out", "out_of_memory", "lost", "set_aside")

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ecgopt.analysis.arms import Arm, Pair
+from ecgopt.analysis.arms import Arm, Pair, replicate_means
 from ecgopt.analysis.compare import shared
 from ecgopt.analysis.influence import PatientInfluence
 from ecgopt.analysis.interval import Interval, PairedDifference, estimate_mean
@@ -60,9 +60,7 @@ def calibration_curve(
     ]
     return tuple(
         CalibrationPoint(
-            predicted=_mean_over_replicates(
-                {pair: groups[index].predicted for pair, groups in runs.items()}
-            ),
+            predicted=_mean({pair: groups[index].predicted for pair, groups in runs.items()}),
             observed=Interval.of(estimate, error, comparison.confidence),
         )
         for index, (estimate, error) in enumerate(
@@ -98,8 +96,5 @@ def _share(
     return PairedDifference(value=share, influence=influence)
 
 
-def _mean_over_replicates(values: Mapping[Pair, float]) -> float:
-    by_replicate: dict[int, list[float]] = {}
-    for (replicate, _), value in values.items():
-        by_replicate.setdefault(replicate, []).append(value)
-    return float(np.mean([np.mean(each) for each in by_replicate.values()]))
+def _mean(values: Mapping[Pair, float]) -> float:
+    return float(np.mean([*replicate_means(values).values()]))

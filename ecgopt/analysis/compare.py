@@ -88,7 +88,7 @@ class CellComparison:
     @property
     def winner(self) -> str | None:
         """The arm that wins, by name; None where no arm does."""
-        return {Decision.HIGHER: self.regime, Decision.LOWER: self.reference}.get(self.decision)
+        return self.decision.winner(self.reference, self.regime)
 
     @property
     def verdict(self) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ecgopt.analysis.arms import Arm, TrialCounts, count_trials, sort_into_arms
+from ecgopt.analysis.arms import Arm, TrialCounts, count_trials, replicate_means, sort_into_arms
 from ecgopt.analysis.calibration import CalibrationPoint, calibration_curve
 from ecgopt.analysis.compare import (
     CellComparison,
@@ -65,10 +65,13 @@ class ArmConclusion:
 
     def test_score(self, role: FinalRole = "tuned") -> float | None:
         """Return the mean test macro AUROC over replicates and seeds; None before any final."""
-        groups: dict[int, list[float]] = {}
-        for (replicate, _), final in self.arm.finals_by_pair(role).items():
-            groups.setdefault(replicate, []).append(final.metrics["macro_auroc"])
-        return float(np.mean([np.mean(g) for g in groups.values()])) if groups else None
+        means = self.replicate_scores(role)
+        return float(np.mean([*means.values()])) if means else None
+
+    def replicate_scores(self, role: FinalRole = "tuned") -> dict[int, float]:
+        """Return each replicate's test macro AUROC, the mean over its seeds."""
+        finals = self.arm.finals_by_pair(role)
+        return replicate_means({pair: each.metrics["macro_auroc"] for pair, each in finals.items()})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

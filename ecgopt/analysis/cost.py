@@ -71,7 +71,7 @@ class ArmCost:
 
 
 def arm_cost(arm: Arm, evidence: Evidence) -> ArmCost:
-    """Return what `arm` cost; pre-training of its upstream and network stands on its own line."""
+    """Return what `arm` cost; pre-training of its upstream and network is listed apart."""
     every = [trial for study in arm.studies for trial in study.trials]
     paid = budget_trials(every)
     beside = [trial for trial in every if trial.recipe in ("audit", "extra", "enqueued")]

@@ -12,7 +12,7 @@ from typing import Self
 
 import numpy as np
 
-from ecgopt.analysis.arms import Pair
+from ecgopt.analysis.arms import Pair, replicate_means
 from ecgopt.analysis.influence import PatientInfluence, align_influences
 from ecgopt.analysis.mean_error import MeanError
 from ecgopt.shapes import Float
@@ -148,10 +148,8 @@ def estimate_mean(
 
 
 def _mean_over_replicates(differences: Mapping[Pair, PairedDifference]) -> float:
-    by_replicate: dict[int, list[float]] = {}
-    for (replicate, _), difference in sorted(differences.items()):
-        by_replicate.setdefault(replicate, []).append(difference.value)
-    return float(np.mean([np.mean(values) for values in by_replicate.values()]))
+    means = replicate_means({pair: each.value for pair, each in differences.items()})
+    return float(np.mean([*means.values()]))
 
 
 def _units(

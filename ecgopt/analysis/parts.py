@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from ecgopt.analysis.arms import Arm, Pair, sort_into_arms
 from ecgopt.analysis.compare import rules_of, shared
-from ecgopt.analysis.influence import influence_of_patients
+from ecgopt.analysis.influence import PatientInfluence, influence_of_patients
 from ecgopt.analysis.interval import Estimate, Interval, PairedDifference, estimate_mean, subtract
 from ecgopt.analysis.moderation import moderated_errors
 from ecgopt.analysis.verdict import Decision, decide_together
@@ -18,7 +18,10 @@ from ecgopt.evidence.records import CellKey, Evidence, FinalEvidence
 
 PredictionsOf = Callable[[FinalEvidence], Predictions | None]
 
-Divide = Callable[[Predictions], Iterator[tuple[str, Predictions]]]
+Name = tuple[str, ...]
+"""Of a part: a label, or what divides the patients and the group."""
+
+Divide = Callable[[Predictions], Iterator[tuple[Name, Predictions]]]
 """Gives the parts of a test by name."""
 
 
@@ -27,11 +30,16 @@ class Part:
     """A part of the test of one cell, before any arm is compared on it."""
 
     cell: CellKey
-    name: str
+    name: Name
     tested: Predictions
     """Of one final fit; records, patients and truth are those of all."""
     left_out: tuple[str, ...]
     """Labels that too few patients of the part carry, or lack."""
+
+    @property
+    def n_patients(self) -> int:
+        """Patients of the part."""
+        return len(set(self.tested.patients))
 
     @property
     def is_scored(self) -> bool:
@@ -44,7 +52,6 @@ class PartComparison:
     """The macro AUROC of a part of the test: an arm minus the reference, in one cell."""
 
     part: Part
-    cell: CellKey
     reference: str
     regime: str
     scores: tuple[Interval, Interval]
@@ -57,7 +64,7 @@ class PartComparison:
     @property
     def winner(self) -> str | None:
         """The arm that wins, by name; None where no arm does."""
-        return {Decision.HIGHER: self.regime, Decision.LOWER: self.reference}.get(self.decision)
+        return self.decision.winner(self.reference, self.regime)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,16 +95,17 @@ def compare_parts(evidence: Evidence, predictions_of: PredictionsOf, divide: Div
     comparison = evidence.comparison
     reference, *others = comparison.regimes
     found: list[_Estimates] = []
-    too_small: dict[tuple[CellKey, str], Part] = {}
+    too_small: dict[tuple[CellKey, Name], Part] = {}
     tests: dict[CellKey, Predictions] = {}
     for cell, arms in sort_into_arms(evidence).items():
+        read = _Fits(predictions_of, divide, max(comparison.least_positives, 2))
         n_planned = comparison.replicates_of(cell) * comparison.budget.final_seeds
         for name in others:
-            pairs = _read_pairs(arms[reference], arms[name], predictions_of)
-            if pairs is None or len(pairs) != n_planned:
+            pairs = _read_pairs(arms[reference], arms[name], n_planned, read)
+            if pairs is None:
                 continue
-            tests.setdefault(cell, next(iter(pairs.values()))[0])
-            for part, scored in _scored_parts(cell, pairs, divide, comparison.least_positives):
+            tests.setdefault(cell, next(iter(pairs.values()))[0].whole)
+            for part, scored in _scored_parts(cell, pairs):
                 if part.is_scored:
                     found.append(_estimates(part, arms[reference], arms[name], scored, evidence))
                 else:
@@ -119,7 +127,6 @@ def _decided(found: Sequence[_Estimates], evidence: Evidence) -> Iterator[PartCo
         cell, name = each.part.cell, each.part.name
         yield PartComparison(
             part=each.part,
-            cell=cell,
             reference=comparison.regimes[0],
             regime=each.regime,
             scores=(
@@ -134,9 +141,9 @@ def _decided(found: Sequence[_Estimates], evidence: Evidence) -> Iterator[PartCo
 
 def _score_intervals(
     found: Sequence[_Estimates], reference: str, confidence: float
-) -> dict[tuple[str, CellKey, str], Interval]:
+) -> dict[tuple[str, CellKey, Name], Interval]:
     """Return the interval of each arm's own score; the parts and cells of one arm share a prior."""
-    by_arm: dict[str, dict[tuple[CellKey, str], Estimate]] = {}
+    by_arm: dict[str, dict[tuple[CellKey, Name], Estimate]] = {}
     for each in found:
         for regime, score in zip((reference, each.regime), each.scores, strict=True):
             by_arm.setdefault(regime, {})[each.part.cell, each.part.name] = score
@@ -147,16 +154,50 @@ def _score_intervals(
     }
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Fit:
+    """The test of one final fit: the whole, and each part with its score."""
+
+    whole: Predictions
+    parts: Mapping[Name, tuple[Predictions, PatientInfluence]]
+
+
+class _Fits:
+    """The final fits of one cell, each read and divided once: all arms share the reference's."""
+
+    def __init__(self, predictions_of: PredictionsOf, divide: Divide, least: int) -> None:
+        self._predictions_of, self._divide, self._least = predictions_of, divide, least
+        self._known: dict[tuple[str, Pair], _Fit | None] = {}
+
+    def __call__(self, arm: Arm, pair: Pair, final: FinalEvidence) -> _Fit | None:
+        """Return a fit; None where its predictions were not kept."""
+        place = arm.regime, pair
+        if place not in self._known:
+            self._known[place] = self._read(final)
+        return self._known[place]
+
+    def _read(self, final: FinalEvidence) -> _Fit | None:
+        whole = self._predictions_of(final)
+        if whole is None:
+            return None
+        parts = {
+            name: (part, influence_of_patients(part, least_positives=self._least))
+            for name, part in self._divide(whole)
+        }
+        return _Fit(whole=whole, parts=parts)
+
+
 def _read_pairs(
-    reference: Arm, arm: Arm, predictions_of: PredictionsOf
-) -> dict[Pair, tuple[Predictions, Predictions]] | None:
-    """Return the predictions of reference and arm; None where some were not kept."""
+    reference: Arm, arm: Arm, n_planned: int, read: _Fits
+) -> dict[Pair, tuple[_Fit, _Fit]] | None:
+    """Return the planned fits of reference and arm; None where some or their files are missing."""
     theirs, ours = reference.finals_by_pair("tuned"), arm.finals_by_pair("tuned")
+    common = [pair for pair in ours if pair in theirs]
+    if not common or len(common) != n_planned:
+        return None
     pairs = {}
-    for pair in ours:
-        if pair not in theirs:
-            continue
-        first, second = predictions_of(theirs[pair]), predictions_of(ours[pair])
+    for pair in common:
+        first, second = read(reference, pair, theirs[pair]), read(arm, pair, ours[pair])
         if first is None or second is None:
             return None
         pairs[pair] = first, second
@@ -167,23 +208,17 @@ _Scored = dict[Pair, tuple[PairedDifference, PairedDifference]]
 
 
 def _scored_parts(
-    cell: CellKey,
-    pairs: Mapping[Pair, tuple[Predictions, Predictions]],
-    divide: Divide,
-    least_positives: int,
+    cell: CellKey, pairs: Mapping[Pair, tuple[_Fit, _Fit]]
 ) -> list[tuple[Part, _Scored]]:
     """Return each part that every run has, and its scores in the runs of reference and arm."""
-    parts: dict[str, tuple[Part, _Scored]] = {}
-    for pair, both in pairs.items():
-        of_reference, of_arm = (dict(divide(predictions)) for predictions in both)
-        for name in (name for name in of_reference if name in of_arm):
-            theirs, ours = of_reference[name], of_arm[name]
-            first, second = (
-                influence_of_patients(each, least_positives=max(least_positives, 2))
-                for each in (theirs, ours)
-            )
-            left_out = tuple(theirs.classes[label] for label in first.left_out)
-            part = Part(cell=cell, name=name, tested=theirs, left_out=left_out)
+    parts: dict[Name, tuple[Part, _Scored]] = {}
+    for pair, (of_reference, of_arm) in pairs.items():
+        for name, (tested, first) in of_reference.parts.items():
+            if name not in of_arm.parts:
+                continue
+            _, second = of_arm.parts[name]
+            left_out = tuple(tested.classes[label] for label in first.left_out)
+            part = Part(cell=cell, name=name, tested=tested, left_out=left_out)
             _, scored = parts.setdefault(name, (part, {}))
             scored[pair] = (
                 PairedDifference(value=first.macro_auroc, influence=first),

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ecgopt.analysis.interval import Interval
-from ecgopt.analysis.parts import PredictionsOf, compare_parts
+from ecgopt.analysis.parts import Name, PredictionsOf, compare_parts
 from ecgopt.analysis.verdict import Decision
 from ecgopt.evidence.predictions import Predictions
 from ecgopt.evidence.records import CellKey, Evidence
@@ -28,33 +28,35 @@ class LabelComparison:
     p_difference: float
     """After Holm's correction over all labels, arms and cells."""
     decision: Decision
-    winner: str | None
-    """The arm that wins, by name; None where no arm does."""
+
+    @property
+    def winner(self) -> str | None:
+        """The arm that wins, by name; None where no arm does."""
+        return self.decision.winner(self.reference, self.regime)
 
 
 def compare_labels(evidence: Evidence, predictions_of: PredictionsOf) -> list[LabelComparison]:
     """Return every arm against the reference for each label that enough test patients carry."""
     return [
         LabelComparison(
-            cell=found.cell,
+            cell=found.part.cell,
             reference=found.reference,
             regime=found.regime,
-            label=found.part.name,
+            label=found.part.name[0],
             n_positives=_positive_patients(found.part.tested),
             scores=(found.scores[0].estimate, found.scores[1].estimate),
             interval=found.interval,
             p_difference=found.p_difference,
             decision=found.decision,
-            winner=found.winner,
         )
         for found in compare_parts(evidence, predictions_of, _labels).comparisons
     ]
 
 
-def _labels(predictions: Predictions) -> Iterator[tuple[str, Predictions]]:
+def _labels(predictions: Predictions) -> Iterator[tuple[Name, Predictions]]:
     for index, label in enumerate(predictions.classes):
         yield (
-            label,
+            (label,),
             replace(
                 predictions,
                 labels=predictions.labels[:, [index]],

@@ -6,13 +6,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ecgopt.analysis.interval import Interval
-from ecgopt.analysis.parts import PredictionsOf, compare_parts
+from ecgopt.analysis.parts import Name, PredictionsOf, compare_parts
 from ecgopt.analysis.verdict import Decision
 from ecgopt.evidence.predictions import Predictions
 from ecgopt.evidence.records import CellKey, Evidence
-
-_SIGN = ": "
-"""Between what divides the patients and the group."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,8 +33,11 @@ class SubgroupComparison:
     p_difference: float
     """After Holm's correction over all groups, arms and cells."""
     decision: Decision
-    winner: str | None
-    """The arm that wins, by name; None where no arm does."""
+
+    @property
+    def winner(self) -> str | None:
+        """The arm that wins, by name; None where no arm does."""
+        return self.decision.winner(self.reference, self.regime)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,33 +69,37 @@ def compare_subgroups(evidence: Evidence, predictions_of: PredictionsOf) -> Subg
     """
     parts = compare_parts(evidence, predictions_of, _groups)
     small = {
-        (part.cell.downstream, part.name): _small(part.cell.downstream, part.name, part.tested)
+        (part.cell.downstream, *part.name): SmallGroup(
+            downstream=part.cell.downstream,
+            by=part.name[0],
+            group=part.name[1],
+            n_patients=part.n_patients,
+        )
         for part in parts.too_small
     }
     for cell, tested in parts.tests.items():
         for by, groups in tested.subgroups.items():
             if unknown := _patients(tested, np.array(groups) == ""):
-                small[cell.downstream, by] = SmallGroup(
+                small[cell.downstream, by, ""] = SmallGroup(
                     downstream=cell.downstream, by=by, group="", n_patients=unknown
                 )
-    divided = {found.cell for found in parts.comparisons}
+    divided = {found.part.cell for found in parts.comparisons}
     divided |= {part.cell for part in parts.too_small}
     return Subgroups(
         comparisons=tuple(
             SubgroupComparison(
-                cell=found.cell,
+                cell=found.part.cell,
                 reference=found.reference,
                 regime=found.regime,
-                by=found.part.name.partition(_SIGN)[0],
-                group=found.part.name.partition(_SIGN)[2],
-                n_patients=len(set(found.part.tested.patients)),
+                by=found.part.name[0],
+                group=found.part.name[1],
+                n_patients=found.part.n_patients,
                 left_out=found.part.left_out,
                 n_labels=len(found.part.tested.classes) - len(found.part.left_out),
                 scores=found.scores,
                 interval=found.interval,
                 p_difference=found.p_difference,
                 decision=found.decision,
-                winner=found.winner,
             )
             for found in parts.comparisons
         ),
@@ -110,12 +114,12 @@ def compare_subgroups(evidence: Evidence, predictions_of: PredictionsOf) -> Subg
     )
 
 
-def _groups(predictions: Predictions) -> Iterator[tuple[str, Predictions]]:
+def _groups(predictions: Predictions) -> Iterator[tuple[Name, Predictions]]:
     for by, groups in predictions.subgroups.items():
         of_record = np.array(groups)
         for group in sorted(set(groups) - {""}, key=_order):
             is_in = of_record == group
-            yield f"{by}{_SIGN}{group}", _only(predictions, is_in)
+            yield (by, group), _only(predictions, is_in)
 
 
 def _order(group: str) -> tuple[bool, str]:
@@ -137,9 +141,3 @@ def _only(predictions: Predictions, is_in: np.ndarray) -> Predictions:
 
 def _patients(predictions: Predictions, is_in: np.ndarray) -> int:
     return len(np.unique(np.array(predictions.patients)[is_in]))
-
-
-def _small(downstream: str, name: str, tested: Predictions) -> SmallGroup:
-    by, _, group = name.partition(_SIGN)
-    n_patients = len(set(tested.patients))
-    return SmallGroup(downstream=downstream, by=by, group=group, n_patients=n_patients)

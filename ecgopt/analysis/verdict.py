@@ -25,6 +25,10 @@ class Decision(StrEnum):
     INTERIM = "interim"
     """Planned work is missing, so nothing is decided yet."""
 
+    def winner(self, reference: str, arm: str) -> str | None:
+        """Return which of two arms wins by this difference, arm minus reference, if one does."""
+        return {Decision.HIGHER: arm, Decision.LOWER: reference}.get(self)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PValues:
