@@ -162,10 +162,14 @@ def _shared_parts(conclusions: Conclusions) -> list[str]:
     return [parts[0] for parts in columns if len(set(parts)) == 1]
 
 
+def ladder(upstream: str, downstream: str, model: str) -> str:
+    """Return what the cells of a ladder of training sizes share."""
+    return f"{transfer(upstream, downstream)}, {network(model)}"
+
+
 def whole_cell(cell: CellKey) -> str:
     """Return a cell's whole name."""
-    where = transfer(cell.upstream, cell.downstream)
-    return f"{where}, {network(cell.model)}, n = {cell.n_train:,}"
+    return f"{ladder(cell.upstream, cell.downstream, cell.model)}, n = {cell.n_train:,}"
 
 
 def _cell_parts(cell: CellKey) -> tuple[str, str, str]:

@@ -34,7 +34,7 @@ def draw_budget(cell: CellConclusion) -> Drawing | None:
         return None
     return draw(
         name=slug("budget", cell.cell),
-        title=str(cell.cell),
+        title=words.whole_cell(cell.cell),
         alt=" ".join([*_say_arms(cell), *_say_crossovers(cell)]),
         paint=lambda panel: _paint(panel, cell),
     )

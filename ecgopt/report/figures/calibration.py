@@ -65,5 +65,8 @@ def draw_calibration(cell: CellConclusion) -> Drawing | None:
         add_legend(panel)
 
     return draw(
-        name=slug("calibration", cell.cell), title=str(cell.cell), alt=f"{said}.", paint=paint
+        name=slug("calibration", cell.cell),
+        title=words.whole_cell(cell.cell),
+        alt=f"{said}.",
+        paint=paint,
     )

@@ -55,7 +55,7 @@ def draw_cost(cell: CellConclusion) -> Drawing | None:
 
     return draw(
         name=slug("cost", cell.cell),
-        title=str(cell.cell),
+        title=words.whole_cell(cell.cell),
         alt=" ".join(say_break_even(cell)),
         paint=paint,
     )

@@ -57,5 +57,8 @@ def draw_pareto(cell: CellConclusion) -> Drawing | None:
         add_legend(panel)
 
     return draw(
-        name=slug("trade-off", cell.cell), title=str(cell.cell), alt=f"Front: {said}.", paint=paint
+        name=slug("trade-off", cell.cell),
+        title=words.whole_cell(cell.cell),
+        alt=f"Front: {said}.",
+        paint=paint,
     )

@@ -27,7 +27,7 @@ def draw_response(cell: CellConclusion) -> Drawing | None:
         return None
     return draw(
         name=slug("learning rate", cell.cell),
-        title=str(cell.cell),
+        title=words.whole_cell(cell.cell),
         alt=" ".join(say_response(cell)),
         paint=lambda panel: _paint(panel, cell),
     )

@@ -34,8 +34,7 @@ def draw_ladder(ladder: SizeLadder) -> Drawing:
     )
     return draw(
         name=slug("size", ladder.upstream, ladder.downstream, ladder.model, ladder.regime),
-        title=f"{words.transfer(ladder.upstream, ladder.downstream)}, "
-        f"{words.network(ladder.model)}",
+        title=words.ladder(ladder.upstream, ladder.downstream, ladder.model),
         alt=f"{points}. {say_ladder(ladder)}",
         layout=Layout(panel_height=180),
         paint=lambda panel: _paint(panel, ladder),

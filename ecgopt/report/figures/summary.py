@@ -155,13 +155,6 @@ def _panels(conclusions: Conclusions) -> list[_Panel]:
     return [panel for panel in build if panel is not None]
 
 
-def _replicate_means(arm: ArmConclusion, role: FinalRole) -> dict[int, float]:
-    groups: dict[int, list[float]] = {}
-    for (replicate, _), final in arm.arm.finals_by_pair(role).items():
-        groups.setdefault(replicate, []).append(final.metrics["macro_auroc"])
-    return {replicate: fmean(values) for replicate, values in groups.items()}
-
-
 def _scores(conclusions: Conclusions) -> _Panel | None:
     groups = _groups(conclusions)
     if not groups:
@@ -222,7 +215,7 @@ def _paint_scores(panel: Axes, groups: Sequence[tuple[str, CellConclusion, Final
     regimes = list(groups[0][1].arms)
     width = len(regimes) + 1.0
     for number, (_, cell, role) in enumerate(groups):
-        means = {regime: _replicate_means(arm, role) for regime, arm in cell.arms.items()}
+        means = {regime: arm.replicate_scores(role) for regime, arm in cell.arms.items()}
         if len(regimes) == 2:
             first, second = means.values()
             for replicate in first.keys() & second.keys():
@@ -294,7 +287,7 @@ def _sizes(conclusions: Conclusions) -> _Panel | None:
         return None
     key, cells = next(iter(long.items()))
     cells = sorted(cells, key=lambda cell: cell.cell.n_train)
-    which = f" ({key[0]} → {key[1]}, {key[2]}; 1 of {len(long)} ladders)" * (len(long) > 1)
+    which = f" ({words.ladder(*key)}; 1 of {len(long)} ladders)" * (len(long) > 1)
     return _Panel(
         name="sizes",
         title="Score against labelled records",

@@ -116,7 +116,7 @@ def _sizes(conclusions: Conclusions) -> Section | None:
         name="size",
         title="Training size",
         points=tuple(
-            f"{words.transfer(ladder.upstream, ladder.downstream)}, {words.network(ladder.model)}. "
+            f"{words.ladder(ladder.upstream, ladder.downstream, ladder.model)}. "
             f"{sizes.say_ladder(ladder)}"
             for ladder in ladders
         ),
@@ -136,7 +136,7 @@ def _equal_scores(conclusions: Conclusions) -> PageTable:
     reference = words.regime_name(conclusions.evidence.comparison.regimes[0])
     rows = tuple(
         (
-            f"{words.transfer(found.upstream, found.downstream)}, {words.network(found.model)}",
+            words.ladder(found.upstream, found.downstream, found.model),
             words.regime_name(found.regime),
             f"{found.n_train:,}",
             _records(found.n_equal),

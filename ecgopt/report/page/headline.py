@@ -92,10 +92,8 @@ def _say_sizes(ladder: Sequence[CellComparison], *, name_cell: bool) -> str:
             where = f"with {words.listed([f'{n:,}' for n in some])}"
             where += " labelled records" if number == 0 else ""
         parts.append(f"{verdict} {where}")
-    upstream, downstream, model = _place(first)
-    place = f"{words.transfer(upstream, downstream)}, {words.network(model)}"
-    where = f"{place}: " if name_cell else ""
-    return f"{where or ''}{words.capital('; '.join(parts)) if not where else '; '.join(parts)}."
+    said = "; ".join(parts)
+    return f"{words.ladder(*_place(first))}: {said}." if name_cell else f"{words.capital(said)}."
 
 
 def _verdict_of_two(item: CellComparison, arm: str, reference: str) -> str:
