@@ -63,6 +63,8 @@ work_item = Table(
     Column("failures", Integer, nullable=False, doc="workers lost since the last progress"),
     Column("total_failures", Integer, nullable=False),
     Column("progress", Integer, nullable=False, doc="epochs done at the last renewal"),
+    Column("bracket", Integer, doc="of its group: items that wait for each other at rungs"),
+    Column("rung", Integer, nullable=False, doc="the last rung at which it paused"),
     Column("cause", String(20), doc="why the item ended"),
     Column("detail", _LongText),
     Column("result", _LongText, doc="JSON"),
