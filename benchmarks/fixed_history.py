@@ -207,11 +207,12 @@ def show_cost(arguments: argparse.Namespace) -> bool:
                 flush=True,
             )
     for n_workers, of_rounds in losses.items():
-        epochs, trials = ([100 * loss[k] for loss in of_rounds] for k in (0, 1))
+        by_epochs, by_trials = ([100 * loss[k] for loss in of_rounds] for k in (0, 1))
         print(
-            f"{n_workers} workers for 2 studies: lost {statistics.median(epochs):.1f} % of the "
-            f"epochs/s ({min(epochs):.1f} to {max(epochs):.1f}), {statistics.median(trials):.1f} % "
-            f"of the trials/s ({min(trials):.1f} to {max(trials):.1f})"
+            f"{n_workers} workers for 2 studies: lost {statistics.median(by_epochs):.1f} % of the "
+            f"epochs/s ({min(by_epochs):.1f} to {max(by_epochs):.1f}), "
+            f"{statistics.median(by_trials):.1f} % of the trials/s "
+            f"({min(by_trials):.1f} to {max(by_trials):.1f})"
         )
     return True
 

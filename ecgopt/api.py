@@ -117,7 +117,8 @@ class Comparison(Results):
     ) -> None:
         """Do everything that the study file asks for and is not done yet.
 
-        With `until = "decided"`, replicates are added until every cell is decided.
+        With `until = "decided"`, replicates are added until every cell is decided. Messages are
+        sent as `[notify]` says.
 
         Args:
             workers: Number of workers; by default one for each GPU or core of this machine.
@@ -136,29 +137,41 @@ class Comparison(Results):
         from ecgopt.launchers.contract import Resources
         from ecgopt.launchers.launch import launch_study
         from ecgopt.launchers.local import LocalLauncher
+        from ecgopt.launchers.notify import Notifier
 
         asked = resources or Resources()
         if workers is not None:
             asked = replace(asked, workers=workers)
         placed = launcher or LocalLauncher()
-        while True:
-            finished = launch_study(
-                self.study_file,
-                self.workspace,
-                self._storage,
-                placed,
-                asked,
-                audit=audit,
-                on_prepare=on_prepare,
-                on_progress=on_progress,
-            )
-            if not finished:
-                raise UserError(
-                    f"study {self.spec.name!r} is unfinished: its workers were stopped. Run the "
-                    "same again to resume"
+        notifier = Notifier(self.spec)
+        with notifier.telling_failures():
+            is_left = True
+            while is_left:
+                finished = launch_study(
+                    self.study_file,
+                    self.workspace,
+                    self._storage,
+                    placed,
+                    asked,
+                    audit=audit,
+                    on_prepare=on_prepare,
+                    on_progress=notifier.watching(on_progress),
                 )
-            if self.spec.verdict.until != "decided" or not self._look_again(on_look):
-                return
+                if not finished:
+                    raise UserError(
+                        f"study {self.spec.name!r} is unfinished: its workers were stopped. Run "
+                        "the same again to resume"
+                    )
+                is_left = self.spec.verdict.until == "decided" and self._look_again(on_look)
+            if notifier.tells_the_end:
+                notifier.finished(self._verdict_lines())
+
+    def _verdict_lines(self) -> list[str]:
+        from ecgopt.report.terminal import verdict_lines
+
+        with self.concluded() as (conclusions, _):
+            has_finals = bool(conclusions.evidence.finals)
+            return verdict_lines(conclusions) if has_finals else ["no final fit is done"]
 
     def _look_again(self, on_look: Callable[[str], None] | None) -> bool:
         """Look at the results and return whether there is more to do: replicates were added."""

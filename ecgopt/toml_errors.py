@@ -24,6 +24,10 @@ PART_FORM: Final = r"^[A-Za-z0-9][A-Za-z0-9_.-]*(:[A-Za-z_][A-Za-z0-9_.]*)?$"
 REFERENCE_FORM: Final = r"^([A-Za-z0-9][A-Za-z0-9_.-]*(:[A-Za-z_][A-Za-z0-9_.]*)?|.+\.toml)$"
 FOLDER_FORM: Final = r"^([^$\x00]|\$\$|\$[A-Za-z_][A-Za-z0-9_]*|\$\{[A-Za-z_][A-Za-z0-9_]*\})+$"
 PREFIX_FORM: Final = r"^[A-Za-z]{1,8}$"
+ADDRESS_FORM: Final = (
+    r"^(https?://[^\s$]([^\s$]|\$[A-Za-z_]|\$\{[A-Za-z_][A-Za-z0-9_]*\})*"
+    r"|\$[A-Za-z_][A-Za-z0-9_]*|\$\{[A-Za-z_][A-Za-z0-9_]*\})$"
+)
 OWN_NAME_FORM: Final = r"^[a-z][a-z0-9_]{0,31}$"
 
 FORMS: Final[Mapping[str, str]] = {
@@ -32,6 +36,8 @@ FORMS: Final[Mapping[str, str]] = {
     REFERENCE_FORM: "a name, package.module:name, or the path of a .toml file",
     FOLDER_FORM: "a path, with variables as $NAME or ${NAME}, and $$ for a dollar sign",
     PREFIX_FORM: "one to eight letters",
+    ADDRESS_FORM: "an address that begins with http:// or https://, or a variable that holds one, "
+    "such as $ECGOPT_WEBHOOK",
     OWN_NAME_FORM: "at most 32 small letters, digits and '_', beginning with a letter",
 }
 """The forms that text must have, in words."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from ecgopt.errors import UserError
 from ecgopt.evidence.records import (
     CellKey,
+    Comparison,
     Evidence,
     FinalEvidence,
     FinalRole,
@@ -57,6 +58,11 @@ class Arm:
     studies: tuple[StudyEvidence, ...]
     finals: tuple[FinalEvidence, ...]
 
+    @property
+    def network(self) -> str:
+        """The label of its network, which is the cell's unless the arm states its own."""
+        return self.studies[0].model if self.studies else self.cell.model
+
     def finals_by_pair(self, role: FinalRole) -> dict[Pair, FinalEvidence]:
         """Return the finals of `role`, sorted by replicate and seed index."""
         chosen = {(f.replicate, f.seed_index): f for f in self.finals if f.role == role}
@@ -106,9 +112,7 @@ def sort_into_arms(evidence: Evidence) -> dict[CellKey, dict[str, Arm]]:
         finals.setdefault(_place(final), []).append(final)
     return {
         cell: {
-            regime: _build_arm(
-                cell, regime, studies, finals, evidence.comparison.replicates_of(cell)
-            )
+            regime: _build_arm(cell, regime, studies, finals, evidence.comparison)
             for regime in evidence.comparison.regimes
         }
         for cell in evidence.comparison.cells
@@ -124,12 +128,13 @@ def _build_arm(
     regime: str,
     studies: Mapping[tuple[object, ...], list[StudyEvidence]],
     finals: Mapping[tuple[object, ...], list[FinalEvidence]],
-    n_replicates: int,
+    comparison: Comparison,
 ) -> Arm:
     """Return an arm of a cell, without replicates that it has for another cell alone."""
+    own_start, n_replicates = comparison.arm(regime), comparison.replicates_of(cell)
     places = [
-        (regime, upstream, cell.downstream, cell.model, cell.n_train)
-        for upstream in (cell.upstream, None)
+        (regime, upstream, cell.downstream, own_start.model or cell.model, cell.n_train)
+        for upstream in (own_start.upstream or cell.upstream, None)
     ]
     own = [study for place in places for study in studies.get(place, [])]
     fits = [final for place in places for final in finals.get(place, [])]

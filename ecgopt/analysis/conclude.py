@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from ecgopt.analysis.arms import Arm, TrialCounts, count_trials, sort_into_arms
+from ecgopt.analysis.calibration import CalibrationPoint, calibration_curve
 from ecgopt.analysis.compare import (
     CellComparison,
     InfluenceOf,
@@ -32,6 +33,7 @@ from ecgopt.analysis.run_gates import check_run
 from ecgopt.analysis.scores import ArmScores, arm_scores
 from ecgopt.analysis.selection_gates import check_selection
 from ecgopt.analysis.sizes import SizeLadder, size_ladders
+from ecgopt.analysis.subgroups import Subgroups, compare_subgroups
 from ecgopt.analysis.waterfall import Step, waterfall
 from ecgopt.evidence.records import CellKey, Comparison, Evidence, FinalRole, TrialEvidence
 
@@ -52,6 +54,8 @@ class ArmConclusion:
     scores: ArmScores | None
     intervals: Mapping[FinalRole, Interval]
     """Of the mean test macro AUROC, by the recipe of the final fits."""
+    calibration: tuple[CalibrationPoint, ...]
+    """Empty where test predictions were not kept."""
     curve: BudgetCurve | None
     response: LearningRateResponse | None
     convergence: Convergence | None
@@ -95,6 +99,7 @@ class Conclusions:
     equal_scores: tuple[EqualScore, ...]
     """Per arm and size of a ladder: the size at which the reference scores alike."""
     labels: tuple[LabelComparison, ...]
+    subgroups: Subgroups
     at_margins: Mapping[float, Sequence[CellComparison]]
     """The tuned comparisons at other margins; they decide nothing."""
     findings: tuple[Finding, ...]
@@ -143,6 +148,7 @@ def conclude(evidence: Evidence, workspace: Path) -> Conclusions:
         ladders=size_ladders(tuned, confidence=comparison.confidence),
         equal_scores=equal_scores(evidence, influence_of),
         labels=tuple(compare_labels(evidence, readings.predictions)),
+        subgroups=compare_subgroups(evidence, readings.predictions),
         at_margins=verdicts_at_margins(evidence, influence_of, MARGIN_FACTORS),
         findings=_findings(evidence, arms, influence_of),
         gates=(
@@ -215,6 +221,7 @@ def _conclude_arms(
 ) -> dict[CellKey, dict[str, ArmConclusion]]:
     """Return every arm's conclusions; the costly ones once per arm that cells share."""
     importances: dict[tuple[str, ...], dict[str, float]] = {}
+    calibrations: dict[tuple[str, ...], tuple[CalibrationPoint, ...]] = {}
     found: dict[CellKey, dict[str, ArmConclusion]] = {}
     intervals = {
         role: score_intervals(arms, readings.influence, role=role, comparison=evidence.comparison)
@@ -226,6 +233,9 @@ def _conclude_arms(
             studies = tuple(study.study for study in arm.studies)
             if studies not in importances:
                 importances[studies] = parameter_importance(arm)
+                calibrations[studies] = calibration_curve(
+                    arm, readings.predictions, evidence.comparison
+                )
             found.setdefault(cell, {})[regime] = ArmConclusion(
                 arm=arm,
                 counts=count_trials(arm.budget_trials()),
@@ -236,6 +246,7 @@ def _conclude_arms(
                     for role, of_arms in intervals.items()
                     if (cell, regime) in of_arms
                 },
+                calibration=calibrations[studies],
                 curve=arm_curve(arm),
                 response=learning_rate_response(arm, evidence.comparison.margin),
                 convergence=None if target is None else converge(arm, target),

@@ -71,19 +71,17 @@ class ArmCost:
 
 
 def arm_cost(arm: Arm, evidence: Evidence) -> ArmCost:
-    """Return what `arm` cost; pre-training of its upstream and model stands on its own line."""
+    """Return what `arm` cost; pre-training of its upstream and network stands on its own line."""
     every = [trial for study in arm.studies for trial in study.trials]
     paid = budget_trials(every)
     beside = [trial for trial in every if trial.recipe in ("audit", "extra", "enqueued")]
     names = {study.study for study in arm.studies}
     checks = [check for check in evidence.checks if check.study in names]
-    needs_upstream = any(study.upstream is not None for study in arm.studies)
+    starts = {(study.upstream, study.model) for study in arm.studies}
     pretrainings = [
         pretraining
         for pretraining in evidence.pretrainings
-        if needs_upstream
-        and pretraining.upstream == arm.cell.upstream
-        and pretraining.model == arm.cell.model
+        if (pretraining.upstream, pretraining.model) in starts
     ]
     return ArmCost(
         regime=arm.regime,

@@ -72,7 +72,7 @@ def _all_present(arms: Sequence[Arm], evidence: Evidence) -> Gate:
         n_replicates = evidence.comparison.replicates_of(arm.cell)
         planned = {(r, s) for r in range(n_replicates) for s in range(budget.final_seeds)}
         lacking_here = [
-            f"{arm.regime}, {arm.cell.downstream}, {arm.cell.model}, n = {arm.cell.n_train}: "
+            f"{arm.regime}, {arm.cell.downstream}, {arm.network}, n = {arm.cell.n_train}: "
             f"{len(lacking)} of {len(planned)} {role} fits"
             for role in roles
             if (lacking := planned - arm.finals_by_pair(role).keys())

@@ -1,8 +1,7 @@
 """Checks of the search itself: whether validation could choose, and whether tuning helped."""
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -46,8 +45,8 @@ def check_selection(
         _optimism(arms),
         _not_worse_than_reference(arms, readings, comparison),
         _not_worse_than_trivial(arms, readings),
-        _best_rate_inside(arms, comparison.space),
-        _values_inside(arms, comparison.space),
+        _best_rate_inside(arms, comparison),
+        _values_inside(arms, comparison),
     )
 
 
@@ -71,7 +70,7 @@ def _gate(name: str, n_checked: int, wrong: _Wrong, finding: str, advice: str) -
 
 
 def _label(arm: Arm) -> str:
-    return f"{arm.regime}, {arm.cell.downstream}, {arm.cell.model}, n = {arm.cell.n_train}"
+    return f"{arm.regime}, {arm.cell.downstream}, {arm.network}, n = {arm.cell.n_train}"
 
 
 def _validation_can_tell(arms: Sequence[Arm], readings: Readings) -> Gate:
@@ -196,11 +195,11 @@ def _not_worse_than_trivial(arms: Sequence[Arm], readings: Readings) -> Gate:
     )
 
 
-def _best_rate_inside(arms: Sequence[Arm], space: Mapping[str, Any]) -> Gate:
+def _best_rate_inside(arms: Sequence[Arm], comparison: Comparison) -> Gate:
     edges: list[tuple[Arm, str]] = []
     n_winners = 0
     for arm in arms:
-        for replicate, place in _places(arm, space, "learning_rate").items():
+        for replicate, place in _places(arm, comparison, "learning_rate").items():
             n_winners += 1
             if not EDGE_SHARE <= place <= 1 - EDGE_SHARE:
                 end = "lower" if place < 0.5 else "upper"
@@ -214,18 +213,18 @@ def _best_rate_inside(arms: Sequence[Arm], space: Mapping[str, Any]) -> Gate:
     )
 
 
-def _values_inside(arms: Sequence[Arm], space: Mapping[str, Any]) -> Gate:
+def _values_inside(arms: Sequence[Arm], comparison: Comparison) -> Gate:
     """Look for parameters whose winners gather at one end that could be moved; zero could not."""
     wrong: list[tuple[Arm, str]] = []
     n_checked = 0
     for arm in arms:
         names = {name for winner in arm.winners().values() for name in winner.parameters}
         for name in sorted(names - {"learning_rate", *NATURAL_ENDS}):
-            places = list(_places(arm, space, name).values())
+            places = list(_places(arm, comparison, name).values())
             if len(places) < 2:
                 continue
             n_checked += 1
-            span = _span(space, arm.regime, name)
+            span = _span(comparison, arm.regime, name)
             at_low = sum(place < EDGE_SHARE for place in places) if span and span[0] else 0
             at_high = sum(place > 1 - EDGE_SHARE for place in places)
             if max(at_low, at_high) * 3 > len(places) * 2:
@@ -240,9 +239,9 @@ def _values_inside(arms: Sequence[Arm], space: Mapping[str, Any]) -> Gate:
     )
 
 
-def _places(arm: Arm, space: Mapping[str, Any], parameter: str) -> dict[int, float]:
+def _places(arm: Arm, comparison: Comparison, parameter: str) -> dict[int, float]:
     """Return where each replicate's winner lies within the range, from 0 to 1 on its own scale."""
-    span = _span(space, arm.regime, parameter)
+    span = _span(comparison, arm.regime, parameter)
     found = {}
     for replicate, winner in arm.winners().items():
         value = winner.parameters.get(parameter)
@@ -255,12 +254,8 @@ def _places(arm: Arm, space: Mapping[str, Any], parameter: str) -> dict[int, flo
     return found
 
 
-def _span(
-    space: Mapping[str, Any], regime: str, parameter: str
-) -> tuple[float, float, bool] | None:
-    for group in (space.get(regime), space.get("shared")):
-        if isinstance(group, Mapping) and isinstance(span := group.get(parameter), Mapping):
-            if span.get("low") is None or span["low"] >= span["high"]:
-                return None
-            return float(span["low"]), float(span["high"]), bool(span.get("log"))
-    return None
+def _span(comparison: Comparison, regime: str, parameter: str) -> tuple[float, float, bool] | None:
+    span = comparison.ranges_of(regime).get(parameter)
+    if span is None or span.get("low") is None or span["low"] >= span["high"]:
+        return None
+    return float(span["low"]), float(span["high"]), bool(span.get("log"))

@@ -90,6 +90,7 @@ def _launch(
     from ecgopt.errors import UserError
     from ecgopt.launchers.contract import Launch
     from ecgopt.launchers.launch import launch_study
+    from ecgopt.launchers.notify import Notifier
     from ecgopt.study_file.reading import load_spec
     from ecgopt.workspace import chosen_workspace
 
@@ -98,14 +99,23 @@ def _launch(
         launch = Launch.of(study, load_spec(study), workspace, place.storage)
         sys.stdout.write(launcher.plan(launch, resources))
         return
-    with LiveProgress() as live:
-        finished = launch_study(
-            study, workspace, place.storage, launcher, resources,
-            wait=wait, on_prepare=live.preparing, on_submit=live.line, on_progress=live.show,
-        )  # fmt: skip
+    spec = load_spec(study)
+    notifier = Notifier(spec)
+    with notifier.telling_failures():
+        with LiveProgress() as live:
+            finished = launch_study(
+                study, workspace, place.storage, launcher, resources, wait=wait,
+                on_prepare=live.preparing, on_submit=live.line,
+                on_progress=notifier.watching(live.show),
+            )  # fmt: skip
+        if not finished and (wait or not launcher.is_detached):
+            raise UserError(
+                "the study is unfinished, but no worker is left: run the same command again to "
+                "resume"
+            )
     if finished:
+        if notifier.tells_the_end:
+            notifier.finished([f"next: ecgopt report {study}"])
         print_lines(f"finished; next: ecgopt report {study}")
-    elif wait or not launcher.is_detached:
-        raise UserError(
-            "the study is unfinished, but no worker is left: run the same command again to resume"
-        )
+    elif spec.notify.is_set:
+        print_lines("[notify] sends nothing, because no command waits for the study: see --wait")

@@ -110,7 +110,7 @@ def enqueue(
         raise UserError(
             f"--regime must be one of {', '.join(begun.spec.regimes)}, but is {regime!r}"
         )
-    parameters = checked_parameters(studies, dict(map(_name_and_value, values)))
+    parameters = checked_parameters(begun.spec, studies, dict(map(_name_and_value, values)))
     keys = enqueue_items(begun.database, begun.spec.name, studies, parameters, label)
     print_lines(*keys, f"next, to train it: ecgopt run {study}")
 

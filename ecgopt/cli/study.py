@@ -52,7 +52,7 @@ def check(study: ExistingFile, *, hours: bool = True) -> None:
         table.add_column(name, justify="right" if name == "n" else "left")
     for cell in cells:
         size = "all" if cell.n_train == ALL_RECORDS else f"{cell.n_train:,}"
-        table.add_row(cell.upstream, cell.downstream, cell.model.label, size)
+        table.add_row(cell.upstream, cell.downstream, cell.network, size)
     print_table(table)
     counts = Counter(item.kind for item in items)
     parts = (
@@ -63,7 +63,10 @@ def check(study: ExistingFile, *, hours: bool = True) -> None:
     )  # fmt: skip
     texts = (f"{n:,} {what}{'s' * (n != 1 and what != 'studies')}" for n, what in parts)
     print_lines(f"{study}: valid; {', '.join(texts)}")
-    print_lines(*(f"{name}: {spec.search_space(name)}" for name in spec.regimes))
+    arms = {
+        name: f"{name} ({spec.arms[name]})" if name in spec.arms else name for name in spec.regimes
+    }
+    print_lines(*(f"{text}: {spec.search_space(name)}" for name, text in arms.items()))
     if spec.budget.replicates < MIN_REPLICATES_TO_DECIDE:
         print_lines(
             "With replicates = 1 every verdict is undecided; the report gives estimates only. Set "
@@ -71,6 +74,32 @@ def check(study: ExistingFile, *, hours: bool = True) -> None:
         )
     if hours:
         print_lines(*_hours(spec))
+
+
+@app.command
+def notify(study: ExistingFile) -> None:
+    """Send a test message as `[notify]` of the study file says.
+
+    The study does not need to have begun.
+
+    Example: `ecgopt study notify my_study.toml`
+
+    Args:
+        study: Study file.
+    """
+    from ecgopt.cli.output import print_lines
+    from ecgopt.errors import UserError
+    from ecgopt.launchers.notify import Message, send
+    from ecgopt.study_file.reading import load_spec
+
+    spec = load_spec(study)
+    if not spec.notify.is_set:
+        raise UserError(f"{study}: [notify] must have a command or a webhook: add one")
+    title = f"study {spec.name!r}: this is a test"
+    message = Message(event=spec.notify.on[0], study=spec.name, title=title)
+    if failures := send(spec.notify, message):
+        raise UserError("; ".join(failures))
+    print_lines(f"{spec.name}: the test message was sent")
 
 
 def _hours(spec: "StudySpec") -> list[str]:

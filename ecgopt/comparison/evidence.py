@@ -21,6 +21,7 @@ from ecgopt.database.tables import check_tables, has_tables
 from ecgopt.errors import UserError
 from ecgopt.evidence.records import (
     DATA_SETS,
+    ArmStart,
     Budget,
     CellKey,
     Comparison,
@@ -41,7 +42,13 @@ from ecgopt.jobs.registry import JOBS
 from ecgopt.jobs.trial import TrialJob, trial_group
 from ecgopt.queue.openings import read_openings
 from ecgopt.queue.results import EndedItem, ended_items, failures_by_group, retries_of
-from ecgopt.study_file.cells import ALL_RECORDS, expand_cells, expand_studies, replicates_of
+from ecgopt.study_file.cells import (
+    ALL_RECORDS,
+    expand_cells,
+    expand_studies,
+    replicates_of,
+    upstreams_of,
+)
 from ecgopt.study_file.spec import StudySpec
 from ecgopt.workspace import Workspace
 
@@ -216,11 +223,11 @@ def _data_facts(data: PreparedData) -> dict[str, str]:
             else "published for every record"
         )
     for cell in expand_cells(data.spec):
-        part = data.spec.upstream_data(cell.upstream)
-        if cell.upstream in data.spec.upstreams and part is not None:
-            facts[f"labels {cell.upstream} shares with {cell.downstream}"] = _shared_labels(
-                data, part, cell.downstream
-            )
+        for upstream in upstreams_of(data.spec, cell):
+            if (part := data.spec.upstream_data(upstream)) is not None:
+                facts[f"labels {upstream} shares with {cell.downstream}"] = _shared_labels(
+                    data, part, cell.downstream
+                )
     return facts
 
 
@@ -297,6 +304,7 @@ def _comparison(
         if spec.stopped
         else (),
         regimes=spec.regimes,
+        arms={name: ArmStart(**table.model_dump()) for name, table in spec.arms.items()},
         budget=Budget(
             trials=spec.budget.trials,
             final_seeds=spec.budget.final_seeds,
@@ -306,7 +314,7 @@ def _comparison(
             CellKey(
                 upstream=cell.upstream,
                 downstream=cell.downstream,
-                model=cell.model.label,
+                model=cell.network,
                 n_train=cell.n_train,
             )
             for cell in expand_cells(spec)

@@ -19,7 +19,8 @@ from ecgopt.database.optuna.studies import COORDINATES
 from ecgopt.evidence.records import TrialEvidence
 from ecgopt.jobs.leased_trial import trials_of
 from ecgopt.report import words
-from ecgopt.study_file.cells import StudyKey, size_in_words
+from ecgopt.study_file.cells import StudyKey, network_of_cell, size_in_words
+from ecgopt.study_file.spec import StudySpec
 from ecgopt.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -186,7 +187,7 @@ def _rows(pages: PageState, progress: Progress, verdicts: Verdicts) -> Iterator[
     concluded = verdicts.of(pages, progress.n_total) if progress.is_finished else words.NOT_FINISHED
     arms: dict[tuple[str, str, str | None], list[tuple[int, StudyKey]]] = {}
     for study_id, key in pages.keys.items():
-        arms.setdefault((_cell(key), key.regime, key.upstream), []).append((study_id, key))
+        arms.setdefault((_cell(spec, key), key.regime, key.upstream), []).append((study_id, key))
     order = {regime: place for place, regime in enumerate(spec.regimes)}
     for (cell, regime, upstream), keys in sorted(
         arms.items(), key=lambda arm: (arm[0][0], order.get(arm[0][1], 0), arm[0][2] or "")
@@ -197,7 +198,7 @@ def _rows(pages: PageState, progress: Progress, verdicts: Verdicts) -> Iterator[
         used = sum(study.complete + study.pruned + study.failed for study in studies)
         planned = spec.budget.trials * len(keys)
         rivals = pages.rivals(keys[0][0])
-        place = f"{first.downstream}/{first.model.label}/{first.n_train}"
+        place = f"{first.downstream}/{network_of_cell(spec, first)}/{first.n_train}"
         yield ArmRow(
             cell=cell,
             arm=words.regime_name(regime) + (f" from {upstream}" if upstream else ""),
@@ -212,8 +213,8 @@ def _rows(pages: PageState, progress: Progress, verdicts: Verdicts) -> Iterator[
         )
 
 
-def _cell(key: StudyKey) -> str:
-    return f"{key.downstream}, {key.model.label}, {size_in_words(key.n_train)}"
+def _cell(spec: StudySpec, key: StudyKey) -> str:
+    return f"{key.downstream}, {network_of_cell(spec, key)}, {size_in_words(key.n_train)}"
 
 
 def _verdict(
@@ -249,7 +250,7 @@ def trade_off_page(database: Database, name: str, objective: str) -> str | None:
         return None
     cells: dict[str, list[tuple[int, StudyKey]]] = {}
     for study_id, key in pages.keys.items():
-        cells.setdefault(_cell(key), []).append((study_id, key))
+        cells.setdefault(_cell(pages.spec, key), []).append((study_id, key))
     drawings = [
         (cell, drawing.inline_svg)
         for cell, keys in cells.items()

@@ -14,7 +14,7 @@ from ecgopt.database.engine import Database
 from ecgopt.database.optuna.studies import study_ids, system_attributes, trial_counts
 from ecgopt.errors import StudyFileError
 from ecgopt.queue.inspect import finals_done
-from ecgopt.study_file.cells import StudyKey, expand_studies, study_name
+from ecgopt.study_file.cells import StudyKey, are_rivals, expand_studies, study_name
 from ecgopt.study_file.spec import StudySpec
 
 logger = logging.getLogger(__name__)
@@ -48,7 +48,7 @@ class PageState:
     def rivals(self, study_id: int) -> dict[int, StudyKey]:
         """Return the other arms of the study's cell and replicate, by their ids."""
         own = self.keys[study_id]
-        return {i: key for i, key in self.keys.items() if _are_rivals(own, key)}
+        return {i: key for i, key in self.keys.items() if are_rivals(self.spec, own, key)}
 
 
 def read_page_state(database: Database, name: str) -> PageState | None:
@@ -96,17 +96,7 @@ def _stamps(
     stamps = {}
     for study_id, key in keys.items():
         # A page shows its rivals' curves too.
-        others = [own[i] for i, other in keys.items() if _are_rivals(key, other)]
+        others = [own[i] for i, other in keys.items() if are_rivals(spec, key, other)]
         text = repr((_LAYOUT, spec.budget.trials, others))
         stamps[study_id] = f"{own[study_id]};{hashlib.sha256(text.encode()).hexdigest()[:16]}"
     return stamps
-
-
-def _are_rivals(one: StudyKey, other: StudyKey) -> bool:
-    """Tell whether both are arms of one cell: they differ in regime, and in upstream at most."""
-    return (
-        one.regime != other.regime
-        and (one.downstream, one.model, one.n_train, one.replicate)
-        == (other.downstream, other.model, other.n_train, other.replicate)
-        and (one.upstream is None or other.upstream is None or one.upstream == other.upstream)
-    )

@@ -7,8 +7,8 @@ every final fit, or labels that were changed in every one, agree with each other
 import re
 from collections import Counter
 from collections.abc import Hashable, Iterable, Iterator, Mapping
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from ecgopt.evidence.predictions import Predictions, read_predictions
 from ecgopt.evidence.records import (
@@ -64,6 +64,8 @@ def _rules(comparison: Comparison) -> Iterator[str]:
         yield f"most is {comparison.most_replicates}, but {verdict.get('most')} in the study file"
     if "regimes" in spec:
         stated.append(("regimes", list(spec["regimes"]), list(comparison.regimes)))
+    if "arms" in spec:
+        yield from _arms(comparison)
     for group, ranges in spec.get("space", {}).items():
         stated.append((f"space.{group}", ranges, comparison.space.get(group)))
     if not comparison.extensions:
@@ -75,6 +77,13 @@ def _rules(comparison: Comparison) -> Iterator[str]:
         for name, wanted, found in stated
         if wanted is not None and wanted != found
     )
+
+
+def _arms(comparison: Comparison) -> Iterator[str]:
+    stated, found = comparison.spec["arms"], comparison.arms
+    for name in sorted({*stated, *found}):
+        if name not in stated or name not in found or asdict(found[name]) != stated[name]:
+            yield (f"the arm {name} is {found.get(name)}, but {stated.get(name)} in the study file")
 
 
 def _twice(evidence: Evidence) -> Iterator[str]:
@@ -143,24 +152,24 @@ def _seeds(evidence: Evidence) -> Iterator[str]:
 
 
 def _ranges(evidence: Evidence) -> Iterator[str]:
-    space = evidence.comparison.space
+    comparison = evidence.comparison
     for study in evidence.studies:
         for trial in study.trials:
             if trial.recipe in ELIGIBLE_RECIPES:
                 where = f"{study.study} trial {trial.number}"
-                yield from _outside(where, trial.parameters, space, study.regime)
+                yield from _outside(where, trial.parameters, comparison, study.regime)
     for final in evidence.finals:
         if final.role != "learning_rate":
-            yield from _outside(_name(final), final.parameters, space, final.regime)
+            yield from _outside(_name(final), final.parameters, comparison, final.regime)
 
 
 def _outside(
     where: str,
     parameters: Mapping[str, ParameterValue],
-    space: Mapping[str, Any],
+    comparison: Comparison,
     regime: str,
 ) -> Iterator[str]:
-    ranges = {**space.get("shared", {}), **space.get(regime, {})}
+    ranges = comparison.ranges_of(regime)
     for name, value in parameters.items():
         span = ranges.get(name)
         if span is None:
@@ -201,6 +210,7 @@ def _records(evidence: Evidence, root: Path) -> Iterator[str]:
     truth: dict[tuple[str, str], tuple[str, bytes]] = {}
     classes: dict[str, tuple[str, ...]] = {}
     drawn: dict[tuple[str, ...], frozenset[str]] = {}
+    groups: dict[tuple[str, str, str], str] = {}
     for final in evidence.finals:
         patients: dict[str, set[str]] = {}
         # Replicates of another seed, in merged parts, seal other patients.
@@ -228,6 +238,7 @@ def _records(evidence: Evidence, root: Path) -> Iterator[str]:
                 yield f"{where}: other labels than in other fits"
                 continue
             yield from _truths(where, final.downstream, found, truth)
+            yield from _subgroups(where, final.downstream, found, groups)
         if common := patients.get("test", set()) & patients.get("validation", set()):
             yield f"{_name(final)}: patient {min(common)} is in validation and in the test"
 
@@ -242,6 +253,15 @@ def _truths(
         stated = (patient, labels.tobytes())
         if truth.setdefault((downstream, record), stated) != stated:
             yield f"{where}: record {record} has another truth or patient elsewhere"
+
+
+def _subgroups(
+    where: str, downstream: str, found: Predictions, known: dict[tuple[str, str, str], str]
+) -> Iterator[str]:
+    for name, groups in found.subgroups.items():
+        for record, group in zip(found.records, groups, strict=True):
+            if known.setdefault((downstream, name, record), group) != group:
+                yield f"{where}: record {record} has another {name} elsewhere"
 
 
 def _name(final: FinalEvidence) -> str:

@@ -2,8 +2,10 @@
 
 import hashlib
 import io
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -21,6 +23,13 @@ class Predictions:
     records: tuple[str, ...]
     patients: tuple[str, ...]
     classes: tuple[str, ...]
+    subgroups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """`sex` and `age`, each with the group of every record, empty text where it is not stated;
+    empty where the groups were not recorded, as for validation records."""
+
+
+_SUBGROUP = "subgroup_"
+"""Begins the names of the arrays of subgroups."""
 
 
 def write_predictions(predictions: Predictions, folder: Path) -> tuple[Path, str]:
@@ -30,6 +39,10 @@ def write_predictions(predictions: Predictions, folder: Path) -> tuple[Path, str
     """
     scores: Float32[np.ndarray, "record label"] = predictions.scores.astype(np.float32)
     content = io.BytesIO()
+    groups: Any = {
+        f"{_SUBGROUP}{name}": np.array(groups, dtype=np.str_)
+        for name, groups in predictions.subgroups.items()
+    }  # the stubs know no arrays by name
     np.savez(
         content,
         labels=predictions.labels.astype(np.uint8),
@@ -37,6 +50,7 @@ def write_predictions(predictions: Predictions, folder: Path) -> tuple[Path, str
         records=np.array(predictions.records, dtype=np.str_),
         patients=np.array(predictions.patients, dtype=np.str_),
         classes=np.array(predictions.classes, dtype=np.str_),
+        **groups,
     )
     digest = hashlib.sha256(content.getbuffer()).hexdigest()
     return write_whole(folder / f"{digest}.npz", content.getvalue()), digest
@@ -46,7 +60,8 @@ def read_predictions(path: Path, sha256: str | None = None) -> Predictions:
     """Return the predictions stored at `path`.
 
     Args:
-        path: An .npz file with `labels`, `scores`, `records`, `patients`, `classes`.
+        path: An .npz file with `labels`, `scores`, `records`, `patients`, `classes`, and maybe
+            `subgroup_sex` and `subgroup_age`.
         sha256: What the file must hash to; None skips the check.
 
     Raises:
@@ -67,6 +82,17 @@ def read_predictions(path: Path, sha256: str | None = None) -> Predictions:
                 records=tuple(stored["records"].tolist()),
                 patients=tuple(stored["patients"].tolist()),
                 classes=tuple(stored["classes"].tolist()),
+                subgroups={
+                    name.removeprefix(_SUBGROUP): _one_each(stored[name], len(stored["records"]))
+                    for name in stored.files
+                    if name.startswith(_SUBGROUP)
+                },
             )
     except (KeyError, ValueError, OSError) as error:
         raise DataError(f"predictions {path}: not a predictions file ({error})") from error
+
+
+def _one_each(groups: np.ndarray, n_records: int) -> tuple[str, ...]:
+    if groups.shape != (n_records,):
+        raise ValueError(f"{n_records} records, but subgroups of shape {groups.shape}")
+    return tuple(map(str, groups.tolist()))

@@ -17,9 +17,9 @@ from ecgopt.errors import UserError
 from ecgopt.evidence.predictions import Predictions, read_predictions, write_predictions
 
 __all__ = [
-    "DATA_SETS", "Budget", "CellKey", "Comparison", "Evidence", "FinalEvidence", "FinalRole",
-    "Opening", "ParameterValue", "Predictions", "PretrainEvidence", "SanityCheck", "StudyEvidence",
-    "TrialEvidence", "TrialRecipe", "TrialState", "from_json", "load_predictions",
+    "DATA_SETS", "ArmStart", "Budget", "CellKey", "Comparison", "Evidence", "FinalEvidence",
+    "FinalRole", "Opening", "ParameterValue", "Predictions", "PretrainEvidence", "SanityCheck",
+    "StudyEvidence", "TrialEvidence", "TrialRecipe", "TrialState", "from_json", "load_predictions",
     "read_predictions", "to_json", "write_predictions",
 ]  # fmt: skip
 
@@ -214,6 +214,19 @@ class Budget:
 
 @_stored
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ArmStart:
+    """What a study file says of an arm in `[arms.NAME]`."""
+
+    start: str
+    """The regime."""
+    model: str | None = None
+    """Label of its own network; None where it has the cell's."""
+    upstream: str | None = None
+    """Its own upstream; None where it has the cell's, or needs none."""
+
+
+@_stored
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
     """What was asked, and under which rules, fixed before the first trial."""
 
@@ -231,6 +244,8 @@ class Comparison:
     """Test patients who must carry a label and who must lack it, or the label is left out."""
     regimes: tuple[str, ...]
     """The reference arm first: `("scratch", "fine_tune")`, controls after them."""
+    arms: Mapping[str, ArmStart] = field(default_factory=dict)
+    """Of `regimes`, those with a start, a network or an upstream of their own."""
     budget: Budget
     cells: tuple[CellKey, ...]
     looks: tuple[int, ...] = ()
@@ -247,6 +262,15 @@ class Comparison:
     """Ranges per regime, and their fingerprint under `fingerprint`."""
     provenance: Mapping[str, Any] = field(default_factory=dict)
     """Versions, commit, hashes of data, names of devices."""
+
+    def arm(self, name: str) -> ArmStart:
+        """Return what an arm is; one without a table is the start that it is named after."""
+        return self.arms.get(name) or ArmStart(start=name)
+
+    def ranges_of(self, arm: str) -> dict[str, Any]:
+        """Return the ranges that an arm searches: the shared ones, its start's and its own."""
+        groups = ("shared", self.arm(arm).start, arm)
+        return {name: span for group in groups for name, span in self.space.get(group, {}).items()}
 
     def replicates_of(self, cell: CellKey) -> int:
         """Return the replicates that are planned of a cell."""

@@ -8,7 +8,6 @@ from ecgopt.evidence.records import FinalRole, TrialEvidence
 from ecgopt.evidence.selection import choose_learning_rate, choose_winner
 from ecgopt.models.registry import freezable_stages
 from ecgopt.regimes.hyperparameters import published_recipe, with_parameters, with_precision_of
-from ecgopt.regimes.regimes import regime
 from ecgopt.study_file.cells import StudyKey
 from ecgopt.study_file.spec import StudySpec
 from ecgopt.training.recipe import Recipe, Value
@@ -36,7 +35,7 @@ def arm_recipe(
     else:
         recipe = with_parameters(recipe, parameters)
     n_freezable_stages = freezable_stages(key.model.spec())
-    return regime(key.regime).constrain(recipe, n_freezable_stages=n_freezable_stages)
+    return spec.start(key.regime).constrain(recipe, n_freezable_stages=n_freezable_stages)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -35,7 +35,7 @@ from ecgopt.data.splits import (
 from ecgopt.errors import DataError
 from ecgopt.seeds import seed_for
 from ecgopt.shapes import LabelMatrix
-from ecgopt.study_file.cells import ALL_RECORDS, StudyKey, expand_cells
+from ecgopt.study_file.cells import ALL_RECORDS, StudyKey, expand_cells, upstreams_of
 from ecgopt.study_file.reading import expand_folder
 from ecgopt.study_file.spec import StudySpec
 from ecgopt.study_file.tables import DataTable, ModelTable
@@ -187,9 +187,11 @@ class PreparedData:
         cells = expand_cells(self.spec)
         for name in dict.fromkeys(cell.downstream for cell in cells):
             self._check_downstream(name, max(c.n_train for c in cells if c.downstream == name))
-        for upstream, name in dict.fromkeys((cell.upstream, cell.downstream) for cell in cells):
-            part = self.spec.upstream_data(upstream) if upstream in self.spec.upstreams else None
-            if part is not None:
+        pairs = [
+            (name, cell.downstream) for cell in cells for name in upstreams_of(self.spec, cell)
+        ]
+        for upstream, name in dict.fromkeys(pairs):
+            if (part := self.spec.upstream_data(upstream)) is not None:
                 self._check_apart(part, name)
         for upstream in self.spec.upstreams:
             if self.spec.upstream_objective(upstream) == "age":

@@ -16,7 +16,7 @@ from ecgopt.queue.lease import Lease
 from ecgopt.queue.locking import lock_comparison
 from ecgopt.queue.results import count_in_group
 from ecgopt.regimes.hyperparameters import PARAMETERS
-from ecgopt.regimes.regimes import REGIMES, regime
+from ecgopt.regimes.regimes import REGIMES, Regime
 from ecgopt.seeds import seed_for
 from ecgopt.study_file.cells import StudyKey
 from ecgopt.study_file.spec import StudySpec
@@ -94,18 +94,20 @@ def enqueue(
     return [item.key for item in items]
 
 
-def checked_parameters(studies: Sequence[StudyKey], texts: Mapping[str, str]) -> dict[str, Value]:
+def checked_parameters(
+    spec: StudySpec, studies: Sequence[StudyKey], texts: Mapping[str, str]
+) -> dict[str, Value]:
     """Return the values that a user gave as text; what is not given is the study file's recipe.
 
     Raises:
         UserError: a name or a value has no meaning in one of the studies.
     """
-    return {name: _value(studies, name, text) for name, text in texts.items()}
+    return {name: _value(spec, studies, name, text) for name, text in texts.items()}
 
 
-def _value(studies: Sequence[StudyKey], name: str, text: str) -> Value:
+def _value(spec: StudySpec, studies: Sequence[StudyKey], name: str, text: str) -> Value:
     for key in studies:
-        if name not in (known := _meaningful(key.regime)):
+        if name not in (known := _meaningful(spec.start(key.regime))):
             hint = did_you_mean(name, known)
             raise UserError(f"{name!r} is not a parameter of {key.regime}: {hint}")
     most = math.inf
@@ -117,9 +119,8 @@ def _value(studies: Sequence[StudyKey], name: str, text: str) -> Value:
     return value
 
 
-def _meaningful(regime_name: str) -> list[str]:
+def _meaningful(own: Regime) -> list[str]:
     special = {name for other in REGIMES.values() for name in other.own_parameters}
-    own = regime(regime_name)
     return [
         name
         for name in PARAMETERS

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,7 @@ from ecgopt.causes import Cause
 from ecgopt.data.folds import held_out
 from ecgopt.data.sealed import sealed_rows
 from ecgopt.data.splits import EcgDataset
+from ecgopt.data.subgroups import subgroups_of
 from ecgopt.database.engine import Database
 from ecgopt.evidence.predictions import Predictions, write_predictions
 from ecgopt.evidence.records import FinalEvidence, FinalRole
@@ -148,7 +149,7 @@ class FinalJob(Job):
         result = to_json(
             FinalResult(
                 **to_json(account),
-                **to_json(self._scores(run, key, opened.records)),
+                **to_json(self._scores(run, key, opened)),
                 role=role,
                 seed_index=payload.seed_index,
                 seed=payload.seed,
@@ -194,12 +195,14 @@ class FinalJob(Job):
         others = rate_trials(self.database, self.arms.spec, key)
         return choose_configuration(self.arms.spec, key, role, [*trials, *others])
 
-    def _scores(self, run: "Run", key: StudyKey, sealed: EcgDataset) -> FinalScores:
+    def _scores(self, run: "Run", key: StudyKey, sealed: "Opened") -> FinalScores:
         folds, _ = self.arms.split(key)
         validation = _predictions(held_out(folds), run.predict_validation())
         thresholds = best_thresholds(validation.labels, validation.scores)
         by_label = dict(zip(validation.classes, map(float, thresholds), strict=True))
-        test = _predictions(sealed, run.predict(sealed))
+        test = replace(
+            _predictions(sealed.records, run.predict(sealed.records)), subgroups=sealed.subgroups
+        )
         aurocs = macro_auroc(test.labels, test.scores)
         left_out = tuple(test.classes[index] for index in aurocs.left_out)
         workspace = self.arms.workspace
@@ -237,6 +240,8 @@ class Opened:
     """The test records, and the row that says who took them."""
 
     records: EcgDataset
+    subgroups: Mapping[str, tuple[str, ...]]
+    """By `sex` and by `age`, the group of each record."""
     opening_id: int
 
 
@@ -268,7 +273,8 @@ class SealedTest:
             seed=seed_for(self.data.spec.seed, "test", downstream),
         )
         records = self.data.dataset(downstream, rows, model)
-        return Opened(records=records, opening_id=opening_id)
+        groups = subgroups_of(prepared, rows)
+        return Opened(records=records, subgroups=groups, opening_id=opening_id)
 
 
 def winner_hash(**identity: object) -> str:

@@ -29,7 +29,7 @@ from ecgopt.queue.lease import Lease
 from ecgopt.queue.results import EndedItem, ended_items, result_of
 from ecgopt.regimes.hyperparameters import with_parameters
 from ecgopt.seeds import seed_for
-from ecgopt.study_file.cells import StudyKey, expand_cells, pretraining_key
+from ecgopt.study_file.cells import StudyKey, expand_studies, pretraining_key
 from ecgopt.study_file.reading import expand_folder
 from ecgopt.study_file.spec import StudySpec
 from ecgopt.study_file.tables import ModelTable
@@ -410,8 +410,8 @@ def check_own_weights(spec: StudySpec) -> None:
     Raises:
         CheckpointError: one cannot be read or does not fit.
     """
-    for upstream, model in dict.fromkeys((c.upstream, c.model) for c in expand_cells(spec)):
-        own_weights(spec, upstream, model)
+    for each in dict.fromkeys(replace(e, run=0) for e in pretrainings(expand_studies(spec))):
+        own_weights(spec, each.upstream, each.model)
 
 
 def _number(trial: PretrainResult) -> int:

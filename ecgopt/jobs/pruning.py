@@ -73,9 +73,8 @@ def run_trial(
 ) -> TrialEnd:
     """Train through `epochs`, report at each ladder step, and return how the trial ended.
 
-    Steps that a former owner has reported are not reported again, and the pruner is asked after
-    the last of them alone, when it is trained again: so a trial has the same account whoever
-    trained it.
+    Steps that a former owner has reported are not reported again, and the pruner is asked after the
+    last of them alone, when it is trained again: a trial has the same account whoever trained it.
     A diverged trial ends as pruned, so that the sampler learns from it.
 
     Raises:

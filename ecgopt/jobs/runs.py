@@ -13,7 +13,6 @@ from ecgopt.jobs.datasets import PreparedData
 from ecgopt.jobs.resumption import Resumable, ResumableEpochs, discard_checkpoints
 from ecgopt.models.checkpoint import Checkpoint, load_checkpoint
 from ecgopt.models.registry import build_model
-from ecgopt.regimes.regimes import regime
 from ecgopt.seeds import seed_for
 from ecgopt.study_file.cells import StudyKey
 from ecgopt.study_file.spec import StudySpec
@@ -143,7 +142,7 @@ class ArmRuns:
             seed=seed_for(seed, "weights"),
         )
         checkpoint = self.upstream(key.pretraining) if key.pretraining else None
-        arm = regime(key.regime)
+        arm = self.spec.start(key.regime)
         share = arm.initialise(model, checkpoint, seed=seed_for(seed, "regime"))
         run = arm.build_run(
             model,

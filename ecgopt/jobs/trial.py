@@ -96,7 +96,12 @@ class TrialJob(Job):
                     rank=slot,
                     after=spec.last_seen(slot),
                 )
-                yield replace(item, bracket=spec.pruning.bracket_of(slot))
+                number = spec.pruning.bracket_of(slot)
+                if number is not None:
+                    slots = spec.pruning.bracket_slots(number)
+                    ends = (cls.priority + slots[0], cls.priority + slots[-1])
+                    item = replace(item, bracket=ends)
+                yield item
 
     @classmethod
     def add_slots(

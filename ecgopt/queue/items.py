@@ -51,8 +51,9 @@ class NewItem:
     """Workers take the lowest number first."""
     after: int | None = None
     """Items of its own group up to this priority must have ended first."""
-    bracket: int | None = None
-    """Paused at a rung, it waits until all open items of its group and bracket have come there."""
+    bracket: tuple[int, int] | None = None
+    """Paused at a rung, it waits until all open items of its group with a priority from the first
+    to the last of these two have come there."""
     payload: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -537,7 +538,7 @@ def _bracket_has_come() -> ColumnElement[bool]:
             other.c.comparison == work_item.c.comparison,
             other.c.item_group == work_item.c.item_group,
             other.c.state.in_(("free", "held")),
-            other.c.bracket == work_item.c.bracket,
+            other.c.priority.between(work_item.c.bracket_first, work_item.c.bracket_last),
             other.c.rung < work_item.c.rung,
         )
         .limit(1)
@@ -561,6 +562,7 @@ def _row(comparison: str, item: NewItem) -> dict[str, Any]:
         "failures": 0,
         "total_failures": 0,
         "progress": 0,
-        "bracket": item.bracket,
+        "bracket_first": item.bracket and item.bracket[0],
+        "bracket_last": item.bracket and item.bracket[1],
         "rung": 0,
     }

@@ -35,7 +35,7 @@ def _rows(conclusions: Conclusions) -> list[list[str]]:
         [
             cell.cell.upstream,
             cell.cell.downstream,
-            cell.cell.model,
+            words.network(cell.cell.model),
             f"{cell.cell.n_train:,}",
             *([words.regime_name(found.regime)] if has_arms else []),
             *(
@@ -58,12 +58,14 @@ def _caption(conclusions: Conclusions) -> str:
         is_marked(found, conclusions) for cell in conclusions.cells for found in cell.comparisons
     )
     failed = "; ".join(failed_gates(conclusions))
+    starts = words.arm_starts(comparison)
     return (
         f"Test macro AUROC of {words.listed([*map(words.regime_name, comparison.regimes)])}, each "
         f"tuned with {budget.trials} trials; means over {words.replicates(comparison)} and "
         f"{words.seeds(budget.final_seeds)}. Intervals cover run-to-run and patient sampling "
         "variation; verdicts are corrected over cells (Holm) against a margin of "
         f"{comparison.margin:g} fixed beforehand."
+        + (f" {starts}" if starts else "")
         + (f" {f'{MARK} ' * marked}Failed checks: {failed}." if failed else "")
     )
 

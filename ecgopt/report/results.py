@@ -12,6 +12,7 @@ from ecgopt.analysis.compare import CellComparison
 from ecgopt.analysis.conclude import ArmConclusion, CellConclusion, Conclusions
 from ecgopt.analysis.per_label import LabelComparison
 from ecgopt.analysis.sizes import SizeLadder
+from ecgopt.analysis.subgroups import SubgroupComparison
 from ecgopt.evidence.records import FinalEvidence, StudyEvidence
 
 FORMAT = 2
@@ -34,6 +35,7 @@ def results(conclusions: Conclusions) -> dict[str, Any]:
                 "most_replicates": comparison.most_replicates,
                 "replicates": comparison.replicates,
                 "regimes": comparison.regimes,
+                **({"arms": comparison.arms} if comparison.arms else {}),
                 "budget": comparison.budget,
                 "space": comparison.space,
             },
@@ -42,6 +44,11 @@ def results(conclusions: Conclusions) -> dict[str, Any]:
             "size_ladders": [_ladder(ladder) for ladder in conclusions.ladders],
             "equal_scores": conclusions.equal_scores,
             "labels": [_label(found) for found in conclusions.labels],
+            "subgroups": {
+                "comparisons": [_subgroup(each) for each in conclusions.subgroups.comparisons],
+                "left_out": conclusions.subgroups.left_out,
+                "not_recorded": conclusions.subgroups.not_recorded,
+            },
             "other_margins": [
                 _other_margin(margin, found)
                 for margin, every in conclusions.at_margins.items()
@@ -76,6 +83,14 @@ def _arm(arm: ArmConclusion) -> dict[str, Any]:
         "test_macro_auroc_published": arm.test_score("published"),
         "test_interval": {role: [each.low, each.high] for role, each in arm.intervals.items()},
         "scores": arm.scores,
+        "calibration": [
+            {
+                "predicted": point.predicted,
+                "observed": point.observed.estimate,
+                "interval": [point.observed.low, point.observed.high],
+            }
+            for point in arm.calibration
+        ],
         "replicates": [_replicate(arm, study) for study in arm.arm.studies],
         "budget_curve": arm.curve,
         "learning_rate": response
@@ -170,9 +185,35 @@ def _label(found: LabelComparison) -> dict[str, Any]:
         "difference": interval.estimate,
         "interval": [interval.low, interval.high],
         "p_difference_holm": found.p_difference,
-        "winner": found.winner,
-        "verdict": str(found.decision) if found.winner is None else f"{found.winner} wins",
+        **_verdict(found),
     }
+
+
+def _subgroup(found: SubgroupComparison) -> dict[str, Any]:
+    reference, arm = found.scores
+    return {
+        "cell": found.cell,
+        "reference": found.reference,
+        "regime": found.regime,
+        "by": found.by,
+        "group": found.group,
+        "n_patients": found.n_patients,
+        "n_labels": found.n_labels,
+        "left_out_labels": found.left_out,
+        "macro_auroc_reference": reference.estimate,
+        "interval_reference": [reference.low, reference.high],
+        "macro_auroc": arm.estimate,
+        "interval_arm": [arm.low, arm.high],
+        "difference": found.interval.estimate,
+        "interval": [found.interval.low, found.interval.high],
+        "p_difference_holm": found.p_difference,
+        **_verdict(found),
+    }
+
+
+def _verdict(found: LabelComparison | SubgroupComparison) -> dict[str, Any]:
+    verdict = str(found.decision) if found.winner is None else f"{found.winner} wins"
+    return {"winner": found.winner, "verdict": verdict}
 
 
 def _other_margin(margin: float, found: CellComparison) -> dict[str, Any]:

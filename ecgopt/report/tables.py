@@ -114,6 +114,32 @@ def labels_table(conclusions: Conclusions) -> Table:
     return Table(name="labels", title="Per label", columns=columns, rows=rows)
 
 
+def subgroups_table(conclusions: Conclusions) -> Table:
+    """Return the macro AUROCs and the difference by sex and age group, per arm and cell."""
+    rows = tuple(
+        (
+            found.cell.upstream, found.cell.downstream, found.cell.model, found.cell.n_train,
+            found.reference, found.regime, found.by, found.group, found.n_patients,
+            found.n_labels, ", ".join(found.left_out),
+            *(
+                value
+                for score in found.scores
+                for value in (score.estimate, score.low, score.high)
+            ),
+            found.interval.estimate, found.interval.low, found.interval.high, found.p_difference,
+            words.verdict_of(found),
+        )
+        for found in conclusions.subgroups.comparisons
+    )  # fmt: skip
+    columns = (
+        "upstream", "downstream", "model", "n", "reference", "regime", "by", "group", "patients",
+        "labels", "labels left out", "macro auroc of reference", "low of reference",
+        "high of reference", "macro auroc", "low of arm", "high of arm", "difference", "low",
+        "high", "p (Holm)", "verdict",
+    )  # fmt: skip
+    return Table(name="subgroups", title="By sex and age", columns=columns, rows=rows)
+
+
 def trials_table(studies: Sequence[StudyEvidence]) -> Table:
     """Return every trial of every study, pruned and failed ones too."""
     names = sorted({name for s in studies for t in s.trials for name in t.parameters})
@@ -179,7 +205,7 @@ def cost_table(conclusions: Conclusions) -> Table:
 def all_tables(conclusions: Conclusions) -> list[Table]:
     """Return every table that a report writes."""
     evidence = conclusions.evidence
-    made = (headline_table, labels_table, counts_table, cost_table)
+    made = (headline_table, labels_table, subgroups_table, counts_table, cost_table)
     tables = [table(conclusions) for table in made]
     return [*tables, finals_table(evidence.finals), trials_table(evidence.studies)]
 

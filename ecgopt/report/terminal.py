@@ -28,7 +28,7 @@ def verdict_table(conclusions: Conclusions) -> "rich.table.Table":
         pad_edge=False,
         padding=(0, 1, 0, 0),
         title=f"Test macro AUROC, {reference} / {', '.join(map(words.regime_name, others))}"
-        + (f", {next(iter(models))}" if len(models) == 1 else ""),
+        + (f", {words.network(next(iter(models)))}" if len(models) == 1 else ""),
         title_justify="left",
         title_style="",
     )
@@ -40,9 +40,9 @@ def verdict_table(conclusions: Conclusions) -> "rich.table.Table":
     table.add_column("verdict", no_wrap=True)
     for cell in conclusions.cells:
         for found in cell.comparisons:
-            label = f"{cell.cell.upstream} → {cell.cell.downstream}"
+            label = words.transfer(cell.cell.upstream, cell.cell.downstream)
             if len(models) > 1:
-                label += f", {cell.cell.model}"
+                label += f", {words.network(cell.cell.model)}"
             if len(others) > 1:
                 label += f", {words.regime_name(found.regime)}"
             is_failed = is_marked(found, conclusions)
@@ -78,7 +78,7 @@ def verdict_lines(conclusions: Conclusions) -> list[str]:
     lines = []
     for cell in conclusions.cells:
         for found in cell.comparisons:
-            lines.append(f"{cell.cell}: {words.verdict_sentence(found)}")
+            lines.append(f"{words.whole_cell(cell.cell)}: {words.verdict_sentence(found)}")
             lines.extend(f"  note: {caveat}" for caveat in found.judgement.caveats)
     if any(gate.state == "failed" for gate in conclusions.gates):
         is_used = any(

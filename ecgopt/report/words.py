@@ -8,8 +8,10 @@ from ecgopt.analysis.compare import CellComparison
 from ecgopt.analysis.conclude import Conclusions
 from ecgopt.analysis.interval import Interval
 from ecgopt.analysis.per_label import LabelComparison
+from ecgopt.analysis.subgroups import SmallGroup, SubgroupComparison
 from ecgopt.analysis.verdict import Decision
 from ecgopt.evidence.records import CellKey, Comparison, ParameterValue, PretrainEvidence
+from ecgopt.study_file.cells import OWN_NETWORKS, OWN_UPSTREAMS
 
 REGIME_NAMES = {
     "scratch": "scratch",
@@ -139,14 +141,42 @@ def shared_by_cells(conclusions: Conclusions) -> str:
     return ", ".join(_shared_parts(conclusions))
 
 
+def arm_starts(comparison: Comparison) -> str:
+    """Return what the arms of `[arms]` are, in a sentence; an empty text where there are none."""
+    told = []
+    for name, arm in comparison.arms.items():
+        parts = [arm.model or "the network of its cell", regime_name(arm.start)]
+        if arm.upstream is not None:
+            parts.append(f"from {arm.upstream}")
+        told.append(f"{regime_name(name)} is {', '.join(parts)}")
+    return f"{capital('; '.join(told))}." if told else ""
+
+
+def transfer(upstream: str, downstream: str) -> str:
+    """Return from where to where a cell transfers; arms with upstreams of their own share none."""
+    return downstream if upstream == OWN_UPSTREAMS else f"{upstream} → {downstream}"
+
+
 def _shared_parts(conclusions: Conclusions) -> list[str]:
     columns = zip(*(_cell_parts(each.cell) for each in conclusions.cells), strict=True)
     return [parts[0] for parts in columns if len(set(parts)) == 1]
 
 
+def whole_cell(cell: CellKey) -> str:
+    """Return a cell's whole name."""
+    where = transfer(cell.upstream, cell.downstream)
+    return f"{where}, {network(cell.model)}, n = {cell.n_train:,}"
+
+
 def _cell_parts(cell: CellKey) -> tuple[str, str, str]:
     # No-break spaces: a number on the next line belongs to nothing.
-    return (f"{cell.upstream} → {cell.downstream}", cell.model, f"n\u00a0=\u00a0{cell.n_train:,}")
+    where = transfer(cell.upstream, cell.downstream)
+    return (where, network(cell.model), f"n\u00a0=\u00a0{cell.n_train:,}")
+
+
+def network(label: str) -> str:
+    """Return the network of a cell, or that its arms have their own."""
+    return "own networks" if label == OWN_NETWORKS else label
 
 
 def directions(reference: str, regime: str) -> str:
@@ -181,7 +211,14 @@ def pretraining(found: PretrainEvidence) -> str:
     return f"{found.n_epochs} epochs{trials}, {quality}, {weights}"
 
 
-def verdict_of(comparison: CellComparison | LabelComparison) -> str:
+def subgroup(found: SubgroupComparison | SmallGroup) -> str:
+    """Return a group of test patients by sex or age as people write it."""
+    if not found.group:
+        return f"{found.by} not stated"
+    return f"age {found.group}" if found.by == "age" else found.group
+
+
+def verdict_of(comparison: CellComparison | LabelComparison | SubgroupComparison) -> str:
     """Return the verdict as people read it; `not finished` is none, and no verdict."""
     if comparison.decision is Decision.INTERIM:
         return NOT_FINISHED

@@ -6,12 +6,17 @@ from typing import Any, Final
 
 from ecgopt.data.sources.catalog import SOURCES, dataset_info
 from ecgopt.errors import UserError
-from ecgopt.regimes.regimes import regime
 from ecgopt.study_file.spec import StudySpec
 from ecgopt.study_file.tables import CellsTable, DataTable, ModelTable
 
 ALL_RECORDS: Final = 0
 """The `n_train` of cells that take every labelled record outside the sealed test."""
+
+OWN_NETWORKS: Final = "own-networks"
+"""Stands for the network of cells whose arms all state their own."""
+
+OWN_UPSTREAMS: Final = "own-upstreams"
+"""Stands for the upstream of cells whose arms all state their own, or need none."""
 
 PUBLISHED_FOLDS: Final = 10
 
@@ -22,13 +27,19 @@ class Cell:
 
     upstream: str
     downstream: str
-    model: ModelTable
+    model: ModelTable | None
+    """None where every arm states its own network."""
     n_train: int
+
+    @property
+    def network(self) -> str:
+        """The label of the network that the arms share."""
+        return OWN_NETWORKS if self.model is None else self.model.label
 
     @property
     def path(self) -> str:
         """The cell's name inside its comparison."""
-        return f"{self.downstream}/{self.model.label}/{size_in_path(self.n_train)}/{self.upstream}"
+        return f"{self.downstream}/{self.network}/{size_in_path(self.n_train)}/{self.upstream}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,11 +113,15 @@ def expand_cells(spec: StudySpec) -> Sequence[Cell]:
 
 
 def _cells_of(spec: StudySpec, block: CellsTable) -> Iterator[Cell]:
-    models = [m for m in spec.models if block.models is None or m.label in block.models]
+    of_cells = spec.models_of_cells()
+    models: Sequence[ModelTable | None] = of_cells or (None,)
+    if block.models is not None:
+        models = [model for model in spec.models if model.label in block.models]
+    nothing = OWN_UPSTREAMS if any(map(spec.own_upstream, spec.regimes)) else "none"
     for downstream in block.downstreams or spec.downstreams:
         for model in models:
             for size in block.train_sizes or spec.train_sizes:
-                for upstream in block.upstreams or spec.upstreams or ("none",):
+                for upstream in block.upstreams or spec.upstreams_of_cells() or (nothing,):
                     if spec.upstream_data(upstream) != downstream:
                         yield Cell(
                             upstream=upstream,
@@ -129,22 +144,51 @@ def studies_of_cell(spec: StudySpec, cell: Cell, replicate: int) -> tuple[StudyK
         cell: One of its cells.
         replicate: Number of the replicate, from 0.
     """
-    return tuple(
-        StudyKey(
-            downstream=cell.downstream,
-            model=cell.model,
-            n_train=cell.n_train,
-            replicate=replicate,
-            regime=name,
-            upstream=cell.upstream if regime(name).needs_upstream else None,
-            pretraining_run=(
-                replicate % spec.pretraining_runs(cell.upstream)
-                if regime(name).needs_upstream
-                else 0
-            ),
-        )
-        for name in spec.regimes
+    return tuple(_study_of_arm(spec, cell, replicate, arm) for arm in spec.regimes)
+
+
+def _study_of_arm(spec: StudySpec, cell: Cell, replicate: int, arm: str) -> StudyKey:
+    model = spec.own_model(arm) or cell.model
+    assert model is not None, f"no network of the arm {arm} or of its cell"
+    needs_upstream = spec.start(arm).needs_upstream
+    upstream = spec.own_upstream(arm) or cell.upstream if needs_upstream else None
+    return StudyKey(
+        downstream=cell.downstream,
+        model=model,
+        n_train=cell.n_train,
+        replicate=replicate,
+        regime=arm,
+        upstream=upstream,
+        pretraining_run=replicate % spec.pretraining_runs(upstream) if upstream else 0,
     )
+
+
+def upstreams_of(spec: StudySpec, cell: Cell) -> tuple[str, ...]:
+    """Return the upstreams that a cell and its arms name, each once."""
+    named = (cell.upstream, *map(spec.own_upstream, spec.regimes))
+    return tuple(dict.fromkeys(name for name in named if name in spec.upstreams))
+
+
+def are_rivals(spec: StudySpec, one: StudyKey, other: StudyKey) -> bool:
+    """Tell whether two studies are arms of one cell and replicate."""
+    keys = (one, other)
+    own_model = any(spec.own_model(key.regime) for key in keys)
+    own_upstream = any(key.upstream is None or spec.own_upstream(key.regime) for key in keys)
+    return (
+        one.regime != other.regime
+        and (one.downstream, one.n_train, one.replicate)
+        == (other.downstream, other.n_train, other.replicate)
+        and (own_model or one.model == other.model)
+        and (own_upstream or one.upstream == other.upstream)
+    )
+
+
+def network_of_cell(spec: StudySpec, key: StudyKey) -> str:
+    """Return the label of the network of a study's cell, which an arm's own does not name."""
+    if spec.own_model(key.regime) is None:
+        return key.model.label
+    of_cells = spec.models_of_cells()
+    return of_cells[0].label if len(of_cells) == 1 else OWN_NETWORKS
 
 
 def expand_studies(spec: StudySpec) -> Sequence[StudyKey]:

@@ -1,6 +1,7 @@
 """Reads study files and the folders that they name."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from string import Template
 
@@ -25,9 +26,23 @@ def expand_folder(text: str) -> Path:
     Raises:
         StudyFileError: it names a variable that is not set.
     """
+    return Path(expand_variables(text, "folder")).expanduser()
+
+
+def expand_variables(text: str, what: str, environment: Mapping[str, str] = os.environ) -> str:
+    """Return `text` with environment variables filled in.
+
+    Args:
+        text: With variables as $NAME or ${NAME}, and $$ for a dollar sign.
+        what: What the text is, for the message.
+        environment: The variables.
+
+    Raises:
+        StudyFileError: it names a variable that is not set.
+    """
     template = Template(text)
-    if unset := [name for name in template.get_identifiers() if name not in os.environ]:
+    if unset := [name for name in template.get_identifiers() if name not in environment]:
         raise StudyFileError(
-            f"folder {text!r}: the environment variable {unset[0]} is not set: set it to a folder"
+            f"{what} {text!r}: the environment variable {unset[0]} is not set: set it to a {what}"
         )
-    return Path(template.substitute(os.environ)).expanduser()
+    return template.substitute(environment)

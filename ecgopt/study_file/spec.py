@@ -17,9 +17,10 @@ from ecgopt.regimes.hyperparameters import (
     published_parameters,
     range_problem,
 )
-from ecgopt.regimes.regimes import REGIMES, regime
+from ecgopt.regimes.regimes import REGIMES, Regime, regime
 from ecgopt.study_file.tables import (
     SAMPLERS,
+    ArmTable,
     BudgetTable,
     CellsTable,
     DataTable,
@@ -27,6 +28,7 @@ from ecgopt.study_file.tables import (
     ModelTable,
     Name,
     Names,
+    NotifyTable,
     PartName,
     PretrainObjective,
     PretrainTable,
@@ -64,8 +66,11 @@ class StudySpec(TomlTable):
         "scratch",
         "fine_tune",
     )
-    """The reference arm first; a difference is another arm minus the reference. One from outside
-    the package is named `package.module:name` or by an entry point."""
+    """The arms, the reference first; a difference is another arm minus the reference. Each is a
+    start, or the name of a table of `[arms]`. A start from outside the package is named
+    `package.module:name` or by an entry point."""
+    arms: dict[Name, ArmTable] = Field(default_factory=dict)
+    """`[arms.NAME]`: an arm with a start, a network or an upstream of its own."""
     upstreams: Names = ()
     """Tables of `[data]` to pre-train on, or of `[upstream]`."""
     downstreams: Annotated[tuple[Name, ...], Field(min_length=1, max_length=1_000)]
@@ -94,7 +99,8 @@ class StudySpec(TomlTable):
     cells: Annotated[tuple[CellsTable, ...], Field(max_length=1_000)] = ()
     """`[[cells]]`: blocks of the grid of the lists above; without any, the whole grid."""
     space: dict[str, dict[str, RangeTable]]
-    """`[space.shared]` for all arms, `[space.<regime>]` for the parameters of one arm alone."""
+    """`[space.shared]` for all arms, `[space.<start>]` for the parameters of the arms with that
+    start, `[space.<arm>]` for those of one arm alone."""
     recipe: RecipeTable = RecipeTable()
     published: PublishedTable = PublishedTable()
     pretrain: PretrainTable = PretrainTable()
@@ -104,6 +110,7 @@ class StudySpec(TomlTable):
     verdict: VerdictTable = VerdictTable()
     diagnostics: DiagnosticsTable = DiagnosticsTable()
     workers: WorkersTable = WorkersTable()
+    notify: NotifyTable = NotifyTable()
     _stopped: Mapping[str, int] = PrivateAttr(default_factory=dict)
 
     @property
@@ -120,18 +127,56 @@ class StudySpec(TomlTable):
         changed._stopped = dict(stopped)
         return changed
 
-    def search_space(self, regime_name: str, model: ModelTable | None = None) -> SearchSpace:
-        """Return the ranges of one arm: the shared ones that it uses, and its own.
+    def start(self, arm: str) -> Regime:
+        """Return the start of an arm.
+
+        Raises:
+            UserError: there is none of that name.
+        """
+        return regime(self.start_name(arm))
+
+    def start_name(self, arm: str) -> str:
+        """Return the name of an arm's start, which is the arm's where no table describes it."""
+        return self.arms[arm].start if arm in self.arms else arm
+
+    def own_model(self, arm: str) -> ModelTable | None:
+        """Return the network that an arm states; None where it takes the cell's."""
+        label = self.arms[arm].model if arm in self.arms else None
+        return next((model for model in self.models if model.label == label), None)
+
+    def own_upstream(self, arm: str) -> str | None:
+        """Return the upstream that an arm states; None where it takes the cell's, or none."""
+        return self.arms[arm].upstream if arm in self.arms else None
+
+    def models_of_cells(self) -> tuple[ModelTable, ...]:
+        """Return the networks that form cells; none where every arm states its own."""
+        owned = {self.own_model(arm) for arm in self.regimes}
+        return tuple(model for model in self.models if model not in owned) if None in owned else ()
+
+    def upstreams_of_cells(self) -> tuple[str, ...]:
+        """Return the upstreams that form cells; none where no arm takes one from its cell."""
+        owned = {self.own_upstream(arm) for arm in self.regimes} - {None}
+        if owned and not any(self._takes_upstream(arm) for arm in self.regimes):
+            return ()
+        return tuple(name for name in self.upstreams if name not in owned)
+
+    def _takes_upstream(self, arm: str) -> bool:
+        if self.own_upstream(arm) is not None or refusal(self.start, arm):
+            return False
+        return self.start(arm).needs_upstream
+
+    def search_space(self, arm: str, model: ModelTable | None = None) -> SearchSpace:
+        """Return the ranges of one arm: the shared ones that it uses, its start's and its own.
 
         With a model, the range of frozen stages ends at the number of its stages.
         """
-        shared, own = (
+        shared, of_start, own = (
             {name: table.range() for name, table in self.space.get(key, {}).items()}
-            for key in ("shared", regime_name)
+            for key in ("shared", self.start_name(arm), arm)
         )
-        unused = regime(regime_name).unused_parameters
+        unused = self.start(arm).unused_parameters
         used = {name: span for name, span in shared.items() if name not in unused}
-        space = SearchSpace({**used, **own})
+        space = SearchSpace({**used, **of_start, **own})
         if model is None:
             return space
         return space.capped("frozen_stages", freezable_stages(model.spec()))
@@ -164,9 +209,9 @@ class StudySpec(TomlTable):
         """Return a hash over the spaces of all arms."""
         return "-".join(self.search_space(name).fingerprint() for name in self.regimes)
 
-    def published_values(self, regime_name: str) -> dict[str, Value]:
-        """Return the published recipe as values of the regime's tuned parameters."""
-        names = list(self.search_space(regime_name))
+    def published_values(self, arm: str) -> dict[str, Value]:
+        """Return the published recipe as values of the arm's tuned parameters."""
+        names = list(self.search_space(arm))
         return published_parameters(names, n_epochs=self.published.epochs)
 
     def pretraining_runs(self, upstream: str) -> int:
@@ -204,7 +249,8 @@ class StudySpec(TomlTable):
 
     def scientific_content(self) -> dict[str, Any]:
         """Return everything that must not change once a study has begun, as plain JSON."""
-        content = self.model_dump(mode="json", exclude={"workers", "diagnostics", "question"})
+        free = {"question", "diagnostics", "workers", "notify"}
+        content = self.model_dump(mode="json", exclude=free)
         code = self._outside_code()
         return content | ({"code": code} if code else {})
 
@@ -226,7 +272,7 @@ class StudySpec(TomlTable):
         sources = [self.data[name].source for name in self.data_names()]
         readers = [source for source in sources if not source.endswith(".toml")]
         return {
-            **outside_code("start", self.regimes, REGIMES),
+            **outside_code("start", [*map(self.start_name, self.regimes)], REGIMES),
             **outside_code("network", [model.name for model in self.models], MODELS),
             **outside_code("data source", readers, SOURCES),
             **outside_code("metric", self.metrics, METRICS),
@@ -240,7 +286,10 @@ class StudySpec(TomlTable):
         yield from self._rules_of_cells()
         if problem := refusal(chosen_metrics, self.metrics):
             yield ("metrics",), problem
-        unsound = list(self._rules_of_regimes())
+        unsound = [*self._rules_of_arms(), *self._rules_of_regimes()]
+        if self.arms and not unsound:
+            yield from self._rules_of_own_networks()
+            yield from self._rules_of_collapsed_lists()
         yield from unsound or self._rules_of_space()
 
     def _rules_of_data(self) -> Iterator[BrokenRule]:
@@ -296,7 +345,8 @@ class StudySpec(TomlTable):
                         hint = did_you_mean(str(name), map(str, allowed))
                         yield ("cells", number, key, place), f"{name!r} is not in {key}: {hint}"
         for number, block in enumerate(self.blocks()):
-            upstreams = [self.upstream_data(name) for name in block.upstreams or self.upstreams]
+            of_cells = block.upstreams or self.upstreams_of_cells()
+            upstreams = [self.upstream_data(name) for name in of_cells]
             downstreams = set(block.downstreams or self.downstreams)
             if upstreams and downstreams == set(upstreams) and len(downstreams) == 1:
                 yield (
@@ -328,33 +378,84 @@ class StudySpec(TomlTable):
                 "set until = 'planned'",
             )
 
+    def _rules_of_arms(self) -> Iterator[BrokenRule]:
+        labels = [model.label for model in self.models]
+        for name, table in self.arms.items():
+            if name in ("shared", "published", *REGIMES):
+                yield ("arms", name), f"{name!r} has a meaning of its own: choose another name"
+            elif name not in self.regimes:
+                yield ("arms", name), f"{name!r} is not listed in regimes: add it there"
+            if table.model is not None and table.model not in labels:
+                hint = did_you_mean(table.model, labels)
+                yield ("arms", name, "model"), f"{table.model!r} is no label of [[models]]: {hint}"
+            if problem := refusal(regime, table.start):
+                yield ("arms", name, "start"), problem
+            elif table.upstream is not None:
+                yield from self._rules_of_own_upstream(name, table.start, table.upstream)
+
+    def _rules_of_own_upstream(self, arm: str, start: str, upstream: str) -> Iterator[BrokenRule]:
+        key = ("arms", arm, "upstream")
+        if not regime(start).needs_upstream:
+            yield key, f"{start!r} needs no upstream: delete it"
+        elif upstream not in self.upstreams:
+            hint = did_you_mean(upstream, self.upstreams)
+            yield key, f"{upstream!r} is not listed in upstreams: {hint}"
+        elif self.upstream_data(upstream) in self.downstreams:
+            yield key, f"{upstream!r} has the data of a downstream: name another"
+
+    def _rules_of_own_networks(self) -> Iterator[BrokenRule]:
+        owned = {arm: self.own_model(arm) for arm in self.regimes}
+        for arm, own in owned.items():
+            if own is None and not self.models_of_cells():
+                yield (
+                    ("models",),
+                    f"each network is that of an arm, and none is left for {arm!r}: add one",
+                )
+        for place, model in enumerate(self.models):
+            if None not in owned.values() and model not in owned.values():
+                yield ("models", place), "no arm has this network: name it in one, or delete it"
+
+    def _rules_of_collapsed_lists(self) -> Iterator[BrokenRule]:
+        lists = {"models": self.models_of_cells(), "upstreams": self.upstreams_of_cells()}
+        for number, block in enumerate(self.cells):
+            for key, of_cells in lists.items():
+                if self.arms and getattr(block, key) is not None and not of_cells:
+                    yield ("cells", number, key), "every arm states its own: delete the list"
+
     def _rules_of_regimes(self) -> Iterator[BrokenRule]:
         for place, name in enumerate(self.regimes):
-            if problem := refusal(regime, name):
-                yield ("regimes", place), problem
-            elif name in self.regimes[:place]:
+            if name in self.arms:
+                if refusal(self.start, name):
+                    continue  # told with the arm's table
+            elif problem := refusal(regime, name):
+                yield ("regimes", place), f"{problem}, or describe it in a table of [arms]"
+                continue
+            needs_upstream = self.start(name).needs_upstream and self.own_upstream(name) is None
+            if name in self.regimes[:place]:
                 yield (
                     ("regimes", place),
                     f"{name!r} is there twice: delete one; 'scratch_twin' is the A/A control of "
                     "'scratch'",
                 )
-            elif regime(name).needs_upstream and not self.upstreams:
+            elif needs_upstream and not self.upstreams_of_cells():
                 yield ("upstreams",), f"{name!r} starts from an upstream: name at least one"
 
     def _rules_of_space(self) -> Iterator[BrokenRule]:
+        groups = dict.fromkeys(("shared", *self.regimes, *map(self.start_name, self.regimes)))
         for group, tables in self.space.items():
-            if group not in ("shared", *self.regimes):
-                hint = did_you_mean(group, ("shared", *self.regimes))
+            if group not in groups:
+                hint = did_you_mean(group, groups)
                 yield ("space", group), f"must be 'shared' or one of the regimes: {hint}"
                 continue
             for name, table in tables.items():
                 if problem := self._range_problem(group, name, table.range()):
                     yield ("space", group, name), problem
         for name in self.regimes:
-            for needed in sorted(regime(name).needed_parameters - self.space.get(name, {}).keys()):
+            needed_here = self.start(name).needed_parameters
+            for needed in sorted(needed_here - self.search_space(name).ranges.keys()):
                 yield ("space", name, needed), f"{name!r} needs a range for it: add one"
         has_rates = "learning_rate" in self.space.get("shared", {}) and any(
-            "learning_rate" not in regime(name).unused_parameters for name in self.regimes
+            "learning_rate" not in self.start(name).unused_parameters for name in self.regimes
         )
         if self.diagnostics.learning_rates and not has_rates:
             yield (
@@ -368,14 +469,16 @@ class StudySpec(TomlTable):
         if problem := range_problem(name, span):
             return problem
         if group != "shared":
-            own = regime(group).own_parameters
+            own = self.start(group).own_parameters
             if name not in own:
                 holds = ", ".join(sorted(own)) or "nothing"
                 return f"this table may hold {holds}: move {name} to [space.shared]"
             if name in self.space.get("shared", {}):
                 return "is in [space.shared] too, and its range must be one: delete one of the two"
         if name == "frozen_stages" and isinstance(span, Range):
-            most = max(freezable_stages(model.spec()) for model in self.models)
+            of_arm = self.own_model(group)
+            models = self.models if of_arm is None else [of_arm]
+            most = max(freezable_stages(model.spec()) for model in models)
             if span.high > most:
                 return f"high must be at most {most}, the network's stages, but is {span.high:g}"
         value = published_parameters([name], n_epochs=self.published.epochs)[name]
@@ -391,8 +494,8 @@ class StudySpec(TomlTable):
         """Return the number of trials, those counted repeatedly that several cells share."""
         n_cells = sum(
             len(block.downstreams or self.downstreams)
-            * len(block.upstreams or self.upstreams or ("none",))
-            * len(block.models or self.models)
+            * len(block.upstreams or self.upstreams_of_cells() or ("none",))
+            * len(block.models or self.models_of_cells() or ("own",))
             * len(block.train_sizes or self.train_sizes)
             for block in self.blocks()
         )

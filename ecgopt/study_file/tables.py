@@ -20,6 +20,7 @@ from ecgopt.regimes.hyperparameters import (
     range_problem,
 )
 from ecgopt.toml_errors import (
+    ADDRESS_FORM,
     FOLDER_FORM,
     NAME_FORM,
     PART_FORM,
@@ -40,6 +41,8 @@ source, `package.module:name`."""
 Text = Annotated[str, Field(min_length=1, max_length=1000)]
 Folder = Annotated[Text, Field(pattern=FOLDER_FORM)]
 """A path with environment variables such as $ECGOPT_DATA."""
+Address = Annotated[Text, Field(pattern=ADDRESS_FORM)]
+"""A web address, or an environment variable that holds it."""
 Share = Annotated[float, Field(gt=0.0, lt=1.0)]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Seconds = Annotated[float, Field(ge=1.0, le=604_800.0)]
@@ -166,6 +169,27 @@ class UpstreamTable(TomlTable):
         if self.names is None or isinstance(self.names, str):
             return TABLES[self.names or "ecgopt"]
         return self.names
+
+
+class ArmTable(TomlTable):
+    """An arm with a start, a network or an upstream of its own.
+
+    A start that `regimes` names by itself is an arm too: it takes the network and the upstream of
+    the cell. All arms have the same records, shared ranges and budget.
+    """
+
+    start: PartName = "scratch"
+    """The regime: `scratch`, `fine_tune`, `linear_probe` and so on. Two arms may have the same."""
+    model: Text | None = None
+    """Label of one of `[[models]]`, as in `[[cells]]`. That network forms no cells; by default the
+    arm takes the network of the cell."""
+    upstream: Name | None = None
+    """One of the study's `upstreams`. It forms no cells; by default the arm takes the upstream of
+    the cell."""
+
+    def __str__(self) -> str:
+        source = f", from {self.upstream}" if self.upstream is not None else ""
+        return f"{self.model or 'network of the cell'}, {self.start}{source}"
 
 
 class CellsTable(TomlTable):
@@ -513,3 +537,31 @@ class WorkersTable(TomlTable):
     retry_seconds: Annotated[float, Field(gt=0.0)] = 20.0
     """Time from an item's first failure to its next attempt; each further pause is six times the
     one before."""
+
+
+NotifyEvent = Literal["finished", "failed", "paused"]
+
+
+class NotifyTable(TomlTable):
+    """Messages to you, sent by the command that waits for the study: `ecgopt run` or `launch`.
+
+    The table may change at any time. A message that cannot be sent is one warning.
+    """
+
+    command: Annotated[tuple[Folder, ...], Field(min_length=1, max_length=100)] | None = None
+    """Program and its arguments, started without a shell. It gets the message on its standard
+    input, and ECGOPT_EVENT, ECGOPT_STUDY and ECGOPT_TITLE in its environment. Variables such as
+    $ECGOPT_TITLE are filled in, each within its argument; `$$` is a dollar sign."""
+    webhook: Address | None = None
+    """Address that gets an HTTP POST with the message as JSON. Name a variable that holds it, such
+    as `$ECGOPT_WEBHOOK`, where the address is a secret."""
+    on: Annotated[tuple[NotifyEvent, ...], Field(min_length=1)] = ("finished", "failed", "paused")
+    """`finished`: all is done. `failed`: an item was set aside, the study paused itself, or the
+    command ends with an error. `paused`: a user paused the study."""
+    limit_seconds: Annotated[float, Field(ge=0.1, le=60.0)] = 10.0
+    """Time limit of one message."""
+
+    @property
+    def is_set(self) -> bool:
+        """Whether there is any way to send a message."""
+        return self.command is not None or self.webhook is not None

@@ -12,7 +12,7 @@ import numpy as np
 
 from ecgopt.errors import UserError
 from ecgopt.plugins import find, wrong_type
-from ecgopt.shapes import Bool, Float, ScoreMatrix, Shaped
+from ecgopt.shapes import Bool, Float, Int, ScoreMatrix, Shaped
 from ecgopt.training.challenge import challenge_score, weights_for
 
 Labels = Shaped[np.ndarray, "record label"]
@@ -155,13 +155,18 @@ def reliability(
 
     Records are put into groups of equal size by their probability.
     """
-    order = np.argsort(scores, kind="stable")
-    groups = [part for part in np.array_split(order, N_RELIABILITY_GROUPS) if part.size]
+    groups = equal_groups(scores)
     return (
         np.array([scores[part].mean() for part in groups]),
         np.array([truth[part].mean() for part in groups]),
         np.array([float(part.size) for part in groups]),
     )
+
+
+def equal_groups(scores: Float[np.ndarray, " record"]) -> list[Int[np.ndarray, " member"]]:
+    """Return the places of scores in ten groups of equal size, from low to high; none is empty."""
+    order = np.argsort(scores, kind="stable")
+    return [part for part in np.array_split(order, N_RELIABILITY_GROUPS) if part.size]
 
 
 def macro(per_label: LabelScores) -> float:

@@ -14,13 +14,15 @@ pytestmark = pytest.mark.browser
 DESKTOP, PHONE = (1280, 900), (390, 844)
 WORLDS = {
     "three sizes": World(
-        replicates=2, final_seeds=1, trials=10, train_sizes=(200, 800, 3200), beside=True
+        replicates=2, final_seeds=1, trials=10, train_sizes=(200, 800, 3200), beside=True,
+        has_subgroups=True,
     ),
     "seven arms": World(
         replicates=2,
         final_seeds=1,
         trials=10,
         train_sizes=(200, 800, 3200),
+        has_subgroups=True,
         regimes=("scratch", "fine_tune", "linear_probe", "svm_probe", "lp_ft", "layer_decay",
                  "frozen_random"),
     ),

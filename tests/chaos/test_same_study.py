@@ -22,7 +22,7 @@ def study_of(folder, url, *, n_workers, n_kills):
 
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory):
-    """The study by one worker that nobody disturbs."""
+    """The study by one worker that no one disturbs."""
     folder = tmp_path_factory.mktemp("alone")
     url = f"sqlite:///{folder}/ecgopt.sqlite3"
     text, lost = study_of(folder / "study", url, n_workers=1, n_kills=0)

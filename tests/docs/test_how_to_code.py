@@ -1,12 +1,16 @@
 """The examples of the how-to pages that extend ecgopt do what the pages say."""
 
 import re
+import tomllib
 from pathlib import Path
 
 import torch
+from tiny_study import tiny_study
 
 from ecgopt.models.registry import InputShape, ModelSpec
 from ecgopt.models.stages import StagedModel
+from ecgopt.study_file.spec import StudySpec
+from ecgopt.toml_errors import checked
 from ecgopt.training.recipe import Recipe
 
 HOW_TO = Path(__file__).parents[2] / "docs" / "how-to"
@@ -17,6 +21,26 @@ def first_example(page):
     names = {"__name__": page}
     exec(compile(code, page, "exec"), names)
     return names
+
+
+def toml_examples(page):
+    texts = re.findall(r"```toml\n(.*?)```", (HOW_TO / page).read_text(), re.DOTALL)
+    return [tomllib.loads(text) for text in texts]
+
+
+def test_the_example_arms_meet_in_one_cell_with_their_own_networks():
+    study = tomllib.loads(tiny_study(own=""))
+    public = next(each for each in toml_examples("foundation-models.md") if "upstreams" in each)
+    example, twin = toml_examples("arms.md")
+    space = {**study["space"], **example["space"]}
+    arms = {**example["arms"], **twin["arms"]}
+    regimes = [*example["regimes"], *twin["arms"]]
+    changes = {"space": space, "arms": arms, "regimes": regimes}
+    spec, faults = checked({**study, **public, **example, **changes}, StudySpec)
+    assert spec is not None, faults
+    assert spec.models_of_cells() == ()
+    networks = [str(spec.own_model(arm).name) for arm in spec.regimes]
+    assert networks == ["xresnet1d101", "ecgfounder", "ecgfounder", "xresnet1d101"]
 
 
 def test_the_example_network_is_a_staged_model_for_any_leads_and_labels():

@@ -35,6 +35,11 @@ def test_a_run_ends_with_a_report_and_a_second_run_finds_all_done(study_file, tm
     assert list((out / "figures").glob("*.svg"))
     assert list((out / "tables").glob("*.csv"))
     assert results["cells"]
+    groups = results["subgroups"]
+    assert groups["not_recorded"] == []
+    assert {"sex", "age"} == {
+        each["by"] for each in (*groups["comparisons"], *groups["left_out"]) if each["group"]
+    }
     before = {regime: trial_states(workspace, regime) for regime in REGIMES}
     second = ecgopt(*arguments)
     assert second.returncode == 0, second.stderr

@@ -51,6 +51,8 @@ class World:
     regimes: tuple[str, ...] = ("scratch", "fine_tune")
     beside: bool = False
     """Whether audits and learning rates were run beside the budget."""
+    has_subgroups: bool = False
+    """Whether test predictions hold sex and age groups."""
 
     @property
     def cells(self) -> tuple[CellKey, ...]:
@@ -324,7 +326,18 @@ def invent_predictions(
         records=tuple(f"{part}{world.seed}-r{i:05d}" for i in range(world.n_patients)),
         patients=tuple(f"{part}{world.seed}-p{i:05d}" for i in range(world.n_patients)),
         classes=CLASSES,
+        subgroups=invent_subgroups(world) if part == "test" and world.has_subgroups else {},
     )
+
+
+def invent_subgroups(world: World) -> dict[str, tuple[str, ...]]:
+    """Return sex and age groups; one age group is too small for a score."""
+    ages = ("under 40", "40 to 59", "60 to 79")
+    rows = range(world.n_patients)
+    return {
+        "sex": tuple(("female", "male")[row % 2] if row else "" for row in rows),
+        "age": tuple("80 and over" if row < 3 else ages[row % 3] for row in rows),
+    }
 
 
 def with_identical_arms(evidence: Evidence) -> Evidence:

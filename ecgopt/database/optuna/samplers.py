@@ -156,7 +156,9 @@ def build_sampler(spec: StudySpec, key: StudyKey, slot: int) -> optuna.samplers.
     """Return the sampler of a slot."""
     # The regime is not part of the seed: both arms start from the same random draws (they are
     # paired), and the two arms of an A/A control propose the same configurations.
-    names = (key.downstream, key.model.label, key.n_train, key.replicate)
+    # Nor is the network where the file describes arms, which may have networks of their own.
+    network = () if spec.arms else (key.model.label,)
+    names = (key.downstream, *network, key.n_train, key.replicate)
     seed = seed_for(spec.seed, "sampler", *names)
     return slot_sampler(spec.sampler, seed, slot, spec.last_seen(slot))
 

@@ -31,7 +31,7 @@ _FINITE = optuna_tables.TrialValueModel.TrialValueType.FINITE
 def trade_off_name(comparison: str, cell: Cell, replicate: int) -> str:
     """Return the name of the trade-off study of one replicate of a cell."""
     return (
-        f"{comparison}/{cell.downstream}/{cell.model.label}/{size_in_path(cell.n_train)}"
+        f"{comparison}/{cell.downstream}/{cell.network}/{size_in_path(cell.n_train)}"
         f"/r{replicate}/from-{cell.upstream}/trade-off"
     )
 

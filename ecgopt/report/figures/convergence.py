@@ -25,7 +25,7 @@ def draw_convergence(cell: CellConclusion, unit: Unit) -> Drawing | None:
         return None
     return draw(
         name=slug("score against", unit, cell.cell),
-        title=f"{cell.cell}, by {unit}",
+        title=f"{words.whole_cell(cell.cell)}, by {unit}",
         alt=" ".join(say_convergence(cell)),
         paint=lambda panel: _paint(panel, cell, unit),
     )

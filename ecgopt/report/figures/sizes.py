@@ -34,7 +34,8 @@ def draw_ladder(ladder: SizeLadder) -> Drawing:
     )
     return draw(
         name=slug("size", ladder.upstream, ladder.downstream, ladder.model, ladder.regime),
-        title=f"{ladder.upstream} → {ladder.downstream}, {ladder.model}",
+        title=f"{words.transfer(ladder.upstream, ladder.downstream)}, "
+        f"{words.network(ladder.model)}",
         alt=f"{points}. {say_ladder(ladder)}",
         layout=Layout(panel_height=180),
         paint=lambda panel: _paint(panel, ladder),

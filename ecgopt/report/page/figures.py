@@ -5,7 +5,15 @@ from dataclasses import replace
 from ecgopt.analysis.conclude import Conclusions
 from ecgopt.analysis.convergence import Convergence
 from ecgopt.report import words
-from ecgopt.report.figures import budget, convergence, pareto, response, sizes, waterfall
+from ecgopt.report.figures import (
+    budget,
+    calibration,
+    convergence,
+    pareto,
+    response,
+    sizes,
+    waterfall,
+)
 from ecgopt.report.figures.drawing import on_shared_axes
 from ecgopt.report.figures.importance import draw_importance
 from ecgopt.report.figures.summary import draw_figure_one, draw_panels
@@ -35,6 +43,7 @@ def figure_one_section(conclusions: Conclusions) -> Section | None:
 def figure_sections(conclusions: Conclusions) -> list[Section]:
     """Return the sections that have something to show."""
     build = (
+        _calibration(conclusions),
         _budget(conclusions),
         _response(conclusions),
         _sizes(conclusions),
@@ -45,6 +54,15 @@ def figure_sections(conclusions: Conclusions) -> list[Section]:
         cost_section(conclusions),
     )
     return [section for section in build if section is not None]
+
+
+def _calibration(conclusions: Conclusions) -> Section | None:
+    galleries = gallery(
+        conclusions, "Calibration curve", calibration.CAPTION, calibration.draw_calibration
+    )
+    if not galleries:
+        return None
+    return Section(name="calibration", title="Calibration", galleries=galleries)
 
 
 def _budget(conclusions: Conclusions) -> Section | None:
@@ -98,7 +116,8 @@ def _sizes(conclusions: Conclusions) -> Section | None:
         name="size",
         title="Training size",
         points=tuple(
-            f"{ladder.upstream} → {ladder.downstream}, {ladder.model}. {sizes.say_ladder(ladder)}"
+            f"{words.transfer(ladder.upstream, ladder.downstream)}, {words.network(ladder.model)}. "
+            f"{sizes.say_ladder(ladder)}"
             for ladder in ladders
         ),
         tables=(_equal_scores(conclusions),) if conclusions.equal_scores else (),
@@ -117,7 +136,7 @@ def _equal_scores(conclusions: Conclusions) -> PageTable:
     reference = words.regime_name(conclusions.evidence.comparison.regimes[0])
     rows = tuple(
         (
-            f"{found.upstream} → {found.downstream}, {found.model}",
+            f"{words.transfer(found.upstream, found.downstream)}, {words.network(found.model)}",
             words.regime_name(found.regime),
             f"{found.n_train:,}",
             _records(found.n_equal),
@@ -293,10 +312,12 @@ def _parameters(conclusions: Conclusions) -> Section:
         for regime, arm in cell.arms.items()
         for replicate, winner in sorted(arm.winners.items())
     )
+    comparison = conclusions.evidence.comparison
+    shared = comparison.space.get("shared", {}).keys()
     own = [
-        f"{', '.join(sorted(group))} only in {words.regime_name(regime)}"
-        for regime, group in conclusions.evidence.comparison.space.items()
-        if regime in conclusions.evidence.comparison.regimes and isinstance(group, dict) and group
+        f"{', '.join(sorted(names))} only in {words.regime_name(regime)}"
+        for regime in comparison.regimes
+        if (names := comparison.ranges_of(regime).keys() - shared)
     ]
     paragraphs = ["Parameters that several arms tune have one range for all of them."]
     if own:

@@ -93,7 +93,8 @@ def _say_sizes(ladder: Sequence[CellComparison], *, name_cell: bool) -> str:
             where += " labelled records" if number == 0 else ""
         parts.append(f"{verdict} {where}")
     upstream, downstream, model = _place(first)
-    where = f"{upstream} → {downstream}, {model}: " if name_cell else ""
+    place = f"{words.transfer(upstream, downstream)}, {words.network(model)}"
+    where = f"{place}: " if name_cell else ""
     return f"{where or ''}{words.capital('; '.join(parts)) if not where else '; '.join(parts)}."
 
 

@@ -7,6 +7,7 @@ from ecgopt.analysis.compare import CellComparison
 from ecgopt.analysis.conclude import ArmConclusion, CellConclusion, Conclusions
 from ecgopt.analysis.per_label import LabelComparison
 from ecgopt.analysis.scores import ArmScores
+from ecgopt.analysis.subgroups import SubgroupComparison
 from ecgopt.report import words
 from ecgopt.report.page.html import PageTable, Section
 from ecgopt.training.metrics import Metric, chosen_metrics
@@ -171,3 +172,78 @@ def _label_verdict(found: LabelComparison | None) -> tuple[str, str, str]:
         words.p_value(found.p_difference),
         words.verdict_of(found),
     )
+
+
+def subgroup_section(conclusions: Conclusions) -> Section | None:
+    """Return the macro AUROC by sex and age group; None before all planned final fits are done."""
+    found = conclusions.subgroups
+    if not (found.comparisons or found.left_out or found.not_recorded):
+        return None
+    names = [words.regime_name(regime) for regime in conclusions.evidence.comparison.regimes]
+    n_arms = len(names)
+    rows = tuple(
+        (
+            words.cell_label(each.cell, conclusions, each.regime),
+            f"{words.subgroup(each)} ({_size_of(each)})",
+            *map(words.score_interval, each.scores),
+            words.difference(each.interval),
+            words.verdict_of(each),
+        )
+        for each in found.comparisons
+    )
+    table = PageTable(
+        title="Test macro AUROC",
+        columns=(
+            "cell",
+            "patients",
+            names[0],
+            names[1] if n_arms == 2 else "arm",
+            "difference",
+            "verdict",
+        ),
+        rows=rows,
+        text_columns=frozenset({0, 1}),
+        is_folded=len(rows) > MOST_ROWS_SHOWN,
+    )
+    paragraphs = []
+    if rows:
+        paragraphs.append(
+            "Test macro AUROC among the patients of each group, over the labels that enough of "
+            "them carry and lack: groups differ in their labels, so compare arms within a group. "
+            "Intervals and verdicts follow the rule of the whole test, with Holm's correction "
+            "over all groups, arms and cells. A verdict in one group and none in another does not "
+            "show that the groups differ."
+        )
+    return Section(
+        name="groups",
+        title="By sex and age",
+        paragraphs=(*paragraphs, *_groups_without_score(conclusions)),
+        tables=(table,) if rows else (),
+    )
+
+
+def _size_of(found: SubgroupComparison) -> str:
+    n_all = found.n_labels + len(found.left_out)
+    labels = f"; {found.n_labels} of {n_all} labels" if found.left_out else ""
+    return f"{found.n_patients:,}{labels}"
+
+
+def _groups_without_score(conclusions: Conclusions) -> list[str]:
+    found, least = conclusions.subgroups, conclusions.evidence.comparison.least_positives
+    lines = []
+    if found.left_out:
+        named = [
+            f"{words.subgroup(each)} ({each.n_patients:,} patient{'s' * (each.n_patients != 1)} "
+            f"of {each.downstream})"
+            for each in found.left_out
+        ]
+        lines.append(
+            f"Left out, because no label is carried by {least} of the patients and lacked by "
+            f"{least}, or because the group is not known: {', '.join(named)}."
+        )
+    if found.not_recorded:
+        lines.append(
+            f"Not recorded: the test predictions of {', '.join(found.not_recorded)} do not hold "
+            "sex and age."
+        )
+    return lines

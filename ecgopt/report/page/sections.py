@@ -9,10 +9,10 @@ from ecgopt.report import words
 from ecgopt.report.page.accounts import account_sections
 from ecgopt.report.page.context import data_section, facts_line, words_section
 from ecgopt.report.page.figures import figure_one_section, figure_sections
-from ecgopt.report.page.galleries import MOST_CELLS_DRAWN
+from ecgopt.report.page.galleries import MOST_CELLS_DRAWN, MOST_ROWS_SHOWN
 from ecgopt.report.page.headline import answer, gate_sentence, grounds_section, verdict_section
 from ecgopt.report.page.html import Page, PageTable, Section
-from ecgopt.report.page.scores import diagnosis_section, score_section
+from ecgopt.report.page.scores import diagnosis_section, score_section, subgroup_section
 
 
 def build_page(conclusions: Conclusions) -> Page:
@@ -20,16 +20,20 @@ def build_page(conclusions: Conclusions) -> Page:
     comparison = conclusions.evidence.comparison
     figures, accounts = figure_sections(conclusions), account_sections(conclusions)
     sizes = [section for section in figures if section.name == "size"]
+    # A long table would fill the printed pages, from which details are left out.
+    has_many_groups = len(conclusions.subgroups.comparisons) > MOST_ROWS_SHOWN
     sections = [
         verdict_section(conclusions),
         figure_one_section(conclusions),
         *sizes,
         diagnosis_section(conclusions),
+        None if has_many_groups else subgroup_section(conclusions),
         data_section(conclusions),
         words_section(),
     ]
     details = [
         grounds_section(conclusions),
+        subgroup_section(conclusions) if has_many_groups else None,
         score_section(conclusions),
         *_with_note(conclusions, [section for section in figures if section.name != "size"]),
         *accounts,
@@ -62,8 +66,10 @@ def _rules(conclusions: Conclusions) -> str:
     comparison = conclusions.evidence.comparison
     budget, looks = comparison.budget, words.looks(comparison, conclusions.level_left)
     seeds = f"{budget.final_seeds} fresh seed{'s' * (budget.final_seeds != 1)}"
+    starts = words.arm_starts(comparison)
     return (
-        f"Each arm of each replicate may spend {budget.trials} trials, pruned and diverged ones "
+        (f"{starts} " if starts else "")
+        + f"Each arm of each replicate may spend {budget.trials} trials, pruned and diverged ones "
         f"included; trial 0 is the recipe of {words.PAPER}. {_selection(comparison)} is trained "
         f"again on all n records with {seeds}, and each such network is scored exactly once on "
         f"sealed test patients, by which nothing was chosen; {words.replicates(comparison)}. "

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 from fakes_evidence import World, invent
 
@@ -5,7 +7,8 @@ from ecgopt.analysis.arms import Arm, count_trials, sort_into_arms
 from ecgopt.analysis.cost import ArmCost, Cost, arm_cost, break_even
 from ecgopt.analysis.equal_spend import equal_spend
 from ecgopt.causes import Cause
-from ecgopt.evidence.records import CellKey, StudyEvidence, TrialEvidence
+from ecgopt.evidence.consistency import contradictions
+from ecgopt.evidence.records import ArmStart, CellKey, StudyEvidence, TrialEvidence
 
 
 def trial(
@@ -121,3 +124,58 @@ def test_at_equal_epochs_the_dearer_arm_loses_its_last_trials():
     found = equal_spend(arms, "epochs")
     assert found.limit == 10
     assert found.best == {"scratch": 0.75, "fine_tune": 0.65}
+
+
+def own_networks(tmp_path):
+    """Return evidence whose fine-tuned arm has another network and upstream than its cells."""
+    world = World(upstreams=("georgia", "cpsc"), replicates=2, trials=6, final_seeds=1)
+    found = invent(world, tmp_path)
+
+    def moved(items):
+        kept = [each for each in items if each.upstream != "cpsc"]
+        own = {"regime": "founder", "model": "net1d", "upstream": "harvard"}
+        return tuple(
+            replace(each, **own, study=each.study.replace("fine_tune", "founder"))
+            if each.regime == "fine_tune"
+            else each
+            for each in kept
+        )
+
+    arm = ArmStart(start="fine_tune", model="net1d", upstream="harvard")
+    table = {"start": "fine_tune", "model": "net1d", "upstream": "harvard"}
+    regimes = ("scratch", "founder")
+    comparison = replace(
+        found.comparison,
+        regimes=regimes,
+        arms={"founder": arm},
+        spec={**found.comparison.spec, "regimes": list(regimes), "arms": {"founder": table}},
+    )
+    return replace(
+        found, comparison=comparison, studies=moved(found.studies), finals=moved(found.finals)
+    )
+
+
+def test_an_arm_of_its_own_network_and_upstream_belongs_to_every_cell(tmp_path):
+    evidence = own_networks(tmp_path)
+    for arms in sort_into_arms(evidence).values():
+        assert [len(arms[name].studies) for name in ("scratch", "founder")] == [2, 2]
+        assert {study.model for study in arms["founder"].studies} == {"net1d"}
+        assert arms["founder"].network == "net1d"
+        assert arms["scratch"].network == arms["scratch"].cell.model != "net1d"
+
+
+def test_an_arm_searches_the_shared_ranges_its_starts_and_its_own(tmp_path):
+    space = {"shared": {"a": 1}, "fine_tune": {"b": 2, "c": 2}, "founder": {"c": 3}}
+    comparison = replace(own_networks(tmp_path).comparison, space=space)
+    assert comparison.ranges_of("founder") == {"a": 1, "b": 2, "c": 3}
+    assert comparison.ranges_of("scratch") == {"a": 1}
+
+
+def test_an_arm_that_differs_from_its_table_is_told(tmp_path):
+    evidence = own_networks(tmp_path)
+    name = "rules are those of the study file"
+    assert contradictions(evidence, tmp_path)[name] == []
+    other = {"founder": ArmStart(start="lp_ft", model="net1d", upstream="harvard")}
+    changed = replace(evidence, comparison=replace(evidence.comparison, arms=other))
+    (told,) = contradictions(changed, tmp_path)[name]
+    assert told.startswith("the arm founder is ")

@@ -1,4 +1,5 @@
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -107,3 +108,19 @@ def test_pickled_objects_are_not_loaded(tmp_path):
     np.savez(tmp_path / "p.npz", labels=np.array([{"a": 1}], dtype=object))
     with pytest.raises(DataError, match="not a predictions file"):
         read_predictions(tmp_path / "p.npz")
+
+
+def test_subgroups_come_back_and_files_without_them_hold_none(tmp_path):
+    plain = predictions_of([0.1, 0.2])
+    groups = {"sex": ("female", ""), "age": ("80 and over", "40 to 59")}
+    path, digest = write_predictions(replace(plain, subgroups=groups), tmp_path)
+    assert read_predictions(path, digest).subgroups == groups
+    path, digest = write_predictions(plain, tmp_path)
+    assert read_predictions(path, digest).subgroups == {}
+
+
+def test_subgroups_of_another_number_of_records_are_refused(tmp_path):
+    wrong = replace(predictions_of([0.1, 0.2]), subgroups={"sex": ("female",)})
+    path, digest = write_predictions(wrong, tmp_path)
+    with pytest.raises(DataError, match="2 records, but subgroups of shape"):
+        read_predictions(path, digest)

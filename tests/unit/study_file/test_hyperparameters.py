@@ -123,8 +123,9 @@ def test_a_value_of_another_kind_is_refused(value):
 
 
 def test_a_user_enqueues_choices_and_whole_numbers(study_file):
-    studies = expand_studies(load_spec(study_file()))
+    spec = load_spec(study_file())
+    studies = expand_studies(spec)
     texts = {"optimizer": "sgd", "batch_size": "48"}
-    assert checked_parameters(studies, texts) == {"optimizer": "sgd", "batch_size": 48}
+    assert checked_parameters(spec, studies, texts) == {"optimizer": "sgd", "batch_size": 48}
     with pytest.raises(UserError, match="optimizer must be one of adamw, adam, sgd"):
-        checked_parameters(studies, {"optimizer": "lion"})
+        checked_parameters(spec, studies, {"optimizer": "lion"})

@@ -23,7 +23,8 @@ STUDY = {
     "name": "full",
     "question": "Does it help?",
     "seed": 3,
-    "regimes": ["scratch", "fine_tune", "svm_probe", "layer_decay"],
+    "regimes": ["scratch", "fine_tune", "svm_probe", "layer_decay", "rival"],
+    "arms": {"rival": {"start": "linear_probe", "model": "inception1d-w4-two", "upstream": "ours"}},
     "upstreams": ["big", "ours"],
     "downstreams": ["small"],
     "train_sizes": [60, "all"],
@@ -57,7 +58,10 @@ STUDY = {
             "scaling": "z_score_lead", "longer": "centre", "shorter": "refuse",
         },
     },
-    "models": [{"name": "resnet1d18", "width": 8, "head": "pooled", "input": "two"}],
+    "models": [
+        {"name": "resnet1d18", "width": 8, "head": "pooled", "input": "two"},
+        {"name": "inception1d", "width": 4, "input": "two"},
+    ],
     "cells": [
         {
             "upstreams": ["big"], "downstreams": ["small"],
@@ -88,6 +92,7 @@ STUDY = {
         "shuffled_labels": False, "rerun": False, "audit": 2, "learning_rates": 3,
         "test_curve": True,
     },
+    "notify": {"command": ["mail", "me"], "webhook": "$HOOK", "on": ["failed"]},
     "workers": {
         "lease_seconds": 30.0, "stall_seconds": 600.0, "checkpoint_seconds": 5.0,
         "max_failures": 2,

@@ -1,0 +1,210 @@
+"""Each arm against the reference in parts of the test: label by label, or group by group.
+
+The rule is that of the verdict on the macro AUROC, at the level of the present look: run variances
+are moderated over all parts, and Holm's correction covers all parts, arms and cells.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from ecgopt.analysis.arms import Arm, Pair, sort_into_arms
+from ecgopt.analysis.compare import rules_of, shared
+from ecgopt.analysis.influence import influence_of_patients
+from ecgopt.analysis.interval import Estimate, Interval, PairedDifference, estimate_mean, subtract
+from ecgopt.analysis.moderation import moderated_errors
+from ecgopt.analysis.verdict import Decision, decide_together
+from ecgopt.evidence.predictions import Predictions
+from ecgopt.evidence.records import CellKey, Evidence, FinalEvidence
+
+PredictionsOf = Callable[[FinalEvidence], Predictions | None]
+
+Divide = Callable[[Predictions], Iterator[tuple[str, Predictions]]]
+"""Gives the parts of a test by name."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """A part of the test of one cell, before any arm is compared on it."""
+
+    cell: CellKey
+    name: str
+    tested: Predictions
+    """Of one final fit; records, patients and truth are those of all."""
+    left_out: tuple[str, ...]
+    """Labels that too few patients of the part carry, or lack."""
+
+    @property
+    def is_scored(self) -> bool:
+        """Whether any label is left."""
+        return len(self.left_out) < len(self.tested.classes)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PartComparison:
+    """The macro AUROC of a part of the test: an arm minus the reference, in one cell."""
+
+    part: Part
+    cell: CellKey
+    reference: str
+    regime: str
+    scores: tuple[Interval, Interval]
+    """Of the reference and of the arm."""
+    interval: Interval
+    p_difference: float
+    """After Holm's correction over all parts, arms and cells."""
+    decision: Decision
+
+    @property
+    def winner(self) -> str | None:
+        """The arm that wins, by name; None where no arm does."""
+        return {Decision.HIGHER: self.regime, Decision.LOWER: self.reference}.get(self.decision)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PartsOfTest:
+    """All parts of the tests of a comparison."""
+
+    comparisons: tuple[PartComparison, ...] = ()
+    too_small: tuple[Part, ...] = ()
+    """Parts without a label that enough patients carry and lack."""
+    tests: Mapping[CellKey, Predictions]
+    """One whole test of each cell that could be compared, whether it has any part or not."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Estimates:
+    part: Part
+    regime: str
+    scores: tuple[Estimate, Estimate]
+    difference: Estimate
+
+
+def compare_parts(evidence: Evidence, predictions_of: PredictionsOf, divide: Divide) -> PartsOfTest:
+    """Return every arm against the reference in each part of the test.
+
+    Cells whose predictions were not all kept, or whose planned pairs are not all there, are left
+    out.
+    """
+    comparison = evidence.comparison
+    reference, *others = comparison.regimes
+    found: list[_Estimates] = []
+    too_small: dict[tuple[CellKey, str], Part] = {}
+    tests: dict[CellKey, Predictions] = {}
+    for cell, arms in sort_into_arms(evidence).items():
+        n_planned = comparison.replicates_of(cell) * comparison.budget.final_seeds
+        for name in others:
+            pairs = _read_pairs(arms[reference], arms[name], predictions_of)
+            if pairs is None or len(pairs) != n_planned:
+                continue
+            tests.setdefault(cell, next(iter(pairs.values()))[0])
+            for part, scored in _scored_parts(cell, pairs, divide, comparison.least_positives):
+                if part.is_scored:
+                    found.append(_estimates(part, arms[reference], arms[name], scored, evidence))
+                else:
+                    too_small[cell, part.name] = part
+    return PartsOfTest(
+        comparisons=tuple(_decided(found, evidence)),
+        too_small=tuple(too_small.values()),
+        tests=tests,
+    )
+
+
+def _decided(found: Sequence[_Estimates], evidence: Evidence) -> Iterator[PartComparison]:
+    if not found:
+        return
+    comparison = evidence.comparison
+    verdicts = decide_together([each.difference for each in found], rules_of(comparison))
+    intervals = _score_intervals(found, comparison.regimes[0], comparison.confidence)
+    for each, verdict in zip(found, verdicts, strict=True):
+        cell, name = each.part.cell, each.part.name
+        yield PartComparison(
+            part=each.part,
+            cell=cell,
+            reference=comparison.regimes[0],
+            regime=each.regime,
+            scores=(
+                intervals[comparison.regimes[0], cell, name],
+                intervals[each.regime, cell, name],
+            ),
+            interval=verdict.interval,
+            p_difference=verdict.corrected.difference,
+            decision=verdict.decision,
+        )
+
+
+def _score_intervals(
+    found: Sequence[_Estimates], reference: str, confidence: float
+) -> dict[tuple[str, CellKey, str], Interval]:
+    """Return the interval of each arm's own score; the parts and cells of one arm share a prior."""
+    by_arm: dict[str, dict[tuple[CellKey, str], Estimate]] = {}
+    for each in found:
+        for regime, score in zip((reference, each.regime), each.scores, strict=True):
+            by_arm.setdefault(regime, {})[each.part.cell, each.part.name] = score
+    return {
+        (regime, *place): Interval.of(scores[place], error, confidence)
+        for regime, scores in by_arm.items()
+        for place, error in zip(scores, moderated_errors([*scores.values()]), strict=True)
+    }
+
+
+def _read_pairs(
+    reference: Arm, arm: Arm, predictions_of: PredictionsOf
+) -> dict[Pair, tuple[Predictions, Predictions]] | None:
+    """Return the predictions of reference and arm; None where some were not kept."""
+    theirs, ours = reference.finals_by_pair("tuned"), arm.finals_by_pair("tuned")
+    pairs = {}
+    for pair in ours:
+        if pair not in theirs:
+            continue
+        first, second = predictions_of(theirs[pair]), predictions_of(ours[pair])
+        if first is None or second is None:
+            return None
+        pairs[pair] = first, second
+    return pairs
+
+
+_Scored = dict[Pair, tuple[PairedDifference, PairedDifference]]
+
+
+def _scored_parts(
+    cell: CellKey,
+    pairs: Mapping[Pair, tuple[Predictions, Predictions]],
+    divide: Divide,
+    least_positives: int,
+) -> list[tuple[Part, _Scored]]:
+    """Return each part that every run has, and its scores in the runs of reference and arm."""
+    parts: dict[str, tuple[Part, _Scored]] = {}
+    for pair, both in pairs.items():
+        of_reference, of_arm = (dict(divide(predictions)) for predictions in both)
+        for name in (name for name in of_reference if name in of_arm):
+            theirs, ours = of_reference[name], of_arm[name]
+            first, second = (
+                influence_of_patients(each, least_positives=max(least_positives, 2))
+                for each in (theirs, ours)
+            )
+            left_out = tuple(theirs.classes[label] for label in first.left_out)
+            part = Part(cell=cell, name=name, tested=theirs, left_out=left_out)
+            _, scored = parts.setdefault(name, (part, {}))
+            scored[pair] = (
+                PairedDifference(value=first.macro_auroc, influence=first),
+                PairedDifference(value=second.macro_auroc, influence=second),
+            )
+    return [(part, scored) for part, scored in parts.values() if len(scored) == len(pairs)]
+
+
+def _estimates(
+    part: Part, reference: Arm, arm: Arm, scored: _Scored, evidence: Evidence
+) -> _Estimates:
+    comparison = evidence.comparison
+    theirs, ours = (
+        estimate_mean(
+            {pair: both[side] for pair, both in scored.items()},
+            shared_by_all=shared(comparison, of_arm),
+        )
+        for side, of_arm in enumerate((reference, arm))
+    )
+    difference = estimate_mean(
+        {pair: subtract(ours, theirs) for pair, (theirs, ours) in scored.items()},
+        shared_by_all=shared(comparison, reference, arm),
+    )
+    return _Estimates(part=part, regime=arm.regime, scores=(theirs, ours), difference=difference)
