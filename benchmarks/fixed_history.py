@@ -1,6 +1,7 @@
 """Is a study the same for any number of workers and kills, and what does that cost?
 
     python -m benchmarks.fixed_history same [--workers 1 2 4 8] [--kills 20] [--trials 24]
+        [--pruning halving]
     python -m benchmarks.fixed_history cost [--workers 2 4 8] [--rounds 3] [--trials 20]
     python -m benchmarks.fixed_history waits [--workers 2 4 8] [--trials 20]
 
@@ -52,15 +53,20 @@ VARIES = ("seconds", "worker", "device", "software")
 """What the records of two equal trials may differ in."""
 
 
-def study_file(folder: Path, *, trials: int, lag: str = "4", epochs: int = 100) -> Path:
-    """Write the size ladder with one size and replicate, this budget and lag; return its path."""
+def study_file(
+    folder: Path, *, trials: int, lag: str = "4", epochs: int = 100, pruning: str = "percentile"
+) -> Path:
+    """Write the size ladder with one size and replicate, this budget and search; return its path.
+
+    Brackets of halving have four trials, so that small studies have several.
+    """
     text = LADDER.read_text()
     for before, after in (
         ("train_sizes = [50, 100, 200, 400, 800]", "train_sizes = [200]"),
         ("high = 100", f"high = {epochs}"),
         ("trials = 20", f"trials = {trials}"),
         ("replicates = 3", "replicates = 1"),
-        ("[sampler]", f"[sampler]\nlag = {lag}"),
+        ("[sampler]", f'[pruning]\nkind = "{pruning}"\nbracket = 4\n\n[sampler]\nlag = {lag}'),
     ):
         assert text.count(before) == 1, before
         text = text.replace(before, after)
@@ -150,7 +156,9 @@ def show_same(arguments: argparse.Namespace) -> bool:
                     else servers.url(servers.new_database())
                 )
                 n_kills = arguments.kills if number else 0
-                study = study_file(own, trials=arguments.trials, epochs=arguments.epochs)
+                study = study_file(
+                    own, trials=arguments.trials, epochs=arguments.epochs, pruning=arguments.pruning
+                )
                 text, lost = run_killing(
                     study, url, n_workers=n_workers, n_kills=n_kills,
                     epoch_seconds=arguments.epoch_seconds,
@@ -267,6 +275,7 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=24, help="of each of the two studies")
     parser.add_argument("--epochs", type=int, default=100, help="of the longest schedule")
     parser.add_argument("--epoch-seconds", type=float, default=0.03)
+    parser.add_argument("--pruning", default="percentile", help="of `same`: or halving")
     parser.add_argument("--rounds", type=int, default=3, help="of `cost`")
     arguments = parser.parse_args()
     # A stopped run takes its server and its workers away with it.

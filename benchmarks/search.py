@@ -118,7 +118,11 @@ class Strategy:
         def propose(
             slot: int, finished: Sequence[FrozenTrial], running: Sequence[FrozenTrial]
         ) -> dict[str, float]:
-            sampler = own if self.table is None else slot_sampler(self.table, seed, slot)
+            sampler = (
+                own
+                if self.table is None
+                else slot_sampler(self.table, seed, slot, self.table.last_seen(slot))
+            )
             trial = create_trial(state=TrialState.WAITING)
             trial.number = slot
             seen = SeenStudy(study, sorted((*finished, *running), key=lambda each: each.number))

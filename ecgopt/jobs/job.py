@@ -33,6 +33,15 @@ class StopRequested(Exception):
     """The worker was asked to stop: the item's state is saved, and the item may be released."""
 
 
+class PausedAtRung(StopRequested):
+    """The item waits at a rung for others: its state is saved, and the worker does other work."""
+
+    def __init__(self, rung: int) -> None:
+        """Pause at this rung."""
+        super().__init__(f"paused at rung {rung}")
+        self.rung = rung
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ItemEnd:
     """Why an item ended, and its result as plain JSON."""

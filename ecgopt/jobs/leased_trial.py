@@ -9,7 +9,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from ecgopt.causes import Cause
 from ecgopt.database.engine import Database
-from ecgopt.database.optuna.studies import id_of, propose, slot_trial
+from ecgopt.database.optuna.studies import id_of, propose, reports_of, slot_trial
 from ecgopt.database.optuna.trial_rows import (
     RECIPE,
     RUN,
@@ -20,10 +20,12 @@ from ecgopt.database.optuna.trial_rows import (
     put_attribute,
 )
 from ecgopt.evidence.records import TrialEvidence
+from ecgopt.jobs.pruning import promoted
 from ecgopt.queue.lease import Lease
 from ecgopt.regimes.hyperparameters import SearchSpace
 from ecgopt.study_file.cells import StudyKey, study_name
 from ecgopt.study_file.spec import StudySpec
+from ecgopt.study_file.tables import PruningTable
 from ecgopt.training.recipe import Value
 
 _STATES = {
@@ -88,6 +90,14 @@ class LeasedTrial:
     def should_prune(self) -> bool:
         """Ask the study's pruner about the reports so far."""
         return bool(self.lease.retrying(lambda: self.study.pruner.prune(self.study, self.stored)))
+
+    def is_promoted(self, table: PruningTable, rung: int) -> bool:
+        """Return whether the trial continues from a rung to which its whole bracket has come."""
+        number = table.bracket_of(self.stored.number)
+        assert number is not None, "a trial without a bracket never pauses"
+        slots = table.bracket_slots(number)
+        reports = self.lease.retrying(lambda: reports_of(self.study, slots))
+        return self.stored.number in promoted(reports, rung, table.promoted)
 
     def note(self, key: str, value: object) -> None:
         """Write a user attribute in place of the present one."""

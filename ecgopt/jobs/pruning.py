@@ -4,12 +4,14 @@ Step k (1..10) of a trial is the end of the epoch that completes k tenths of the
 schedule. Trials of different length are then compared at the same point of their cosine.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from ecgopt.causes import Cause
 from ecgopt.errors import TrialDiverged
+from ecgopt.jobs.job import PausedAtRung
 
 if TYPE_CHECKING:
     from ecgopt.training.run import EpochResult
@@ -44,6 +46,8 @@ class TrialRules:
     seconds_limit: float | None
     seconds_spent: Callable[[], float]
     """Training seconds of the whole trial, those of earlier owners included."""
+    pauses: Sequence[int] = ()
+    """Rungs at which it has yet to pause."""
 
 
 class Reports(Protocol):
@@ -73,6 +77,9 @@ def run_trial(
     last of them alone, when it is trained again: a trial has the same account whoever trained it.
     A diverged trial ends as pruned, so that the sampler learns from it.
 
+    Raises:
+        PausedAtRung: the trial must wait for those of its bracket.
+
     Args:
         reports: Of the trial.
         epochs: Its training.
@@ -95,10 +102,37 @@ def run_trial(
                 end := _early_end(reports, step if is_newest else None, rules)
             ):
                 return end
+            if is_newest and (rung := rung_to_wait_at(reports.values, rules.pauses)) is not None:
+                raise PausedAtRung(rung)
     except TrialDiverged as error:
         return TrialEnd(cause=Cause.DIVERGED, value=None, detail=str(error))
     assert value is not None, "the last epoch is a ladder step"
     return TrialEnd(cause=Cause.DONE, value=value)
+
+
+def rung_to_wait_at(reports: Mapping[int, float], pauses: Sequence[int]) -> int | None:
+    """Return the first of the rungs that a trial has come to; None where there is none.
+
+    A trial whose schedule skips a rung comes to it with its next report.
+    """
+    last = max(reports, default=0)
+    return next((rung for rung in pauses if rung <= last < LADDER_STEPS), None)
+
+
+def promoted(reports: Mapping[int, Mapping[int, float]], rung: int, share: float) -> frozenset[int]:
+    """Return the slots of a bracket that continue from a rung: the best, at equal scores the first.
+
+    Args:
+        reports: Of all slots of the bracket; those that ended before the rung do not count.
+        rung: To which all have come that have not ended.
+        share: Of those who came, rounded up.
+    """
+    scores = {}
+    for slot, own in reports.items():
+        if come := [step for step in own if step >= rung]:
+            scores[slot] = own[min(come)]
+    best = sorted(scores, key=lambda slot: (-scores[slot], slot))
+    return frozenset(best[: math.ceil(share * len(best) - 1e-9)])
 
 
 def last_report(reports: Mapping[int, float]) -> float | None:

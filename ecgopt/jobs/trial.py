@@ -1,7 +1,7 @@
 """Trials: slot k of a study is its trial number k, from the start or from where it was left."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ecgopt.causes import Cause
@@ -11,6 +11,7 @@ from ecgopt.jobs.configuration import RecipeKind, arm_recipe
 from ecgopt.jobs.job import (
     ItemEnd,
     Job,
+    PausedAtRung,
     RunAccount,
     Stop,
     StudyPayload,
@@ -20,7 +21,16 @@ from ecgopt.jobs.job import (
 )
 from ecgopt.jobs.pretrain import pretrain_group
 from ecgopt.jobs.provenance import software
-from ecgopt.jobs.pruning import TrialRules, ladder, last_epoch, last_report, run_trial
+from ecgopt.jobs.pruning import (
+    LADDER_STEPS,
+    TrialEnd,
+    TrialRules,
+    ladder,
+    last_epoch,
+    last_report,
+    run_trial,
+    rung_to_wait_at,
+)
 from ecgopt.queue.items import NewItem
 from ecgopt.queue.lease import Lease
 from ecgopt.seeds import seed_for
@@ -78,7 +88,7 @@ class TrialJob(Job):
         """
         for key in keys:
             for slot in range(spec.budget.trials):
-                yield cls.item(
+                item = cls.item(
                     f"{key.path}/{slot:04d}",
                     TrialPayload(study=key, slot=slot),
                     group=trial_group(key),
@@ -86,6 +96,12 @@ class TrialJob(Job):
                     rank=slot,
                     after=spec.last_seen(slot),
                 )
+                number = spec.pruning.bracket_of(slot)
+                if number is not None:
+                    slots = spec.pruning.bracket_slots(number)
+                    ends = (cls.priority + slots[0], cls.priority + slots[-1])
+                    item = replace(item, bracket=ends)
+                yield item
 
     @classmethod
     def add_slots(
@@ -148,10 +164,23 @@ class TrialJob(Job):
             may_prune=kind == "tuned",
             seconds_limit=spec.budget.trial_seconds,
             seconds_spent=lambda: epochs.seconds,
+            pauses=[r for r in spec.pruning.pauses if r > claim.rung] if kind == "tuned" else (),
         )
         from ecgopt.jobs.runs import device_facts
 
-        end = run_trial(trial, guarded(epochs, lease, stop), recipe.n_epochs, rules)
+        if claim.rung and not trial.is_promoted(spec.pruning, claim.rung):
+            detail = f"at step {max(trial.values)} of {LADDER_STEPS}"
+            end = TrialEnd(cause=Cause.PRUNED, value=None, detail=detail)
+        else:
+            # A former owner may have died between the checkpoint of a rung and the pause there.
+            rung = rung_to_wait_at(trial.values, rules.pauses)
+            if rung and epochs.epochs_done >= last_epoch(trial.values, recipe.n_epochs):
+                raise PausedAtRung(rung)
+            try:
+                end = run_trial(trial, guarded(epochs, lease, stop), recipe.n_epochs, rules)
+            except PausedAtRung:
+                epochs.save()
+                raise
         account = TrialAccount(
             cause=end.cause,
             detail=end.detail,

@@ -18,7 +18,7 @@ from ecgopt.database.engine import Database
 from ecgopt.database.retry import retrying
 from ecgopt.errors import DatabaseUnavailable, LeaseLost, MachineError, StorageError
 from ecgopt.jobs.faults import Fault, fault_of, is_sticky
-from ecgopt.jobs.job import ItemEnd, Job, StopRequested
+from ecgopt.jobs.job import ItemEnd, Job, PausedAtRung, StopRequested
 from ecgopt.queue import heartbeats, items
 from ecgopt.queue.items import Claim
 from ecgopt.queue.lease import Lease
@@ -171,6 +171,11 @@ class Worker:
         claim = lease.claim
         try:
             end = self._outcome(lease)
+        except PausedAtRung as paused:
+            rung = paused.rung
+            lease.retrying(lambda: items.release(self.database, claim, rung=rung))
+            logger.info("%s: waits at rung %d for its bracket", claim.key, rung)
+            return False
         except StopRequested:
             lease.retrying(lambda: items.release(self.database, claim))
             logger.info("%s: released for another worker", claim.key)

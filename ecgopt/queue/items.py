@@ -51,6 +51,9 @@ class NewItem:
     """Workers take the lowest number first."""
     after: int | None = None
     """Items of its own group up to this priority must have ended first."""
+    bracket: tuple[int, int] | None = None
+    """Paused at a rung, it waits until all open items of its group with a priority from the first
+    to the last of these two have come there."""
     payload: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -71,6 +74,8 @@ class Claim:
     """Workers this item has ever lost."""
     causes: tuple[str, ...] = ()
     """How it lost each of them, as far as it is known."""
+    rung: int = 0
+    """The last rung at which it paused, and to which its whole bracket has come; 0 is none."""
 
 
 def add_missing(connection: Connection, comparison: str, items: Sequence[NewItem]) -> list[NewItem]:
@@ -114,6 +119,7 @@ def claim(database: Database, comparison: str, owner: str, *, lease_seconds: flo
                 condition,
                 _needs_are_met(),
                 _earlier_have_ended(),
+                _bracket_has_come(),
                 ~is_paused(comparison),
             )
             .order_by(work_item.c.priority, work_item.c.id)
@@ -162,6 +168,7 @@ def claim(database: Database, comparison: str, owner: str, *, lease_seconds: flo
         failures=candidate.failures + was_lost,
         total_failures=total_failures,
         causes=causes,
+        rung=candidate.rung,
     )
 
 
@@ -198,13 +205,19 @@ def renew(
             also(connection)
 
 
-def release(database: Database, held: Claim) -> None:
-    """Give the item back unfinished, after a clean stop.
+def release(database: Database, held: Claim, *, rung: int | None = None) -> None:
+    """Give the item back unfinished, after a clean stop or where it pauses.
+
+    Args:
+        database: Where the item is.
+        held: As it was claimed.
+        rung: Where it pauses until its bracket has come there.
 
     Raises:
         LeaseLost: another worker owns the item now.
     """
-    change = _change_of(held, state="free", owner=None, lease_until=None)
+    rung = held.rung if rung is None else rung
+    change = _change_of(held, state="free", owner=None, lease_until=None, rung=rung)
     with database.transaction() as connection:
         _apply(connection, held, change)
 
@@ -516,6 +529,24 @@ def _earlier_have_ended() -> ColumnElement[bool]:
     return or_(work_item.c.after.is_(None), an_open_one.is_(None))
 
 
+def _bracket_has_come() -> ColumnElement[bool]:
+    """Return SQL for whether the open items of an item's bracket have come to its rung."""
+    other = work_item.alias("of_the_bracket")
+    behind = (
+        select(other.c.id)
+        .where(
+            other.c.comparison == work_item.c.comparison,
+            other.c.item_group == work_item.c.item_group,
+            other.c.state.in_(("free", "held")),
+            other.c.priority.between(work_item.c.bracket_first, work_item.c.bracket_last),
+            other.c.rung < work_item.c.rung,
+        )
+        .limit(1)
+        .scalar_subquery()
+    )
+    return or_(work_item.c.rung == 0, behind.is_(None))
+
+
 def _row(comparison: str, item: NewItem) -> dict[str, Any]:
     return {
         "comparison": comparison,
@@ -531,4 +562,7 @@ def _row(comparison: str, item: NewItem) -> dict[str, Any]:
         "failures": 0,
         "total_failures": 0,
         "progress": 0,
+        "bracket_first": item.bracket and item.bracket[0],
+        "bracket_last": item.bracket and item.bracket[1],
+        "rung": 0,
     }

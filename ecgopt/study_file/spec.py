@@ -202,7 +202,8 @@ class StudySpec(TomlTable):
         """
         if not (self.pruning.enabled or self.sampler.learns):
             return None
-        return self.sampler.last_seen(slot)
+        last = self.sampler.last_seen(self.pruning.first_beside(slot))
+        return None if last is None else self.pruning.last_decided(last)
 
     def space_fingerprint(self) -> str:
         """Return a hash over the spaces of all arms."""

@@ -1,6 +1,6 @@
 """The tables of a study file: their keys, with types, limits and defaults."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, get_type_hints
 
 from pydantic import Field, create_model
@@ -381,12 +381,26 @@ class BudgetTable(TomlTable):
 class PruningTable(TomlTable):
     """Pruning at the rungs, which are tenths of each trial's schedule; equal in all arms.
 
-    A trial is pruned where its best report is below a percentile of what the complete trials
-    reported at the same rung. Early reports say less about the end, so the percentile rises.
+    `percentile` prunes a trial where its best report is below a percentile of what the complete
+    trials reported at the same rung. Early reports say less about the end, so the percentile rises.
+
+    `halving` pauses trials at the rungs `pause_at`, and their workers do other work. When all
+    trials of a bracket are there, the best of them continue from their checkpoints, on any worker;
+    the others are pruned.
     """
 
     enabled: bool = True
     """Whether weak trials are stopped early."""
+    kind: Literal["percentile", "halving"] = "percentile"
+    """How it is decided which trials are weak."""
+    bracket: Annotated[int, Field(ge=2, le=1_000)] = 8
+    """Of `halving`: slots that are compared with each other, from slot 1 on. Proposals learn from
+    whole brackets, which end at least `lag` slots before their own bracket begins."""
+    pause_at: Annotated[tuple[Annotated[int, Field(ge=1, le=9)], ...], Field(min_length=1)] = (3, 6)
+    """Of `halving`: the rungs at which trials pause; a short schedule pauses at the next rung that
+    it has."""
+    promoted: Share = 0.5
+    """Of `halving`: the share of a bracket's trials at a rung that continue, rounded up."""
     percentile: Annotated[float, Field(gt=0.0, le=90.0)] = 50.0
     """Trials below it are pruned; 50 is the median."""
     warmup_steps: Annotated[int, Field(ge=0, le=10)] = 3
@@ -398,6 +412,33 @@ class PruningTable(TomlTable):
     """Trials that must have finished before any is pruned."""
     min_trials: Annotated[int, Field(ge=4, le=100_000)] = 4
     """Trials that must have reached the rung; with fewer than 4, one survivor could prune all."""
+
+    @property
+    def pauses(self) -> Sequence[int]:
+        """The rungs at which trials pause, none where they never do."""
+        return self.pause_at if self.enabled and self.kind == "halving" else ()
+
+    def bracket_of(self, slot: int) -> int | None:
+        """Return the bracket of a slot; the published recipe, slot 0, never pauses and has none."""
+        return (slot - 1) // self.bracket if self.pauses and slot else None
+
+    def bracket_slots(self, number: int) -> range:
+        """Return the slots of a bracket."""
+        return range(1 + number * self.bracket, 1 + (number + 1) * self.bracket)
+
+    def first_beside(self, slot: int) -> int:
+        """Return the first slot of a slot's bracket; without brackets, the slot itself."""
+        number = self.bracket_of(slot)
+        return slot if number is None else self.bracket_slots(number)[0]
+
+    def last_decided(self, last: int) -> int | None:
+        """Return the end of the last whole bracket up to a slot; without brackets, that slot."""
+        return last // self.bracket * self.bracket or None if self.pauses else last
+
+    def broken_rules(self) -> Iterator[BrokenRule]:
+        """Yield what is wrong with the values together."""
+        if list(self.pause_at) != sorted(set(self.pause_at)):
+            yield ("pause_at",), f"must rise from rung to rung, but is {list(self.pause_at)}"
 
 
 SAMPLERS: Final = ("tpe", "gp", "qmc", "random")

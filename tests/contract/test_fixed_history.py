@@ -152,3 +152,64 @@ def test_a_free_study_waits_for_nothing_and_learns_from_whatever_has_ended(opene
     study.end(7)
     assert 7 in study.seen(3)
     assert study.proposal(3) == study.proposal(3)
+
+
+HALVING = 'true\nkind = "halving"\nbracket = 2\npause_at = [3, 6]'
+
+
+def pause(study, slot, rung):
+    """Let a worker claim whatever it can, pause this slot of the first arm and return the rest."""
+    claims = []
+    while claim := items.claim(study.database, "tiny", f"w{len(claims)}", lease_seconds=60):
+        claims.append(claim)
+    for claim in claims:
+        is_it = claim.key == f"trial/{study.key.path}/{slot:04d}"
+        items.release(study.database, claim, rung=rung if is_it else None)
+
+
+def test_a_paused_slot_waits_until_its_whole_bracket_has_paused_there_or_ended(opened):
+    study = opened(lag='"free"', pruning=HALVING)
+    pause(study, 1, 3)
+    assert 1 not in study.claimable()
+    assert {0, 2, 3, 4} < set(study.claimable())
+    pause(study, 2, 3)
+    assert {1, 2} < set(study.claimable())
+    pause(study, 2, 6)
+    assert 1 in study.claimable()
+    assert 2 not in study.claimable()
+    study.end(1)
+    assert 2 in study.claimable()
+    # The published recipe is in no bracket, and nothing waits for it.
+    assert 0 in study.claimable()
+
+
+def test_a_claim_says_where_its_item_paused_also_after_a_worker_was_lost(opened):
+    study = opened(lag='"free"', pruning=HALVING)
+    pause(study, 1, 3)
+    pause(study, 2, 3)
+    for owner in ("first", "second"):
+        claims = [items.claim(study.database, "tiny", f"{owner}{k}", lease_seconds=60)
+                  for k in range(2 * N_TRIALS)]  # fmt: skip
+        rungs = {claim.key: claim.rung for claim in claims}
+        assert [rungs[f"trial/{study.key.path}/{slot:04d}"] for slot in (0, 1, 2, 3)] == [
+            0,
+            3,
+            3,
+            0,
+        ]
+        names = [claim.owner for claim in claims]
+        items.release_dead_workers(study.database, names, cause="killed")
+
+
+def test_a_bracket_learns_from_whole_brackets_alone(opened):
+    study = opened(lag=1, pruning=HALVING)  # brackets: 1-2, 3-4, 5-6, 7-8
+    assert [study.spec.last_seen(slot) for slot in range(N_TRIALS)] == [
+        None, None, None, 2, 2, 4, 4, 6, 6
+    ]  # fmt: skip
+    assert study.claimable() == [0, 1, 2]
+    for slot in (0, 1):
+        study.end(slot)
+    pause(study, 2, 3)
+    assert study.claimable() == [2]
+    study.end(2)
+    assert study.claimable() == [3, 4]

@@ -39,4 +39,6 @@ class RisingPercentilePruner(optuna.pruners.BasePruner):
 
 def build_pruner(section: PruningTable) -> optuna.pruners.BasePruner:
     """Return the pruner of a study; all arms of a cell get an equal one."""
-    return RisingPercentilePruner(section) if section.enabled else optuna.pruners.NopPruner()
+    # Halving compares the trials of a bracket when they have paused: see `jobs.pruning.promoted`.
+    asks = section.enabled and section.kind == "percentile"
+    return RisingPercentilePruner(section) if asks else optuna.pruners.NopPruner()

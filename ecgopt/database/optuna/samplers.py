@@ -159,16 +159,19 @@ def build_sampler(spec: StudySpec, key: StudyKey, slot: int) -> optuna.samplers.
     # Nor is the network where the file describes arms, which may have networks of their own.
     network = () if spec.arms else (key.model.label,)
     names = (key.downstream, *network, key.n_train, key.replicate)
-    return slot_sampler(spec.sampler, seed_for(spec.seed, "sampler", *names), slot)
+    seed = seed_for(spec.seed, "sampler", *names)
+    return slot_sampler(spec.sampler, seed, slot, spec.last_seen(slot))
 
 
-def slot_sampler(section: SamplerTable, seed: int, slot: int) -> optuna.samplers.BaseSampler:
+def slot_sampler(
+    section: SamplerTable, seed: int, slot: int, last_seen: int | None
+) -> optuna.samplers.BaseSampler:
     """Return the sampler of a slot of the study whose sampler has this seed.
 
     Where nothing is learned yet, Sobol points cover the space better than random ones.
     """
     starts = section.name in _SAMPLERS and section.learns and section.lag != "free"
-    if section.name == "qmc" or (starts and section.last_seen(slot) is None):
+    if section.name == "qmc" or (starts and last_seen is None):
         return QuasiRandomSampler(seed)
     return _DrawsByName(partial(_built, section), seed_for(seed, slot))
 

@@ -1,6 +1,6 @@
 """Optuna's studies: created, opened for a slot, asked for parameters, read and deleted."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from typing import Any
 
 import optuna
@@ -144,6 +144,12 @@ def slot_trial(study: optuna.Study, number: int) -> FrozenTrial:
     storage = study._storage
     assert isinstance(storage, SlotStorage)
     return storage.slot(study._study_id, number)
+
+
+def reports_of(study: optuna.Study, slots: Container[int]) -> dict[int, Mapping[int, float]]:
+    """Return the reports of slots that have begun, those that no sampler sees yet included."""
+    begun = study._storage.get_all_trials(study._study_id, deepcopy=False, states=BEGUN)
+    return {trial.number: trial.intermediate_values for trial in begun if trial.number in slots}
 
 
 def propose(study: optuna.Study, trial: FrozenTrial, space: SearchSpace) -> dict[str, Value]:

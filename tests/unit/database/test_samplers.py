@@ -36,7 +36,8 @@ def trial(number, *, rate=1e-2, value=None, state=TrialState.COMPLETE, space=SPA
 
 def proposal(name, slot, seen=(), space=SPACE):
     """Return the parameters that a sampler proposes for a slot."""
-    sampler = slot_sampler(SamplerTable(name=name), SEED, slot)
+    table = SamplerTable(name=name)
+    sampler = slot_sampler(table, SEED, slot, table.last_seen(slot))
     study = optuna.create_study(direction="maximize")
     study._storage.set_trial_system_attr = lambda *_: None
     shown = SeenStudy(study, seen)
