@@ -23,6 +23,9 @@ def open_dataset(path: Path, name: str, *, record: str) -> Iterator[Any]:
     """
     import h5py
 
+    if not path.exists():
+        # HDF5's own words for this are those for a damaged file.
+        raise RecordError(record, "its file is missing", str(path))
     try:
         with h5py.File(path, "r") as file:
             # External links, external storage and virtual data sets may name any file on disk.

@@ -161,9 +161,9 @@ def _damaged_in_words(source_name: str, damaged: Sequence[Dropped], n_records: i
         f"{len(records)} x {reason} ({first_few(records)})" for reason, records in groups.items()
     )
     return (
-        f"{source_name}: {len(damaged)} of {n_records} records are damaged: {listed}; fetch these "
-        "again and repeat the command, which reads only them, or leave them out: --broken drop, in "
-        'a study file broken = "drop"'
+        f"{source_name}: {len(damaged)} of {n_records} records are damaged or missing: {listed}; "
+        "fetch these again and repeat the command, which reads only them, or leave them out: "
+        '--broken drop, in a study file broken = "drop"'
     )
 
 

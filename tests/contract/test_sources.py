@@ -1,7 +1,9 @@
 """What every reader must do, shown on real records wherever they are at hand."""
 
 import pickle
+import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +24,7 @@ from ecgopt.data.prepare import PrepareSettings, prepare
 from ecgopt.data.records import Source
 from ecgopt.data.sources.catalog import dataset_info, source, source_names
 from ecgopt.data.sources.synthetic import SyntheticSettings, write_synthetic
+from ecgopt.errors import RecordError
 
 CINC_FOLDERS = ["cinc2021_utu", "cinc2021_deeppsp", "cinc2020_awwong1"]
 
@@ -134,6 +137,16 @@ def test_preparation_accounts_for_every_record(case, tmp_path):
     assert counts["kept"] + counts["dropped"] == n_records
     assert len(prepared.manifest["dropped"]) == counts["dropped"]
     assert prepared.signals.shape == (counts["kept"], 12, 1000)
+
+
+def test_a_missing_file_is_called_missing_and_not_damaged(case, tmp_path):
+    reader, folders, _ = case
+    entry = reader.entries(folders)[0]
+    gone = tuple(tmp_path / "gone" / path.name for path in entry.files)
+    with pytest.raises(RecordError) as caught:
+        reader.read(replace(entry, files=gone))
+    assert re.search("is missing|No such file", caught.value.reason), caught.value.reason
+    assert "gone" in caught.value.detail
 
 
 def test_every_cataloged_set_has_a_reader_and_a_description():

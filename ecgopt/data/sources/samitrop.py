@@ -59,8 +59,8 @@ class SamiTrop:
         """Return the signal and facts of one exam."""
         assert entry.facts is not None
         path, table = entry.files
-        row = _places(table, table.stat().st_mtime_ns)[entry.record]
         with open_dataset(path, "tracings", record=entry.record) as tracings:
+            row = _places(table, table.stat().st_mtime_ns)[entry.record]
             microvolts = from_millivolts(tracings[row].T)
         signal = RawSignal(np.ascontiguousarray(microvolts), lead_order(path), 400.0)
         return Reading(entry.facts, signal)

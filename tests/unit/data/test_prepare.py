@@ -175,7 +175,9 @@ def test_damaged_record_stops_with_one_line_and_leaves_no_set(
     folder, break_it, reason, n_processes
 ):
     break_it(folder)
-    with pytest.raises(DataError, match=f"1 of 6 records are damaged: 1 x .*{reason}.*A0003") as e:
+    with pytest.raises(
+        DataError, match=f"1 of 6 records are damaged or missing: 1 x .*{reason}.*A0003"
+    ) as e:
         prepare_cinc(folder, n_processes=n_processes)
     assert "\n" not in str(e.value)
     assert [path.name[0] for path in (folder.parent / "out").iterdir()] == ["."]
@@ -204,7 +206,7 @@ def test_all_damaged_records_are_listed_in_one_pass_by_reason(folder):
     with pytest.raises(DataError) as caught:
         prepare_cinc(folder)
     text = str(caught.value)
-    assert "4 of 6 records are damaged" in text
+    assert "4 of 6 records are damaged or missing" in text
     assert "3 x its signal file cannot be read: No such file or directory (A0001, A0004" in text
     assert "1 x the checksum of a lead is wrong (A0003)" in text
 
