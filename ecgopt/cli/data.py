@@ -154,9 +154,10 @@ def fetch(  # noqa: PLR0913 one parameter per option
     megabytes = done.bytes_received / 1e6
     console.print(f"{name}: {done.files_done} files in {folder}, {megabytes:.1f} MB received")
     if done.failed:
+        files = "1 file" if len(done.failed) == 1 else f"{len(done.failed)} files"
         console.print(
-            f"{len(done.failed)} files failed: run fetch again, try another --mirror, or continue "
-            "without a file by --accept PATH"
+            f"{files} failed: run fetch again, try another --mirror, or continue without a file by "
+            "--accept PATH"
         )
         sys.exit(1)
 

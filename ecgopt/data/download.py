@@ -4,7 +4,7 @@ import fcntl
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -190,8 +190,7 @@ class _Fetcher:
             if self.progress.failed:
                 return
         else:
-            self.progress.files_total += 1
-            self.progress.add(files=1)
+            self._count_listed({})
         self._archive_file.unlink(missing_ok=True)
 
     def _archive_origin(self) -> Origin:
@@ -200,15 +199,21 @@ class _Fetcher:
         return Web(_with_slash(mirrors[0]) if mirrors else self.download.archive, self.sleep)
 
     def _unpack_and_verify(self, archive: Path) -> None:
-        self.progress.files_total += 1
         try:
             unpack(archive, self.folder, strip_top=True, include=rf"{self.download.include}|{SUMS}")
         except DataError:
             # Its own checksums are wrong: kept, it would fail for ever.
             self._archive_file.unlink(missing_ok=True)
             raise
-        self.progress.failed.update(self._wrong_files())
-        self.progress.add(files=1)
+        wrong = self._wrong_files()
+        self.progress.failed.update(wrong)
+        self._count_listed(wrong)
+
+    def _count_listed(self, wrong: Collection[str]) -> None:
+        """Count the files of the list that an archive brought whole."""
+        n_listed = len(read_checksums(self.folder / SUMS, self.download.include))
+        self.progress.files_total += n_listed
+        self.progress.add(files=n_listed - len(wrong))
 
     def _wrong_files(self) -> dict[str, str]:
         """Return the files that are missing or differ from the list of checksums, and how."""
@@ -250,7 +255,7 @@ class _Fetcher:
                 write_whole(self.folder / FETCHED, text.encode())
             self.progress.add(files=1)
         if len(self.progress.failed) == len(self.download.files):
-            raise DataError("; ".join(self.progress.failed.values()))
+            raise DataError("; ".join(map(": ".join, self.progress.failed.items())))
 
     def _is_whole(self, name: str, facts: Mapping[str, Any]) -> bool:
         """Return True if the file, or everything that was unpacked from it, has its size."""
@@ -294,7 +299,9 @@ class _Fetcher:
                 self.progress.failed[name] = str(error)
                 in_a_row += 1
                 if in_a_row >= _GIVE_UP_AFTER:
-                    raise DataError(f"{in_a_row} files failed in a row, the last one: {error}")
+                    raise DataError(
+                        f"{in_a_row} files failed in a row, the last one: {name}: {error}"
+                    )
         finally:
             pool.shutdown(cancel_futures=True)
 
@@ -309,7 +316,7 @@ class _Fetcher:
         if right and target.exists() and sha256_of(target) in right:
             return
         part = self._part(name)
-        reason = f"{name}: no origin has it"
+        reason = "no origin has it"
         for origin in origins:
             # Wrong bytes may come from a resumed file that changed meanwhile: once more, whole.
             for _ in range(2):
@@ -325,7 +332,7 @@ class _Fetcher:
                     self._note(name, found, digest)
                     return
                 part.unlink()
-                reason = f"{name}: {_differs(found, digest)}; try a mirror"
+                reason = f"{_differs(found, digest)}; try a mirror"
         raise DataError(reason)
 
     def _note(self, name: str, found: str, digest: str | None) -> None:
