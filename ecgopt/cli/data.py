@@ -10,6 +10,7 @@ from cyclopts import App, Parameter
 from ecgopt.cli.data_import import describe, import_
 from ecgopt.cli.data_output import (
     cell,
+    counted,
     counts_table,
     described,
     fetch_bar,
@@ -152,12 +153,13 @@ def fetch(  # noqa: PLR0913 one parameter per option
     for path, reason in done.failed.items():
         console.print(f"failed: {path}: {reason}")
     megabytes = done.bytes_received / 1e6
-    console.print(f"{name}: {done.files_done} files in {folder}, {megabytes:.1f} MB received")
+    console.print(
+        f"{name}: {counted(done.files_done, 'file')} in {folder}, {megabytes:.1f} MB received"
+    )
     if done.failed:
-        files = "1 file" if len(done.failed) == 1 else f"{len(done.failed)} files"
         console.print(
-            f"{files} failed: run fetch again, try another --mirror, or continue without a file by "
-            "--accept PATH"
+            f"{counted(len(done.failed), 'file')} failed: run fetch again, try another --mirror, or "
+            "continue without a file by --accept PATH"
         )
         sys.exit(1)
 
@@ -201,7 +203,7 @@ def prepare(
     unused = _codes_of_no_class(name, prepared)
     if unused:
         console.print(unused)
-    console.print(f"{len(prepared)} records in {prepared.folder}")
+    console.print(f"{counted(len(prepared))} in {prepared.folder}")
 
 
 def _codes_of_no_class(name: str, prepared: "PreparedSet") -> str:
@@ -263,7 +265,7 @@ def check(  # noqa: PLR0913 one parameter per option
         facts = {"folder": str(folder), "labels": chosen, **asdict(found)}
         console.print_json(json_module.dumps(facts))
     else:
-        console.print(f"{len(prepared)} records in {folder}")
+        console.print(f"{counted(len(prepared))} in {folder}")
         print_check(console, found, prepared.manifest, labels=chosen)
     if page is not None:
         from ecgopt.report.check_page import write_check_page

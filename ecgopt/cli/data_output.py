@@ -53,6 +53,11 @@ def _is_prepared(name: str) -> bool:
     return bool(prepared_folders(prepared_folder(), name))
 
 
+def counted(count: int, noun: str = "record") -> str:
+    """Return a count with its noun: `1 record`, `1,250 records`."""
+    return f"{count:,} {noun}{'s' * (count != 1)}"
+
+
 def cell(value: object) -> str:
     """Return a value of `described` as text."""
     if isinstance(value, bool):
@@ -136,7 +141,7 @@ _WHY = {
     "with_flat_lead": "a lead that never changes: kept as published",
     "without_statement": "no finding is stated: unknown, unless a study keeps it as negative",
     "copies": "signal equal to that of an earlier record",
-    "broken": "of the dropped: damaged files",
+    "broken": "of the dropped: damaged or missing files",
 }
 
 

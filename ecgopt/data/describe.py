@@ -17,7 +17,12 @@ from ecgopt.errors import DataError, RecordError
 _SUFFIXES = frozenset({".csv", ".tsv", ".txt", ".parquet", ".xlsx"})
 _MAX_TABLES, _MAX_HEADERS, _MAX_CLASSES = 20, 200, 30
 _YES, _NO = frozenset({"1", "1.0", "true", "yes", "y"}), frozenset({"0", "0.0", "false", "no", "n"})
-_UNKNOWN = frozenset({"", "na", "n/a", "nan", "null", "none", "unknown", "?", "-", "-1"})
+_MORE_YES = frozenset(("ja", "j", "oui", "o", "si", "sí", "s", "sim", "tak", "да", "是", "有"))
+_MORE_YES |= {"positive", "pos", "present", "x", "+"}
+_MORE_NO = frozenset(("nein", "non", "não", "nao", "nie", "nej", "нет", "否", "无"))
+_MORE_NO |= {"negative", "neg", "absent"}
+_UNKNOWN = frozenset(("", "na", "n/a", "nan", "null", "none", "unknown", "unclear", "?", "-", "-1"))
+_UNKNOWN |= {"unbekannt", "unklar", "inconnu", "desconocido", "desconhecido", "u"}
 _ROLES: Mapping[str, re.Pattern[str]] = {
     role: re.compile(form, re.IGNORECASE)
     for role, form in (
@@ -233,7 +238,12 @@ def _add_statements(text: _Text, tables: Sequence[_Table]) -> None:
     if flags:
         text.ask("which of these columns are findings that the network is to learn?")
         text.key("flags", list(flags))
-        unknown = sorted({word for words in flags.values() for word in words} & _UNKNOWN)
+        words = {word for words in flags.values() for word in words}
+        if words & (_MORE_YES | _MORE_NO):
+            text.ask("do these words mean yes and no?")
+            text.key("yes", sorted(words & _MORE_YES))
+            text.key("no", sorted(words & _MORE_NO))
+        unknown = sorted(words & _UNKNOWN)
         if unknown:
             text.ask(
                 "do these cells mean that the finding was not judged? Their records are left out."
@@ -303,7 +313,9 @@ def _flags(table: _Table) -> dict[str, set[str]]:
         if name in _BESIDES or any(form.fullmatch(name) for form in _ROLES.values()):
             continue
         words = {row[name].strip().lower() for row in table.rows}
-        if words & _YES and words <= _YES | _NO | _UNKNOWN:
+        means_yes, means_no = words & (_YES | _MORE_YES), words & (_NO | _MORE_NO)
+        # A single word of yes, such as a `+`, is enough only next to one of no or of its own kind.
+        if means_yes and (means_no or words & _YES) and words <= means_yes | means_no | _UNKNOWN:
             found[name] = words
     return found
 

@@ -194,7 +194,7 @@ def test_fetch_that_lacks_a_file_lists_it_and_exits_with_1(capsys, workspace):
         assert ended.value.code == 1
         text = capsys.readouterr().out
         assert "failed: training/georgia/E2.hea: " in text
-        assert "1 files failed: run fetch again" in text
+        assert "1 file failed: run fetch again" in text
         run([*line, "--accept", "training/georgia/E2.hea"])
     assert "accepted: training/georgia/E2.hea: " in capsys.readouterr().out
     assert (workspace / "data/georgia/training/georgia/E1.hea").exists()

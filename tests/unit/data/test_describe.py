@@ -56,6 +56,23 @@ def test_empty_flags_are_asked_about(tmp_path):
     assert "which column names the patient?" in text
 
 
+@pytest.mark.parametrize(
+    ("yes", "no", "unknown"),
+    [("ja", "nein", "unbekannt"), ("Oui", "Non", "?"), ("sim", "não", ""), ("+", "neg", "u")],
+)
+def test_words_of_other_languages_are_proposed_for_yes_and_no(tmp_path, yes, no, unknown):
+    folder = tmp_path / "clinic"
+    for i in range(3):
+        write_record(folder, f"e{i}", adc(5000, seed=i))
+    rows = f"ecg;VHF;LSB\ne0;{yes};{no}\ne1;{no};{yes}\ne2;{no};{unknown}\n"
+    (folder / "list.csv").write_text(rows, encoding="utf-8")
+    path = written(folder, tmp_path)
+    assert "do these words mean yes and no?" in (tmp_path / "first.toml").read_text("utf-8")
+    listed = source(path).entries([])
+    assert [set(entry.facts.statements) for entry in listed[:2]] == [{"VHF"}, {"LSB"}]
+    assert [bool(entry.left_out) for entry in listed] == [False, False, True]
+
+
 def test_tables_are_joined_by_the_key_that_fits(tmp_path):
     folder = tmp_path / "clinic"
     for i in range(4):

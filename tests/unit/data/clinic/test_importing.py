@@ -353,7 +353,7 @@ def test_a_file_that_fails_is_listed_and_ends_the_command_with_1(tmp_path, capsy
     assert end.value.code == 1
     assert "failed: bad.xml: it is no sound XML" in printed
     assert "left aside: 1 x .pdf: no known format" in printed
-    assert f"1 records in {tmp_path / 'out'}" in printed
+    assert f"1 record in {tmp_path / 'out'}" in printed
 
 
 @pytest.mark.parametrize("header", [b"{'descr': (\n(", b"{'descr': '<f4\0'}\n", b"(" * 9000])
