@@ -158,8 +158,8 @@ def fetch(  # noqa: PLR0913 one parameter per option
     )
     if done.failed:
         console.print(
-            f"{counted(len(done.failed), 'file')} failed: run fetch again, try another --mirror, or "
-            "continue without a file by --accept PATH"
+            f"{counted(len(done.failed), 'file')} failed: run fetch again, try another --mirror, "
+            "or continue without a file by --accept PATH"
         )
         sys.exit(1)
 
