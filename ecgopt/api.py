@@ -118,7 +118,7 @@ class Comparison(Results):
         """Do everything that the study file asks for and is not done yet.
 
         With `until = "decided"`, replicates are added until every cell is decided. Messages are
-        sent as `[notify]` says.
+        sent as `[notify]` says, and runs are copied to the trackers of `[track]`.
 
         Args:
             workers: Number of workers; by default one for each GPU or core of this machine.
@@ -138,13 +138,15 @@ class Comparison(Results):
         from ecgopt.launchers.launch import launch_study
         from ecgopt.launchers.local import LocalLauncher
         from ecgopt.launchers.notify import Notifier
+        from ecgopt.trackers.follow import Follower
 
         asked = resources or Resources()
         if workers is not None:
             asked = replace(asked, workers=workers)
         placed = launcher or LocalLauncher()
         notifier = Notifier(self.spec)
-        with notifier.telling_failures():
+        follower = Follower(self.study_file, self.spec, self._storage, self.workspace)
+        with follower.to_the_end(), notifier.telling_failures():
             is_left = True
             while is_left:
                 finished = launch_study(
@@ -155,7 +157,7 @@ class Comparison(Results):
                     asked,
                     audit=audit,
                     on_prepare=on_prepare,
-                    on_progress=notifier.watching(on_progress),
+                    on_progress=follower.watching(notifier.watching(on_progress)),
                 )
                 if not finished:
                     raise UserError(

@@ -92,6 +92,7 @@ def _launch(
     from ecgopt.launchers.launch import launch_study
     from ecgopt.launchers.notify import Notifier
     from ecgopt.study_file.reading import load_spec
+    from ecgopt.trackers.follow import Follower
     from ecgopt.workspace import chosen_workspace
 
     workspace, spec = chosen_workspace(place.workspace), load_spec(study)
@@ -100,12 +101,13 @@ def _launch(
         sys.stdout.write(launcher.plan(launch, resources))
         return
     notifier = Notifier(spec)
-    with notifier.telling_failures():
+    follower = Follower(study, spec, place.storage, workspace)
+    with follower.to_the_end(), notifier.telling_failures():
         with LiveProgress() as live:
             finished = launch_study(
                 study, workspace, place.storage, launcher, resources, wait=wait,
                 on_prepare=live.preparing, on_submit=live.line,
-                on_progress=notifier.watching(live.show),
+                on_progress=follower.watching(notifier.watching(live.show)),
             )  # fmt: skip
         if not finished and (wait or not launcher.is_detached):
             raise UserError(
@@ -116,5 +118,8 @@ def _launch(
         if notifier.tells_the_end:
             notifier.finished([f"next: ecgopt report {study}"])
         print_lines(f"finished; next: ecgopt report {study}")
-    elif spec.notify.is_set:
+        return
+    if spec.notify.is_set:
         print_lines("[notify] sends nothing, because no command waits for the study: see --wait")
+    if spec.track.is_set:
+        print_lines("[track] gets nothing before `ecgopt study track`: see --wait")

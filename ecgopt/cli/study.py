@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from cyclopts import App
 
 from ecgopt.cli import steering
-from ecgopt.cli.options import ExistingFile
+from ecgopt.cli.options import DEFAULT_PLACE, ExistingFile, PlaceOptions
 
 if TYPE_CHECKING:
     from ecgopt.study_file.spec import StudySpec
@@ -100,6 +100,33 @@ def notify(study: ExistingFile) -> None:
     if failures := send(spec.notify, message):
         raise UserError("; ".join(failures))
     print_lines(f"{spec.name}: the test message was sent")
+
+
+@app.command
+def track(study: ExistingFile, *, place: PlaceOptions = DEFAULT_PLACE) -> None:
+    """Copy trials and final fits that have ended to the trackers of `[track]`.
+
+    Adds what they lack, also while the study runs.
+
+    Example: `ecgopt study track my_study.toml`
+
+    Args:
+        study: Study file.
+        place: Where the database and the files are.
+    """
+    from ecgopt.cli.output import print_lines
+    from ecgopt.errors import UserError
+    from ecgopt.study_file.reading import load_spec
+    from ecgopt.trackers.follow import Follower
+    from ecgopt.workspace import chosen_workspace
+
+    spec = load_spec(study)
+    if not spec.track.is_set:
+        raise UserError(f"{study}: [track] must have tensorboard or mlflow: add one")
+    follower = Follower(study, spec, place.storage, chosen_workspace(place.workspace))
+    n_added = follower.copy()
+    runs = "run" if n_added == 1 else "runs"
+    print_lines(f"{spec.name}: {n_added:,} {runs} added to the trackers of [track]")
 
 
 def _hours(spec: "StudySpec") -> list[str]:

@@ -41,6 +41,7 @@ from ecgopt.study_file.tables import (
     Share,
     Size,
     Text,
+    TrackTable,
     UpstreamTable,
     VerdictTable,
     WorkersTable,
@@ -111,6 +112,7 @@ class StudySpec(TomlTable):
     diagnostics: DiagnosticsTable = DiagnosticsTable()
     workers: WorkersTable = WorkersTable()
     notify: NotifyTable = NotifyTable()
+    track: TrackTable = TrackTable()
     _stopped: Mapping[str, int] = PrivateAttr(default_factory=dict)
 
     @property
@@ -249,7 +251,7 @@ class StudySpec(TomlTable):
 
     def scientific_content(self) -> dict[str, Any]:
         """Return everything that must not change once a study has begun, as plain JSON."""
-        free = {"question", "diagnostics", "workers", "notify"}
+        free = {"question", "diagnostics", "workers", "notify", "track"}
         content = self.model_dump(mode="json", exclude=free)
         code = self._outside_code()
         return content | ({"code": code} if code else {})

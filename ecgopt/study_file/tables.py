@@ -565,3 +565,23 @@ class NotifyTable(TomlTable):
     def is_set(self) -> bool:
         """Whether there is any way to send a message."""
         return self.command is not None or self.webhook is not None
+
+
+class TrackTable(TomlTable):
+    """Trackers that get a copy of each trial and final fit that ends; none by default.
+
+    The command that waits for the study writes them: `ecgopt run`, or `ecgopt launch` with
+    `--wait`. `ecgopt study track` adds what is missing. The table may change at any time.
+    """
+
+    tensorboard: Folder | None = None
+    """Folder of event files, below the workspace unless it begins with `/`; needs
+    `pip install 'ecgopt[tensorboard]'`."""
+    mlflow: Folder | None = None
+    """Address of an MLflow server, or its database such as `sqlite:///mlflow.db`; needs
+    `pip install 'ecgopt[mlflow]'`. MLflow reads its password from $MLFLOW_TRACKING_PASSWORD."""
+
+    @property
+    def is_set(self) -> bool:
+        """Whether there is any tracker."""
+        return self.tensorboard is not None or self.mlflow is not None
