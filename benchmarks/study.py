@@ -91,7 +91,7 @@ def run_ecgopt(study: Path, workspace: Workspace) -> tuple[float, Winners]:
     return seconds, {
         regime: WinnerScores(
             validation=arm["replicates"][0]["winner"]["validation_macro_auroc"],
-            test=arm["test_macro_auroc"],
+            test=arm["test_score"],
         )
         for regime, arm in cell["regimes"].items()
     }

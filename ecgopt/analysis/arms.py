@@ -17,6 +17,7 @@ from ecgopt.evidence.records import (
     TrialEvidence,
 )
 from ecgopt.evidence.selection import ELIGIBLE_RECIPES, choose_winner
+from ecgopt.training.metrics import METRICS, PRIMARY, Metric, decision_metric
 
 Pair = tuple[int, int]
 """Replicate and seed index: two arms are compared where both have the same."""
@@ -67,6 +68,21 @@ class Arm:
     regime: str
     studies: tuple[StudyEvidence, ...]
     finals: tuple[FinalEvidence, ...]
+    metric: Metric = METRICS[PRIMARY]
+    """What verdicts rest on."""
+
+    def score(self, final: FinalEvidence) -> float:
+        """Return what a verdict compares: the decision metric, with the sign of higher is better.
+
+        Raises:
+            UserError: the final fit has no such score.
+        """
+        if self.metric.name not in final.metrics:
+            raise UserError(
+                f"{final.study}: its final fits have no {self.metric.title}, by which the verdict "
+                "is judged: the labels do not allow it; choose another metric in [verdict]"
+            )
+        return self.metric.oriented(final.metrics[self.metric.name])
 
     @property
     def network(self) -> str:
@@ -158,4 +174,5 @@ def _build_arm(
             )
         ),
         finals=tuple(final for final in fits if final.replicate < n_replicates),
+        metric=decision_metric(comparison.metric, comparison.metrics),
     )

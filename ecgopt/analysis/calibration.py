@@ -92,7 +92,7 @@ def _share(
     unbiased = np.sqrt(n_patients / (n_patients - 1)) if n_patients > 1 else 1.0
     moves: Float[np.ndarray, " record"] = (truth - share) / len(truth) * unbiased
     values = np.bincount(owner, weights=moves, minlength=len(patients))
-    influence = PatientInfluence(macro_auroc=share, patients=patients, values=values)
+    influence = PatientInfluence(score=share, patients=patients, values=values)
     return PairedDifference(value=share, influence=influence)
 
 

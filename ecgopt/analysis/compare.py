@@ -25,7 +25,7 @@ from ecgopt.evidence.records import (
     FinalEvidence,
     FinalRole,
 )
-from ecgopt.training.metrics import PRIMARY
+from ecgopt.training.metrics import METRICS, PRIMARY, Metric
 
 InfluenceOf = Callable[[FinalEvidence], PatientInfluence | None]
 
@@ -79,6 +79,8 @@ class CellComparison:
     """None while no pair of finals is complete."""
     margin: float
     judgement: Judgement
+    metric: Metric = METRICS[PRIMARY]
+    """What is compared."""
 
     @property
     def decision(self) -> Decision:
@@ -158,6 +160,7 @@ def compare_cells(
                 len(compared),
                 is_whole=len(each.differences) >= each.n_replicates * seeds and not is_running,
             ),
+            metric=each.arm.metric,
         )
         for each, verdict in zip(contrasts, found, strict=True)
     ]
@@ -338,7 +341,10 @@ def scored_finals(
     arm: Arm, influence_of: InfluenceOf, *, role: FinalRole
 ) -> dict[Pair, PairedDifference]:
     """Return the arm's own scores with their influences, by replicate and seed index."""
-    return {pair: _scored(final, influence_of) for pair, final in arm.finals_by_pair(role).items()}
+    return {
+        pair: PairedDifference(value=arm.score(final), influence=influence_of(final))
+        for pair, final in arm.finals_by_pair(role).items()
+    }
 
 
 def score_intervals(
@@ -363,10 +369,6 @@ def score_intervals(
         for (cell, estimate), error in zip(scored.items(), errors, strict=True):
             found[cell, regime] = Interval.of(estimate, error, comparison.confidence)
     return found
-
-
-def _scored(final: FinalEvidence, influence_of: InfluenceOf) -> PairedDifference:
-    return PairedDifference(value=final.metrics[PRIMARY], influence=influence_of(final))
 
 
 def _judge(

@@ -53,7 +53,7 @@ class ArmConclusion:
     """By replicate."""
     scores: ArmScores | None
     intervals: Mapping[FinalRole, Interval]
-    """Of the mean test macro AUROC, by the recipe of the final fits."""
+    """Of the mean test score, by the recipe of the final fits."""
     calibration: tuple[CalibrationPoint, ...]
     """Empty where test predictions were not kept."""
     curve: BudgetCurve | None
@@ -64,14 +64,14 @@ class ArmConclusion:
     cost: ArmCost
 
     def test_score(self, role: FinalRole = "tuned") -> float | None:
-        """Return the mean test macro AUROC over replicates and seeds; None before any final."""
+        """Return the mean of what verdicts rest on, on the test; None before any final."""
         means = self.replicate_scores(role)
         return float(np.mean([*means.values()])) if means else None
 
     def replicate_scores(self, role: FinalRole = "tuned") -> dict[int, float]:
-        """Return each replicate's test macro AUROC, the mean over its seeds."""
+        """Return each replicate's test score, the mean over its seeds."""
         finals = self.arm.finals_by_pair(role)
-        return replicate_means({pair: each.metrics["macro_auroc"] for pair, each in finals.items()})
+        return replicate_means({pair: self.arm.score(each) for pair, each in finals.items()})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,7 +95,7 @@ class Conclusions:
     """All cells of a comparison."""
 
     evidence: Evidence
-    """With macro AUROCs over the labels that enough test patients carry; else as stored."""
+    """With scores over the labels that enough test patients carry; else as stored."""
     cells: tuple[CellConclusion, ...]
     pooled: tuple[Pooled, ...]
     ladders: tuple[SizeLadder, ...]

@@ -130,7 +130,7 @@ def _between(first: PairedDifference, second: PairedDifference, share: float) ->
         return PairedDifference(value=value, influence=None)
     patients, (ours, theirs) = align_influences((first.influence, second.influence))
     values = (1 - share) * ours + share * theirs
-    influence = PatientInfluence(macro_auroc=value, patients=patients, values=values)
+    influence = PatientInfluence(score=value, patients=patients, values=values)
     return PairedDifference(value=value, influence=influence)
 
 

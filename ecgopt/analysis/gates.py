@@ -148,7 +148,7 @@ def _half_against_half(arms: Sequence[Arm], evidence: Evidence) -> Gate:
         if pairs:
             differences = {
                 key: PairedDifference(
-                    value=second.metrics["macro_auroc"] - first.metrics["macro_auroc"],
+                    value=arm.score(second) - arm.score(first),
                     influence=None,
                 )
                 for key, (second, first) in pairs.items()
@@ -233,9 +233,10 @@ def _equal_budget(arms: Sequence[Arm], evidence: Evidence) -> Gate:
 def _scores_again(finals: Sequence[FinalEvidence], readings: Readings) -> Gate:
     name = "test scores follow from the stored predictions"
     differences = [
-        abs(found.scores[PRIMARY] - final.metrics[PRIMARY])
+        abs(found.scores[name] - final.metrics[name])
         for final in finals
         if (found := readings(final)) is not None
+        for name in {PRIMARY, readings.decided_by.name}
     ]
     if not differences:
         return Gate(name=name, state="not run", finding="no predictions were kept")

@@ -33,7 +33,7 @@ def subtract(first: PairedDifference, second: PairedDifference) -> PairedDiffere
     if first.influence is None or second.influence is None:
         return PairedDifference(value=value, influence=None)
     patients, (ours, theirs) = align_influences((first.influence, second.influence))
-    influence = PatientInfluence(macro_auroc=value, patients=patients, values=ours - theirs)
+    influence = PatientInfluence(score=value, patients=patients, values=ours - theirs)
     return PairedDifference(value=value, influence=influence)
 
 

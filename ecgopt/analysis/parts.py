@@ -221,8 +221,8 @@ def _scored_parts(
             part = Part(cell=cell, name=name, tested=tested, left_out=left_out)
             _, scored = parts.setdefault(name, (part, {}))
             scored[pair] = (
-                PairedDifference(value=first.macro_auroc, influence=first),
-                PairedDifference(value=second.macro_auroc, influence=second),
+                PairedDifference(value=first.score, influence=first),
+                PairedDifference(value=second.score, influence=second),
             )
     return [(part, scored) for part, scored in parts.values() if len(scored) == len(pairs)]
 

@@ -9,7 +9,13 @@ from ecgopt.analysis.influence import PatientInfluence, influence_of_patients
 from ecgopt.evidence.predictions import Predictions, read_predictions
 from ecgopt.evidence.records import Comparison, Evidence, FinalEvidence
 from ecgopt.evidence.rescore import scores_of
-from ecgopt.training.metrics import PRIMARY, Metric, chosen_metrics, trivial_scores
+from ecgopt.training.metrics import (
+    PRIMARY,
+    Metric,
+    chosen_metrics,
+    decision_metric,
+    trivial_scores,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,8 +23,11 @@ class Reading:
     """What one file of test predictions says."""
 
     influence: PatientInfluence
+    """On what the verdict rests on."""
+    macro_auroc: float
+    """Over the labels that are not rare."""
     rare: tuple[str, ...]
-    """Labels that the influence leaves out because too few test patients carry or lack them."""
+    """Labels left out because too few test patients carry or lack them."""
     scores: Mapping[str, float]
     """By metric, as far as predictions and thresholds determine it."""
     trivial: Mapping[str, float]
@@ -34,6 +43,7 @@ class Readings:
     def __init__(self, workspace: Path, comparison: Comparison) -> None:
         self._workspace = workspace
         self._least_positives = comparison.least_positives
+        self.decided_by = decision_metric(comparison.metric, comparison.metrics)
         self.metrics: Mapping[str, Metric] = chosen_metrics(comparison.metrics)
         self._known: dict[str, Reading] = {}
         self._errors: dict[str, float] = {}
@@ -50,7 +60,7 @@ class Readings:
             path = self._workspace / final.predictions
             predictions = read_predictions(path, final.predictions_sha256)
             self._known[final.predictions] = _read(
-                final, predictions, self._least_positives, self.metrics
+                final, predictions, self._least_positives, self.metrics, self.decided_by
             )
         return self._known[final.predictions]
 
@@ -78,9 +88,10 @@ class Readings:
         return found if math.isfinite(found) else None
 
     def without_rare_labels(self, evidence: Evidence) -> Evidence:
-        """Return the evidence with macro AUROCs over the labels that enough test patients carry.
+        """Return the evidence with scores over the labels that enough test patients carry.
 
-        The labels left out are named. A test curve covers all labels and can no longer be compared.
+        Those are the macro AUROC and the metric that the verdict rests on. The labels left out are
+        named. A test curve covers all labels and can no longer be compared.
         """
         return replace(evidence, finals=tuple(map(self._without_rare_labels, evidence.finals)))
 
@@ -90,7 +101,11 @@ class Readings:
             return final
         return replace(
             final,
-            metrics={**final.metrics, PRIMARY: reading.influence.macro_auroc},
+            metrics={
+                **final.metrics,
+                self.decided_by.name: self.decided_by.oriented(reading.influence.score),
+                PRIMARY: reading.macro_auroc,
+            },
             left_out=tuple(dict.fromkeys((*final.left_out, *reading.rare))),
             test_curve=(),
         )
@@ -101,11 +116,20 @@ def _read(
     predictions: Predictions,
     least_positives: int,
     metrics: Mapping[str, Metric],
+    decided_by: Metric,
 ) -> Reading:
-    influence = influence_of_patients(predictions, least_positives=least_positives)
+    of_auroc = influence = influence_of_patients(predictions, least_positives=least_positives)
+    if decided_by.name != PRIMARY:
+        influence = influence_of_patients(
+            predictions,
+            least_positives=least_positives,
+            metric=decided_by,
+            thresholds=final.thresholds,
+        )
     return Reading(
         influence=influence,
-        rare=tuple(predictions.classes[label] for label in influence.left_out),
+        macro_auroc=of_auroc.score,
+        rare=tuple(predictions.classes[label] for label in of_auroc.left_out),
         scores=scores_of(predictions, final.thresholds, metrics),
         trivial=trivial_scores(predictions.labels, metrics),
         n_records=len(predictions.labels),

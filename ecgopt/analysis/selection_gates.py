@@ -13,7 +13,7 @@ from ecgopt.analysis.readings import Readings
 from ecgopt.analysis.scores import arm_scores
 from ecgopt.analysis.verdict import Rules, decide_together
 from ecgopt.evidence.records import Comparison
-from ecgopt.training.metrics import METRICS, PRIMARY
+from ecgopt.training.metrics import PRIMARY
 
 EDGE_SHARE = 0.03
 """Share of a range, on its own scale, that counts as its edge."""
@@ -168,21 +168,21 @@ def _not_worse_than_reference(
 
 def _not_worse_than_trivial(arms: Sequence[Arm], readings: Readings) -> Gate:
     wrong: list[tuple[Arm, str]] = []
-    n_checked = 0
+    n_checked, metrics = 0, readings.metrics
     for arm in arms:
         scores = arm_scores(arm, readings)
-        for name in _RANKING if scores else ():
+        for name in dict.fromkeys((*_RANKING, arm.metric.name)) if scores else ():
             assert scores is not None
             if name not in scores.means or name not in scores.trivial:
                 continue
             n_checked += 1
             allowed = BRIER_TOLERANCE * scores.trivial[name] if name == "brier" else 0.0
             gain = scores.means[name] - scores.trivial[name]
-            if (gain if METRICS[name].higher_is_better else -gain) < -allowed:
+            if (gain if metrics[name].higher_is_better else -gain) < -allowed:
                 wrong.append(
                     (
                         arm,
-                        f": {METRICS[name].title} {scores.means[name]:.3f}, trivial "
+                        f": {metrics[name].title} {scores.means[name]:.3f}, trivial "
                         f"{scores.trivial[name]:.3f}",
                     )
                 )

@@ -191,7 +191,7 @@ def mean_influence(found: CellComparison) -> PatientInfluence | None:
     patients, rows = align_influences([i for group in by_replicate.values() for i in group])
     weights = [1 / len(group) / len(by_replicate) for group in by_replicate.values() for _ in group]
     return PatientInfluence(
-        macro_auroc=0.0,
+        score=0.0,
         patients=tuple(f"{found.cell.downstream}/{patient}" for patient in patients),
         values=np.asarray(weights) @ rows,
     )

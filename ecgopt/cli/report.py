@@ -161,7 +161,7 @@ def plan(
         study: Study file.
         pilot: Study file or bundle of an earlier run: its spread and its time per sample are
             used. Without one, time is measured here on a few batches and the spread is assumed.
-        difference: Assumed true difference in macro AUROC; by default three times the margin.
+        difference: Assumed true difference of the metric; by default three times the margin.
         workers: Number of workers.
         place: Where the database and the files are.
     """
@@ -176,7 +176,7 @@ def plan(
     if pilot is not None:
         with _opened(pilot, place).evidence() as (evidence, root):
             seconds = measured_seconds(evidence)
-            measured = measured_spread(evidence, root)
+            measured = measured_spread(evidence, root, metric=spec.verdict.metric)
     if missing := [model for model in spec.models if model.label not in seconds]:
         from ecgopt.jobs.runs import choose_device
         from ecgopt.planning.training_speed import measure_seconds_per_sample

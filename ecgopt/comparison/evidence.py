@@ -295,6 +295,7 @@ def _comparison(
         question=spec.question,
         margin=spec.verdict.margin,
         confidence=spec.verdict.confidence,
+        metric=spec.verdict.metric,
         metrics=spec.metrics,
         pretraining_runs={name: spec.pretraining_runs(name) for name in spec.upstreams},
         least_positives=spec.verdict.least_positives,

@@ -57,6 +57,7 @@ def _rules(comparison: Comparison) -> Iterator[str]:
         ("name", spec.get("name"), comparison.name),
         ("margin", verdict.get("margin"), comparison.margin),
         ("confidence", verdict.get("confidence"), comparison.confidence),
+        ("metric", verdict.get("metric"), comparison.metric),
         ("least_positives", verdict.get("least_positives"), comparison.least_positives),
         ("final_seeds", budget.get("final_seeds"), comparison.budget.final_seeds),
     ]

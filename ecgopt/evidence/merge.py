@@ -65,6 +65,7 @@ def _check_same(first: Comparison, other: Comparison) -> None:
         "name": lambda c: c.name,
         "margin": lambda c: c.margin,
         "confidence": lambda c: c.confidence,
+        "metric of the verdict": lambda c: c.metric,
         "labels left out": lambda c: c.least_positives,
         "most replicates": lambda c: c.most_replicates,
         "regimes": lambda c: c.regimes,

@@ -233,9 +233,11 @@ class Comparison:
     name: str
     question: str
     margin: float
-    """Differences of macro AUROC inside plus or minus this count as equivalent."""
+    """Differences inside plus or minus this count as equivalent."""
     confidence: float
     """Of intervals, for instance 0.95."""
+    metric: str = "macro_auroc"
+    """Of the test, that verdicts rest on; winners are chosen by validation macro AUROC."""
     pretraining_runs: Mapping[str, int] = field(default_factory=dict)
     """Per upstream; 1 where it is not named. Replicate r starts from run r modulo their number."""
     metrics: tuple[str, ...] = ()

@@ -67,9 +67,11 @@ def scores_of(
     metrics: Mapping[str, Metric] = METRICS,
 ) -> dict[str, float]:
     """Return the scores of predictions by name, those that need thresholds only where all are."""
+    return all_scores(tested(test, thresholds), metrics)
+
+
+def tested(test: Predictions, thresholds: Mapping[str, float]) -> Tested:
+    """Return predictions with the thresholds of their labels, where all are known."""
     is_known = all(name in thresholds for name in test.classes)
     chosen = np.array([thresholds[name] for name in test.classes]) if is_known else None
-    return all_scores(
-        Tested(classes=test.classes, labels=test.labels, scores=test.scores, thresholds=chosen),
-        metrics,
-    )
+    return Tested(classes=test.classes, labels=test.labels, scores=test.scores, thresholds=chosen)

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ecgopt.analysis.compare import compare_cells
@@ -283,11 +283,20 @@ def measured_seconds(evidence: Evidence) -> dict[str, float]:
     return {model: seconds[model] / count for model, count in samples.items() if count}
 
 
-def measured_spread(evidence: Evidence, workspace: Path) -> Spread | None:
+def measured_spread(
+    evidence: Evidence, workspace: Path, *, metric: str | None = None
+) -> Spread | None:
     """Return the spread of differences in a pilot, the mean over its cells.
 
     None where the pilot has no cell with two replicates or more.
+
+    Args:
+        evidence: Of the pilot.
+        workspace: Folder that the paths of its predictions are relative to.
+        metric: That the planned verdict rests on; that of the pilot by default.
     """
+    if metric is not None:
+        evidence = replace(evidence, comparison=replace(evidence.comparison, metric=metric))
     readings = Readings(workspace, evidence.comparison)
     evidence = readings.without_rare_labels(evidence)
     intervals = [

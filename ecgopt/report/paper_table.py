@@ -60,8 +60,9 @@ def _caption(conclusions: Conclusions) -> str:
     failed = "; ".join(failed_gates(conclusions))
     starts = words.arm_starts(comparison)
     return (
-        f"Test macro AUROC of {words.listed([*map(words.regime_name, comparison.regimes)])}, each "
-        f"tuned with {budget.trials} trials; means over {words.replicates(comparison)} and "
+        f"Test {words.metric(comparison)} of "
+        f"{words.listed([*map(words.regime_name, comparison.regimes)])}, each tuned with "
+        f"{budget.trials} trials; means over {words.replicates(comparison)} and "
         f"{words.seeds(budget.final_seeds)}. Intervals cover run-to-run and patient sampling "
         "variation; verdicts are corrected over cells (Holm) against a margin of "
         f"{comparison.margin:g} fixed beforehand."

@@ -22,7 +22,7 @@ def plan_lines(plan: Plan, spec: StudySpec, *, n_workers: int) -> list[str]:
     ]
     spread = plan.spread.variances
     origin = (
-        "assumed; a pilot of three replicates would measure it"
+        "assumed for a macro AUROC; a pilot of three replicates would measure it"
         if plan.is_assumed
         else f"measured in the pilot on {plan.spread.freedom:.0f} degrees of freedom; the power is "
         "the mean over what they leave open"

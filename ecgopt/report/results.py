@@ -14,6 +14,7 @@ from ecgopt.analysis.per_label import LabelComparison
 from ecgopt.analysis.sizes import SizeLadder
 from ecgopt.analysis.subgroups import SubgroupComparison
 from ecgopt.evidence.records import FinalEvidence, StudyEvidence
+from ecgopt.training.metrics import PRIMARY
 
 FORMAT = 2
 """Grows when a key of results.json changes its meaning."""
@@ -28,6 +29,8 @@ def results(conclusions: Conclusions) -> dict[str, Any]:
             "comparison": {
                 "name": comparison.name,
                 "question": comparison.question,
+                "metric": comparison.metric,
+                "winners_chosen_by": f"validation {PRIMARY}",
                 "margin": comparison.margin,
                 "confidence": comparison.confidence,
                 "least_positives": comparison.least_positives,
@@ -79,8 +82,8 @@ def _arm(arm: ArmConclusion) -> dict[str, Any]:
     response = arm.response
     return {
         "counts": arm.counts,
-        "test_macro_auroc": arm.test_score(),
-        "test_macro_auroc_published": arm.test_score("published"),
+        "test_score": arm.test_score(),
+        "test_score_published": arm.test_score("published"),
         "test_interval": {role: [each.low, each.high] for role, each in arm.intervals.items()},
         "scores": arm.scores,
         "calibration": [
@@ -131,7 +134,7 @@ def _final(final: FinalEvidence) -> dict[str, Any]:
         "seed_index": final.seed_index,
         "seed": final.seed,
         "trial": final.trial_number,
-        "test_macro_auroc": final.metrics["macro_auroc"],
+        "test_macro_auroc": final.metrics[PRIMARY],
         "metrics": final.metrics,
         "left_out_labels": final.left_out,
         "predictions_sha256": final.predictions_sha256,

@@ -27,7 +27,8 @@ def verdict_table(conclusions: Conclusions) -> "rich.table.Table":
         box=box.SIMPLE_HEAD,
         pad_edge=False,
         padding=(0, 1, 0, 0),
-        title=f"Test macro AUROC, {reference} / {', '.join(map(words.regime_name, others))}"
+        title=f"Test {words.metric(comparison)}, {reference} / "
+        + ", ".join(map(words.regime_name, others))
         + (f", {words.network(next(iter(models)))}" if len(models) == 1 else ""),
         title_justify="left",
         title_style="",
@@ -103,7 +104,7 @@ def answer_lines(conclusions: Conclusions) -> list[str]:
             f"{words.score(arm.test_score('published'))} with the published recipe"
             for regime, arm in conclusions.cells[0].arms.items()
         )
-        second = f"Test macro AUROC: {scores}."
+        second = f"Test {words.metric(comparison)}: {scores}."
     else:
         second = pooled[0] if pooled else "Too few cells for one statement over all of them."
     third = (

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,10 +17,11 @@ from ecgopt.evidence.bundle import Bundle, altered_files
 from ecgopt.evidence.consistency import contradictions
 from ecgopt.evidence.predictions import Predictions, read_predictions
 from ecgopt.evidence.records import Evidence, FinalEvidence
-from ecgopt.evidence.rescore import rescore
+from ecgopt.evidence.rescore import rescore, scores_of
 from ecgopt.evidence.selection import choose_learning_rate, choose_winner
 from ecgopt.report.results import results
-from ecgopt.training.metrics import chosen_metrics
+from ecgopt.shapes import Float
+from ecgopt.training.metrics import PRIMARY, Metric, chosen_metrics, decision_metric
 
 EXACT = 1e-12
 """For numbers computed from the same stored values."""
@@ -113,7 +114,7 @@ def _beside(evidence: Evidence) -> Verified:
     for final in evidence.finals:
         if final.test_curve:
             n_checked += 1
-            difference = abs(final.test_curve[-1] - final.metrics["macro_auroc"])
+            difference = abs(final.test_curve[-1] - final.metrics[PRIMARY])
             if not difference <= STORED:
                 wrong.append(f"{final.study}: a test curve that does not end at the test score")
     return Verified(
@@ -180,7 +181,8 @@ def _errors_without_one(bundle: Bundle) -> Verified:
     patients carry, hence the wide tolerance; an error of the method would show as a factor.
     """
     wrong, n_checked = [], 0
-    least_positives = bundle.evidence.comparison.least_positives
+    comparison = bundle.evidence.comparison
+    metric = decision_metric(comparison.metric, comparison.metrics)
     for label, pair in _some_pairs(bundle.evidence):
         tests = [
             read_predictions(bundle.root / final.predictions, final.predictions_sha256)
@@ -190,7 +192,7 @@ def _errors_without_one(bundle: Bundle) -> Verified:
         if len(tests) < 2 or tests[0].patients != tests[1].patients:
             continue
         n_checked += 1
-        expected, left_out = _two_errors(tests, least_positives)
+        expected, left_out = _two_errors(tests, pair, comparison.least_positives, metric)
         if not abs(expected - left_out) <= 0.25 * max(expected, left_out) + 1e-4:
             wrong.append(f"{label}: {expected:.5f} by influence, {left_out:.5f} by leaving out")
     return Verified(
@@ -200,23 +202,57 @@ def _errors_without_one(bundle: Bundle) -> Verified:
     )
 
 
-def _two_errors(tests: Sequence[Predictions], least_positives: int) -> tuple[float, float]:
-    influences = [influence_of_patients(t, least_positives=least_positives) for t in tests]
+def _two_errors(
+    tests: Sequence[Predictions],
+    pair: Sequence[FinalEvidence],
+    least_positives: int,
+    metric: Metric,
+) -> tuple[float, float]:
+    influences = [
+        influence_of_patients(
+            test, least_positives=least_positives, metric=metric, thresholds=final.thresholds
+        )
+        for test, final in zip(tests, pair, strict=True)
+    ]
     _, rows = align_influences(influences)
     rare = {label for influence in influences for label in influence.left_out}
     kept = [label for label in range(tests[0].labels.shape[1]) if label not in rare]
-    patients, owner = np.unique(np.array(tests[0].patients), return_inverse=True)
-    found = []
-    for some in np.array_split(np.arange(len(patients)), math.ceil(len(patients) / 256)):
-        counts = (owner != some[:, None]).astype(np.int64)
-        first, second = (
-            bootstrap_macro_auroc(test.labels[:, kept], test.scores[:, kept], counts)
-            for test in tests
-        )
-        found.append(first - second)
-    without = np.concatenate(found)
+    first, second = (
+        _scores_without_each(test, final.thresholds, kept, metric)
+        for test, final in zip(tests, pair, strict=True)
+    )
+    without = first - second
     spread = float(np.sqrt((len(without) - 1) * without.var()))
     return float(np.sqrt(((rows[0] - rows[1]) ** 2).sum())), spread
+
+
+def _scores_without_each(
+    test: Predictions, thresholds: Mapping[str, float], kept: Sequence[int], metric: Metric
+) -> Float[np.ndarray, " patient"]:
+    """Return the score without each patient in turn."""
+    patients, owner = np.unique(np.array(test.patients), return_inverse=True)
+    if metric.name == PRIMARY:
+        labels, scores = test.labels[:, kept], test.scores[:, kept]
+        blocks = np.array_split(np.arange(len(patients)), math.ceil(len(patients) / 256))
+        return np.concatenate(
+            [
+                bootstrap_macro_auroc(labels, scores, (owner != some[:, None]).astype(np.int64))
+                for some in blocks
+            ]
+        )
+    found = []
+    for patient in range(len(patients)):
+        rows = owner != patient
+        part = replace(
+            test,
+            labels=test.labels[rows][:, kept],
+            scores=test.scores[rows][:, kept],
+            classes=tuple(test.classes[label] for label in kept),
+        )
+        found.append(
+            metric.oriented(scores_of(part, thresholds, {metric.name: metric})[metric.name])
+        )
+    return np.array(found)
 
 
 def _some_pairs(evidence: Evidence) -> list[tuple[str, tuple[FinalEvidence, FinalEvidence]]]:

@@ -12,6 +12,7 @@ from ecgopt.analysis.subgroups import SmallGroup, SubgroupComparison
 from ecgopt.analysis.verdict import Decision
 from ecgopt.evidence.records import CellKey, Comparison, ParameterValue, PretrainEvidence
 from ecgopt.study_file.cells import OWN_NETWORKS, OWN_UPSTREAMS
+from ecgopt.training.metrics import decision_metric
 
 REGIME_NAMES = {
     "scratch": "scratch",
@@ -189,9 +190,17 @@ def directions(reference: str, regime: str) -> str:
     return f"← {regime_name(reference)} better{space}{regime_name(regime)} better →"
 
 
-def difference_label(reference: str, regime: str) -> str:
+def metric(comparison: Comparison) -> str:
+    """Return the test score that verdicts rest on."""
+    return decision_metric(comparison.metric, comparison.metrics).oriented_title
+
+
+def difference_label(found: Sequence[CellComparison]) -> str:
     """Return the label of an axis of differences of the test score."""
-    return f"Δ AUROC ({regime_name(regime)} − {regime_name(reference)})"
+    arms = {regime_name(each.regime) for each in found}
+    arm = arms.pop() if len(arms) == 1 else "arm"
+    name = found[0].metric.oriented_title.removeprefix("macro ")
+    return f"Δ {name} ({arm} − {regime_name(found[0].reference)})"
 
 
 OBJECTIVE_SCORES = {

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Final, Self
 from pydantic import Field, PrivateAttr, ValidationError
 
 from ecgopt.data.inputs import InputForm
+from ecgopt.data.labels import LABEL_SETS, label_set
 from ecgopt.data.sources.catalog import SOURCES
 from ecgopt.errors import StudyFileError, did_you_mean
 from ecgopt.models.registry import MODELS, InputShape, Network, builder, freezable_stages
@@ -47,7 +48,8 @@ from ecgopt.study_file.tables import (
     WorkersTable,
 )
 from ecgopt.toml_errors import BrokenRule, TomlTable, explained, refusal
-from ecgopt.training.metrics import METRICS, chosen_metrics
+from ecgopt.training.challenge import weights_for
+from ecgopt.training.metrics import METRICS, chosen_metrics, decision_metric
 from ecgopt.training.recipe import Value
 
 MOST_TRIALS: Final = 10_000_000
@@ -288,6 +290,8 @@ class StudySpec(TomlTable):
         yield from self._rules_of_cells()
         if problem := refusal(chosen_metrics, self.metrics):
             yield ("metrics",), problem
+        else:
+            yield from self._rules_of_metric()
         unsound = [*self._rules_of_arms(), *self._rules_of_regimes()]
         if self.arms and not unsound:
             yield from self._rules_of_own_networks()
@@ -362,6 +366,20 @@ class StudySpec(TomlTable):
                 f"the comparison would have {n_trials:,} trials; at most {MOST_TRIALS:,} are "
                 "possible: choose fewer trials, replicates or cells",
             )
+
+    def _rules_of_metric(self) -> Iterator[BrokenRule]:
+        name = self.verdict.metric
+        if problem := refusal(decision_metric, name, self.metrics):
+            yield ("verdict", "metric"), problem
+        elif name == "challenge":
+            for data in self.downstreams:
+                labels = self.data[data].labels if data in self.data else ""
+                if labels in LABEL_SETS and weights_for(label_set(labels).classes) is None:
+                    yield (
+                        ("verdict", "metric"),
+                        f"the labels {labels!r} of {data!r} have no challenge score: choose "
+                        "another metric",
+                    )
 
     def _rules_of_looks(self) -> Iterator[BrokenRule]:
         if self.verdict.until != "decided":

@@ -30,6 +30,7 @@ from ecgopt.toml_errors import (
     TomlTable,
     refusal,
 )
+from ecgopt.training.metrics import PRIMARY
 from ecgopt.training.recipe import DECLARATIONS, Recipe
 
 Name = Annotated[str, Field(pattern=NAME_FORM, max_length=80)]
@@ -482,8 +483,12 @@ class SamplerTable(TomlTable):
 class VerdictTable(TomlTable):
     """Fixed before the first trial."""
 
+    metric: PartName = PRIMARY
+    """Test score that verdicts rest on: a built-in metric such as `macro_auprc` or `macro_f1`, or
+    the name of one of `metrics`. One of which lower is better, as `brier`, counts with its sign
+    turned. Searches choose winners by validation macro AUROC, whichever it is."""
     margin: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.01
-    """Macro AUROC difference below which the arms count as equivalent."""
+    """Difference of the metric below which the arms count as equivalent."""
     confidence: Annotated[float, Field(gt=0.5, lt=1.0)] = 0.95
     """Level of every interval."""
     until: Literal["planned", "decided"] = "planned"
@@ -496,7 +501,7 @@ class VerdictTable(TomlTable):
     first look spends everything, and a study that is extended afterwards decides nothing more."""
     least_positives: Annotated[int, Field(ge=2, le=1_000_000)] = 5
     """Test patients who must carry a label and who must lack it; a label with fewer is left out of
-    the macro AUROC of final fits, and named."""
+    the score of final fits, and named."""
 
 
 class DiagnosticsTable(TomlTable):

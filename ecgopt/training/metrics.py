@@ -10,7 +10,7 @@ from typing import Final
 
 import numpy as np
 
-from ecgopt.errors import UserError
+from ecgopt.errors import UserError, did_you_mean
 from ecgopt.plugins import find, wrong_type
 from ecgopt.shapes import Bool, Float, Int, ScoreMatrix, Shaped
 from ecgopt.training.challenge import challenge_score, weights_for
@@ -198,12 +198,25 @@ class Metric:
     """The best score of a predictor that answers the same for every record."""
     higher_is_better: bool = True
     needs_thresholds: bool = False
+    joins_labels: bool = False
+    """Whether it scores all labels of a record together, so that none can be left out."""
+    can_decide: bool = True
+    """Whether a verdict may rest on it."""
 
     @property
     def heading(self) -> str:
         """The title with what a reader must know about the numbers."""
         source = ", thresholds from validation" if self.needs_thresholds else ""
         return f"{self.title}{source}{'' if self.higher_is_better else ' (lower is better)'}"
+
+    @property
+    def oriented_title(self) -> str:
+        """What `oriented` gives, in words."""
+        return self.title if self.higher_is_better else f"negative {self.title}"
+
+    def oriented(self, score: float) -> float:
+        """Return a score of which higher is better: it is negative where lower is."""
+        return score if self.higher_is_better else -score
 
 
 N_RELIABILITY_GROUPS: Final = 10
@@ -248,7 +261,7 @@ def _mean_prevalence(labels: Bool[np.ndarray, "record label"]) -> float:
 
 
 PRIMARY: Final = "macro_auroc"
-"""The metric that winners and verdicts are judged by."""
+"""The metric that chooses winners on validation, and by which verdicts are judged by default."""
 
 METRICS: Final[dict[str, Metric]] = {
     metric.name: metric
@@ -294,6 +307,8 @@ METRICS: Final[dict[str, Metric]] = {
             # Of giving each label its prevalence.
             trivial=lambda _: 0.0,
             higher_is_better=False,
+            # A predictor that knows nothing of the record has none.
+            can_decide=False,
         ),
         Metric(
             name="challenge",
@@ -302,6 +317,7 @@ METRICS: Final[dict[str, Metric]] = {
             # Of naming sinus rhythm in every record, by definition.
             trivial=lambda _: 0.0,
             needs_thresholds=True,
+            joins_labels=True,
         ),
     )
 }
@@ -329,6 +345,28 @@ def chosen_metrics(more: Sequence[str] = ()) -> Mapping[str, Metric]:
             )
         chosen[found.name] = found
     return chosen
+
+
+def decision_metric(name: str, more: Sequence[str] = ()) -> Metric:
+    """Return the metric that a verdict rests on.
+
+    Args:
+        name: Of a built-in metric or one of `more`.
+        more: As in `chosen_metrics`.
+
+    Raises:
+        UserError: there is no such metric, or no verdict may rest on it.
+    """
+    known = chosen_metrics(more)
+    if name not in known:
+        raise UserError(f"the metric {name!r} is not known: {did_you_mean(name, known)}")
+    if not known[name].can_decide:
+        allowed = ", ".join(each.name for each in known.values() if each.can_decide)
+        raise UserError(
+            f"{name!r} cannot decide, because a predictor that knows nothing of the record has the "
+            f"best of it: choose one of {allowed}"
+        )
+    return known[name]
 
 
 def all_scores(tested: Tested, metrics: Mapping[str, Metric] = METRICS) -> dict[str, float]:

@@ -57,7 +57,7 @@ def test_every_regime_ends_in_the_report_with_a_final_score(finished):
     results, _ = finished
     (cell,) = results["cells"]
     assert set(cell["regimes"]) == set(REGIMES)
-    assert all(0 < regime["test_macro_auroc"] < 1 for regime in cell["regimes"].values())
+    assert all(0 < regime["test_score"] < 1 for regime in cell["regimes"].values())
 
 
 def test_a_cell_of_all_records_is_reported_with_the_number_that_have_a_diagnosis(

@@ -123,7 +123,12 @@ def invent(world: World, workspace: Path) -> Evidence:
                 "name": world.name,
                 "seed": world.seed,
                 "regimes": list(world.regimes),
-                "verdict": {"margin": 0.01, "confidence": 0.95, "least_positives": 5},
+                "verdict": {
+                    "margin": 0.01,
+                    "confidence": 0.95,
+                    "least_positives": 5,
+                    "metric": "macro_auroc",
+                },
                 "budget": {
                     "trials": world.trials,
                     "final_seeds": world.final_seeds,

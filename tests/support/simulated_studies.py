@@ -65,9 +65,9 @@ def simulate(truth: Truth, random: np.random.Generator) -> Verdict:
     reference, arm_runs = runs
     differences = {
         pair: PairedDifference(
-            value=arm_runs[pair].macro_auroc - reference[pair].macro_auroc,
+            value=arm_runs[pair].score - reference[pair].score,
             influence=PatientInfluence(
-                macro_auroc=0.0,
+                score=0.0,
                 patients=names,
                 values=arm_runs[pair].values - reference[pair].values,
             ),

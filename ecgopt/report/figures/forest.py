@@ -102,11 +102,7 @@ def paint_forest(panel: Axes, found: Sequence[CellComparison], labels: Sequence[
     panel.tick_params(axis="y", length=0)
     panel.margins(x=0.06)
     panel.grid(visible=False, axis="y")
-    pairs = {(item.reference, item.regime) for item in found}
-    reference = words.regime_name(found[0].reference)
-    panel.set_xlabel(
-        words.difference_label(*pairs.pop()) if len(pairs) == 1 else f"Δ AUROC (arm − {reference})"
-    )
+    panel.set_xlabel(words.difference_label(found))
     panel.spines["left"].set_visible(False)
     add_legend(panel)
 

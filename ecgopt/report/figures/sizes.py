@@ -19,7 +19,7 @@ from ecgopt.report.figures.drawing import (
 from ecgopt.report.figures.forest import verdict_look
 
 CAPTION = (
-    "Paired difference of test macro AUROC at each training size with its interval, and the line "
+    "Paired difference of the test score at each training size with its interval, and the line "
     "fitted to log size (its interval knows that sizes share test patients). Shaded: the margin. "
     "Where the line meets zero, or the margin, is the crossover size."
 )
@@ -78,5 +78,5 @@ def _paint(panel: Axes, ladder: SizeLadder) -> None:
     panel.xaxis.set_minor_locator(NullLocator())
     panel.set_xticks(list(ladder.sizes), [f"{size:,}" for size in ladder.sizes])
     panel.set_xlabel("labelled training records")
-    panel.set_ylabel(words.difference_label(ladder.points[0].reference, ladder.regime))
+    panel.set_ylabel(words.difference_label(ladder.points))
     add_legend(panel)

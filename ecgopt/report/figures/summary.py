@@ -175,7 +175,8 @@ def _scores(conclusions: Conclusions) -> _Panel | None:
         name="scores",
         title="Test score of each arm",
         caption=(
-            f"Test macro AUROC{some}: a dot per replicate (mean over seeds)"
+            f"Test {words.metric(conclusions.evidence.comparison)}{some}: a dot per replicate "
+            "(mean over seeds)"
             + (", joined where two arms share the replicate," if n_arms == 2 else "")
             + f" and the mean with its {conclusions.evidence.comparison.confidence:.0%} interval."
         ),
@@ -237,10 +238,11 @@ def _paint_scores(panel: Axes, groups: Sequence[tuple[str, CellConclusion, Final
             )  # fmt: skip
             interval = arm.intervals.get(role)
             if interval is not None and np.isfinite(interval.high):
+                floor = 0.0 if interval.estimate >= 0 else -1.0
                 beside = place + (0.22 if index else -0.22)
                 panel.plot(
                     [beside, beside],
-                    [max(interval.low, 0.0), min(interval.high, 1.0)],
+                    [max(interval.low, floor), min(interval.high, 1.0)],
                     color=colour,
                 )
                 panel.plot(beside, interval.estimate, "_", color=colour, markeredgewidth=1.5)
@@ -252,7 +254,7 @@ def _paint_scores(panel: Axes, groups: Sequence[tuple[str, CellConclusion, Final
     panel.tick_params(axis="x", length=0)
     panel.set_xlim(-0.9, (len(groups) - 1) * width + len(regimes) - 0.1)
     panel.grid(visible=False, axis="x")
-    panel.set_ylabel("test macro AUROC")
+    panel.set_ylabel(f"test {groups[0][1].arms[regimes[0]].arm.metric.oriented_title}")
     add_legend(panel)
 
 
@@ -265,9 +267,10 @@ def _differences(conclusions: Conclusions) -> _Panel | None:
         name="differences",
         title="Paired difference and verdict",
         caption=(
-            f"Paired difference of test macro AUROC from {words.regime_name(found[0].reference)}, "
-            f"tuned arms, with its {comparison.confidence:.0%} interval over replicates, seeds and "
-            f"patients. Shaded: the margin of ±{comparison.margin:g}. Symbols are verdicts."
+            f"Paired difference of test {words.metric(comparison)} from "
+            f"{words.regime_name(found[0].reference)}, tuned arms, with its "
+            f"{comparison.confidence:.0%} interval over replicates, seeds and patients. "
+            f"Shaded: the margin of ±{comparison.margin:g}. Symbols are verdicts."
         ),
         alt="",
         height=max(_ROW * len(found), 70.0),
@@ -292,8 +295,9 @@ def _sizes(conclusions: Conclusions) -> _Panel | None:
         name="sizes",
         title="Score against labelled records",
         caption=(
-            f"Test macro AUROC against the number of labelled records{which}: filled and joined, "
-            "tuned, with intervals; hollow and dotted, the published recipe."
+            f"Test {words.metric(conclusions.evidence.comparison)} against the number of labelled "
+            f"records{which}: filled and joined, tuned, with intervals; hollow and dotted, the "
+            "published recipe."
         ),
         alt=" ".join(
             f"n = {cell.cell.n_train:,}: "
@@ -346,7 +350,7 @@ def _paint_sizes(panel: Axes, cells: Sequence[CellConclusion]) -> None:
     panel.xaxis.set_minor_locator(NullLocator())
     panel.set_xticks(sizes.tolist(), [f"{size:,.0f}" for size in sizes])
     panel.set_xlabel("labelled training records")
-    panel.set_ylabel("test macro AUROC")
+    panel.set_ylabel(f"test {cells[0].arms[regime].arm.metric.oriented_title}")
     add_legend(panel)
 
 

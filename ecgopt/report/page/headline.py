@@ -209,8 +209,8 @@ def _verdict_table(conclusions: Conclusions) -> PageTable:
     )
     name = ("arm",) if has_arms else ()
     return PageTable(
-        title=f"Test macro AUROC of the tuned arms, means over replicates and seeds with "
-        f"{comparison.confidence:.0%} intervals; the difference is paired",
+        title=f"Test {words.metric(comparison)} of the tuned arms, means over replicates and seeds "
+        f"with {comparison.confidence:.0%} intervals; the difference is paired",
         columns=("cell", *name, "verdict", "difference", reference, arm),
         rows=rows,
         text_columns=frozenset({0, 1, len(name) + 1}),

@@ -73,9 +73,10 @@ def _rules(conclusions: Conclusions) -> str:
         f"included; trial 0 is the recipe of {words.PAPER}. {_selection(comparison)} is trained "
         f"again on all n records with {seeds}, and each such network is scored exactly once on "
         f"sealed test patients, by which nothing was chosen; {words.replicates(comparison)}. "
-        f"Margin ±{comparison.margin:g} macro AUROC, fixed beforehand. {comparison.confidence:.0%} "
-        "intervals cover the variation between runs and between patients; verdicts are corrected "
-        "over cells by Holm."
+        f"Verdicts rest on the test {words.metric(comparison)}, the choice of winners on "
+        f"validation macro AUROC. Margin ±{comparison.margin:g}, fixed beforehand. "
+        f"{comparison.confidence:.0%} intervals cover the variation between runs and between "
+        "patients; verdicts are corrected over cells by Holm."
         + (f" {words.capital(looks)}." if looks else "")
         + "".join(f" The budget was extended: {text}." for text in comparison.extensions)
     )

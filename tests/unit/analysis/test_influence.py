@@ -27,7 +27,7 @@ def test_macro_auroc_and_zero_sum(seed, digits):
     scores = np.round(random.normal(size=(40, 3)) + labels, digits)
     found = influence_of_patients(predictions_of(labels, scores, map(str, range(40))))
     expected = macro_auroc(labels, scores).value
-    assert found.macro_auroc == pytest.approx(expected, abs=1e-12, nan_ok=True)
+    assert found.score == pytest.approx(expected, abs=1e-12, nan_ok=True)
     if not np.isnan(expected):
         assert found.values.sum() == pytest.approx(0.0, abs=1e-12)
 
@@ -84,7 +84,7 @@ def test_the_variance_of_rare_labels_is_that_of_drawing_other_patients(n_positiv
         for _ in range(1500)
     ]
     stated = np.mean([(each.values**2).sum() for each in found])
-    assert stated == pytest.approx(np.var([each.macro_auroc for each in found]), rel=0.1)
+    assert stated == pytest.approx(np.var([each.score for each in found]), rel=0.1)
 
 
 def test_labels_that_too_few_patients_carry_or_lack_are_left_out():
@@ -92,7 +92,7 @@ def test_labels_that_too_few_patients_carry_or_lack_are_left_out():
     names = [f"p{i}" for i in range(100)]
     found = influence_of_patients(predictions_of(labels, scores, names), least_positives=5)
     assert (found.left_out, found.fewest) == ((1, 2, 3), 30)
-    assert found.macro_auroc == pytest.approx(macro_auroc(labels[:, :1], scores[:, :1]).value)
+    assert found.score == pytest.approx(macro_auroc(labels[:, :1], scores[:, :1]).value)
 
 
 def test_records_of_one_patient_count_as_one_patient_with_the_label():

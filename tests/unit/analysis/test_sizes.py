@@ -83,16 +83,14 @@ def test_the_crossover_interval_covers_the_truth_as_often_as_it_claims():
 def test_cells_that_share_patients_have_correlated_errors():
     random = np.random.default_rng(0)
     shared = random.normal(0, 0.001, 300)
-    influence = PatientInfluence(
-        macro_auroc=0.0, patients=tuple(map(str, range(300))), values=shared
-    )
+    influence = PatientInfluence(score=0.0, patients=tuple(map(str, range(300))), values=shared)
     cells = [cell_with([0.01, 0.02], influence=influence, n_train=size) for size in (200, 600)]
     _, covariance = joint_covariance(cells)
     assert covariance[0, 1] == pytest.approx((shared**2).sum())
 
 
 def test_cells_of_other_data_sets_do_not_share_patients_of_equal_names():
-    influence = PatientInfluence(macro_auroc=0.0, patients=("1", "2"), values=np.ones(2))
+    influence = PatientInfluence(score=0.0, patients=("1", "2"), values=np.ones(2))
     cells = [cell_with([0.0, 0.1], influence=influence, downstream=name) for name in "de"]
     _, covariance = joint_covariance(cells)
     assert covariance[0, 1] == 0.0

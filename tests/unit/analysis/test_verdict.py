@@ -103,7 +103,7 @@ def test_tests_and_interval_always_agree(estimate, run_sd, patient_sd, n_units):
 
 
 def test_identical_arms_give_exactly_zero_and_read_equivalent():
-    zero = PatientInfluence(macro_auroc=0.0, patients=("a", "b"), values=np.zeros(2))
+    zero = PatientInfluence(score=0.0, patients=("a", "b"), values=np.zeros(2))
     pairs = [(replicate, seed) for replicate in range(2) for seed in range(2)]
     differences = differences_of(dict.fromkeys(pairs, 0.0), dict.fromkeys(pairs, zero))
     found = alone(estimate_mean(differences))
@@ -128,7 +128,7 @@ def test_patients_common_to_all_replicates_widen_the_interval_whatever_their_num
     random = np.random.default_rng(0)
     shared = random.normal(0, 0.001, 400)
     names = tuple(map(str, range(400)))
-    influence = PatientInfluence(macro_auroc=0.0, patients=names, values=shared - shared.mean())
+    influence = PatientInfluence(score=0.0, patients=names, values=shared - shared.mean())
     widths = []
     for n_replicates in (5, 500):
         pairs = [(replicate, 0) for replicate in range(n_replicates)]
@@ -144,7 +144,7 @@ def test_replicates_with_test_sets_of_their_own_are_not_charged_twice():
     random = np.random.default_rng(1)
     influences = {
         (replicate, 0): PatientInfluence(
-            macro_auroc=0.0,
+            score=0.0,
             patients=tuple(f"{replicate}-{i}" for i in range(100)),
             values=random.normal(0, 0.001, 100),
         )

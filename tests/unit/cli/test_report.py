@@ -120,7 +120,7 @@ def test_plan_measures_the_time_and_tells_the_power(run, tmp_path, capsys):
     run("plan", tmp_path / "study.toml")
     printed = capsys.readouterr().out
     assert "of one worker" in printed
-    assert "assumed; a pilot of three replicates would measure it" in printed
+    assert "assumed for a macro AUROC; a pilot of three replicates would measure it" in printed
     assert "replicates" in printed
 
 

@@ -1,5 +1,6 @@
 import math
 
+import numpy as np
 import pytest
 import torch
 from fakes_evidence import World, invent
@@ -159,6 +160,23 @@ def test_a_pilot_gives_time_and_spread(tmp_path):
     found = measured_spread(evidence, tmp_path)
     assert (found.n_patients, found.freedom) == (150, 2)
     assert found.variances.replicates > 0
+
+
+def test_a_pilot_is_read_by_the_metric_of_the_planned_verdict(tmp_path):
+    evidence = invent(World(replicates=3, final_seeds=1), tmp_path)
+    found = measured_spread(evidence, tmp_path, metric="macro_auprc")
+    scores = {
+        regime: np.array(
+            [
+                final.metrics["macro_auprc"]
+                for final in sorted(evidence.finals, key=lambda final: final.replicate)
+                if (final.regime, final.role) == (regime, "tuned")
+            ]
+        )
+        for regime in ("scratch", "fine_tune")
+    }
+    expected = np.std(scores["fine_tune"] - scores["scratch"], ddof=1)
+    assert found.variances.replicates == pytest.approx(expected)
 
 
 def test_a_pilot_of_one_replicate_gives_no_spread(tmp_path):

@@ -233,6 +233,7 @@ FORGERIES = {
     ),
     "another margin": (comparison(margin=0.3), "rules are those"),
     "another confidence": (comparison(confidence=0.8), "rules are those"),
+    "another metric": (comparison(metric="macro_auprc"), "rules are those"),
     "rare labels left out after the fact": (comparison(least_positives=90), "rules are those"),
     "more replicates planned afterwards": (comparison(most_replicates=9), "rules are those"),
     "arms in another order": (comparison(regimes=("fine_tune", "scratch")), "rules are those"),
@@ -270,6 +271,14 @@ FORGERIES = {
 
 def test_an_honest_bundle_is_not_refused(evidence, workspace, tmp_path):
     assert refused(evidence, workspace, tmp_path) == {}
+
+
+@pytest.mark.parametrize("name", ["macro_auprc", "brier"])
+def test_an_honest_verdict_by_another_metric_is_not_refused(name, evidence, workspace, tmp_path):
+    stated = evidence.comparison.spec
+    spec = {**stated, "verdict": {**stated["verdict"], "metric": name}}
+    changed = replace(evidence, comparison=replace(evidence.comparison, metric=name, spec=spec))
+    assert refused(changed, workspace, tmp_path) == {}
 
 
 @pytest.mark.parametrize("kind", FORGERIES)

@@ -413,3 +413,24 @@ def test_folders_have_their_variables_filled_in_and_an_unset_one_is_named(monkey
 def test_the_shipped_study_files_are_valid():
     for path in (Path(__file__).parents[3] / "studies").glob("*.toml"):
         assert load_spec(path).name == path.stem
+
+
+@pytest.mark.parametrize(
+    ("metric", "said"),
+    [
+        ("macro_auprc", None),
+        ("macro_auprv", "did you mean 'macro_auprc'"),
+        ("calibration_error", "cannot decide"),
+        ("challenge", "have no challenge score"),
+    ],
+)
+def test_the_metric_of_the_verdict_is_one_that_can_decide(metric, said):
+    study = copy.deepcopy(STUDY)
+    study["verdict"]["metric"] = metric
+    study["data"]["small"]["labels"] = "ptbxl_superclass"
+    if said is None:
+        spec = StudySpec.model_validate(study)
+        assert spec.scientific_content()["verdict"]["metric"] == metric
+    else:
+        with pytest.raises(ValidationError, match=said):
+            StudySpec.model_validate(study)
