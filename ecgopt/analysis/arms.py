@@ -121,7 +121,7 @@ def count_trials(trials: Iterable[TrialEvidence]) -> TrialCounts:
 
 
 def _outcome(trial: TrialEvidence) -> str:
-    if trial.state in ("running", "waiting"):
+    if trial.state in ("running", "paused", "waiting"):
         return "unfinished"
     if trial.cause in NAMED_OUTCOMES:
         return trial.cause

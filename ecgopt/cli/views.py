@@ -35,7 +35,12 @@ def plain_line(progress: Progress) -> str:
     )
     pruned = sum(study.pruned for study in progress.studies)
     best = ", ".join(f"{name} {value:.3f}" for name, value in _best_per_regime(progress).items())
-    found = [f"{pruned} pruned" if pruned else "", f"best: {best}" if best else ""]
+    paused = sum(study.paused for study in progress.studies)
+    found = [
+        f"{pruned} pruned" if pruned else "",
+        f"{paused} paused at a rung" if paused else "",
+        f"best: {best}" if best else "",
+    ]
     parts = [stages, *found, _waiting(progress), _time_left(progress)]
     return "; ".join(part for part in parts if part)
 
@@ -117,12 +122,14 @@ def rendered(
     names = [study.study for study in shown]
     shared, short = shared_folder(names), short_names(names)
     has_failed = any(study.failed for study in shown)
-    failed = ("failed",) if has_failed else ()
-    table = _table("study", "done", "pruned", *failed, "running", "left", "best")
+    has_paused = any(study.paused for study in shown)
+    failed, paused = ("failed",) * has_failed, ("paused",) * has_paused
+    table = _table("study", "done", "pruned", *failed, "running", *paused, "left", "best")
     for study, name in zip(shown, short, strict=True):
-        counts = [study.complete, study.pruned, study.running, study.left]
-        if has_failed:
-            counts.insert(2, study.failed)
+        counts = [
+            study.complete, study.pruned, *[study.failed] * has_failed, study.running,
+            *[study.paused] * has_paused, study.left,
+        ]  # fmt: skip
         best = f"{study.best:.3f}" if study.best is not None else "-"
         table.add_row(name, *map(str, counts), best)
     hidden = len(every) - len(shown)
@@ -167,6 +174,7 @@ def _activity_tables(activity: Activity | None, shared: str) -> Iterator[Rendera
     for rows, view in (
         (activity.workers, _workers),
         (queue.leases, _leases),
+        (queue.paused, _paused),
         (queue.failures, _failures),
         (queue.set_aside, _set_aside),
     ):
@@ -211,6 +219,17 @@ def _leases(activity: Activity, short: Callable[[str], str]) -> Table:
             f"{lease.seconds_left:.0f} s" if lease.seconds_left > 0 else "ended",
             str(lease.failures),
         )
+    return table
+
+
+def _paused(activity: Activity, short: Callable[[str], str]) -> Table:
+    table = _table("paused", "at rung", "waits for")
+    paused = activity.queue.paused
+    for item in paused[:_MAX_ROWS]:
+        others = f"{item.n_behind} of its bracket" if item.n_behind else "a free worker"
+        table.add_row(short(item.item), str(item.rung), others)
+    if (hidden := len(paused) - _MAX_ROWS) > 0:
+        table.add_row(f"... and {hidden} more", "", "")
     return table
 
 

@@ -39,11 +39,13 @@ from ecgopt.jobs.job import StudyPayload, read
 from ecgopt.jobs.leased_trial import n_trials_of_others, trials_of
 from ecgopt.jobs.pretrain_trial import PretrainTrialJob
 from ecgopt.jobs.registry import JOBS
-from ecgopt.jobs.trial import TrialJob, trial_group
+from ecgopt.jobs.trial import TrialJob, slot_name, trial_group
+from ecgopt.queue.inspect import paused_items
 from ecgopt.queue.openings import read_openings
 from ecgopt.queue.results import EndedItem, ended_items, failures_by_group, retries_of
 from ecgopt.study_file.cells import (
     ALL_RECORDS,
+    StudyKey,
     expand_cells,
     expand_studies,
     replicates_of,
@@ -178,11 +180,23 @@ def load_studies(
 ) -> tuple[StudyEvidence, ...]:
     """Return the studies of these regimes with their trials alone, which needs none of the data."""
     beside = _records(ended_items(database, spec.name)).beside
+    with database.transaction() as connection:
+        paused = {item.item for item in paused_items(connection, spec.name)}
+
+    def seen(key: StudyKey, trial: TrialEvidence) -> TrialEvidence:
+        is_paused = (
+            trial.state == "running" and f"{TrialJob.kind}/{slot_name(key, trial.number)}" in paused
+        )
+        return replace(trial, state="paused") if is_paused else trial
+
     return tuple(
         StudyEvidence(
             study=key.path,
             **key.coordinates(),
-            trials=(*trials_of(database, spec, key), *beside.get(key.path, ())),
+            trials=(
+                *(seen(key, trial) for trial in trials_of(database, spec, key)),
+                *beside.get(key.path, ()),
+            ),
         )
         for key in expand_studies(spec)
         if key.regime in regimes

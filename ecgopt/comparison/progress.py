@@ -8,8 +8,9 @@ from ecgopt.database.engine import Database
 from ecgopt.database.optuna.studies import trial_counts_by_name
 from ecgopt.jobs.job import Job
 from ecgopt.jobs.registry import JOBS
+from ecgopt.jobs.trial import trial_group
 from ecgopt.queue import heartbeats
-from ecgopt.queue.inspect import StateCount, count_states, first_failure
+from ecgopt.queue.inspect import StateCount, count_states, first_failure, paused_items
 from ecgopt.queue.items import open_items
 from ecgopt.queue.pausing import pause_of
 from ecgopt.study_file.cells import expand_studies, study_name
@@ -49,6 +50,8 @@ class StudyProgress:
     pruned: int
     failed: int
     running: int
+    paused: int
+    """At a rung, where they wait for their bracket and for a worker; not among the running."""
     left: int
     best: float | None
     """Best validation macro AUROC of a complete trial."""
@@ -172,6 +175,7 @@ def _stages(counts: Sequence[StateCount]) -> tuple[StageProgress, ...]:
 def _studies(database: Database, spec: StudySpec) -> tuple[StudyProgress, ...]:
     with database.transaction() as connection:
         found = trial_counts_by_name(connection, spec.name)
+        paused = Counter(item.group for item in paused_items(connection, spec.name))
 
     def count(name: str, state: str) -> int:
         return found.get(name, {}).get(state, (0, None))[0]
@@ -183,7 +187,8 @@ def _studies(database: Database, spec: StudySpec) -> tuple[StudyProgress, ...]:
             complete=count(name, "COMPLETE"),
             pruned=count(name, "PRUNED"),
             failed=count(name, "FAIL"),
-            running=count(name, "RUNNING"),
+            running=max(count(name, "RUNNING") - paused[trial_group(key)], 0),
+            paused=paused[trial_group(key)],
             left=count(name, "WAITING"),
             best=found.get(name, {}).get("COMPLETE", (0, None))[1],
         )

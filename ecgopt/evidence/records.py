@@ -28,7 +28,7 @@ DATA_SETS = "data sets"
 labels, what was dropped, licence and citation."""
 
 ParameterValue = bool | int | float | str
-TrialState = Literal["complete", "pruned", "failed", "running", "waiting"]
+TrialState = Literal["complete", "pruned", "failed", "running", "paused", "waiting"]
 TrialRecipe = Literal["tuned", "published", "extra", "audit", "enqueued"]
 FinalRole = Literal["tuned", "published", "learning_rate"]
 

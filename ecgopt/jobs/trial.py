@@ -62,6 +62,11 @@ def trial_group(key: StudyKey) -> str:
     return f"trials/{key.path}"
 
 
+def slot_name(key: StudyKey, slot: int) -> str:
+    """Return the name of a slot's work item, after its kind."""
+    return f"{key.path}/{slot:04d}"
+
+
 def start_group(key: StudyKey) -> str | None:
     """Return the group of the pre-training that a study's runs start from, if there is one."""
     return pretrain_group(key.pretraining) if key.pretraining else None
@@ -89,7 +94,7 @@ class TrialJob(Job):
         for key in keys:
             for slot in range(spec.budget.trials):
                 item = cls.item(
-                    f"{key.path}/{slot:04d}",
+                    slot_name(key, slot),
                     TrialPayload(study=key, slot=slot),
                     group=trial_group(key),
                     needs=start_group(key),

@@ -7,6 +7,7 @@ from sqlalchemy import Connection, func, select
 
 from ecgopt.database.engine import Database
 from ecgopt.database.tables import failure, work_item
+from ecgopt.queue.items import behind_in_bracket
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,19 +50,33 @@ class SetAside:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PausedSeen:
+    """An item that paused at a rung and that no worker holds."""
+
+    item: str
+    group: str
+    rung: int
+    n_behind: int
+    """Open items of its bracket that have yet to come to the rung. At 0 its bracket is decided, and
+    the next worker that is free continues or ends the item."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class QueueSeen:
-    """Leases by item, failures with the newest first, and items set aside."""
+    """Leases and paused items by item, failures with the newest first, and items set aside."""
 
     leases: Sequence[LeaseSeen]
+    paused: Sequence[PausedSeen]
     failures: Sequence[FailureSeen]
     set_aside: Sequence[SetAside]
 
 
 def inspect_queue(database: Database, comparison: str) -> QueueSeen:
-    """Return a comparison's leases, failures and items that were set aside."""
+    """Return a comparison's leases, paused items, failures and items that were set aside."""
     with database.transaction() as connection:
         return QueueSeen(
             leases=_leases(connection, database, comparison),
+            paused=paused_items(connection, comparison),
             failures=_failures(connection, database, comparison),
             set_aside=_set_aside(connection, comparison),
         )
@@ -156,6 +171,25 @@ def first_failure(database: Database, comparison: str, groups: Collection[str]) 
     with database.transaction() as connection:
         row = connection.execute(query).first()
     return None if row is None else SetAside(item=row.key, cause=row.cause, detail=row.detail or "")
+
+
+def paused_items(connection: Connection, comparison: str) -> list[PausedSeen]:
+    """Return the comparison's items that paused at a rung and that no worker holds."""
+    behind = behind_in_bracket(work_item.alias("of_the_bracket"))
+    n_behind = behind.with_only_columns(func.count()).scalar_subquery().label("behind")
+    query = (
+        select(work_item.c.key, work_item.c.item_group, work_item.c.rung, n_behind)
+        .where(
+            work_item.c.comparison == comparison,
+            work_item.c.state == "free",
+            work_item.c.rung > 0,
+        )
+        .order_by(work_item.c.key)
+    )
+    return [
+        PausedSeen(item=row.key, group=row.item_group, rung=row.rung, n_behind=row.behind)
+        for row in connection.execute(query)
+    ]
 
 
 def _leases(connection: Connection, database: Database, comparison: str) -> list[LeaseSeen]:

@@ -12,6 +12,7 @@ from typing import Any, Final
 from sqlalchemy import (
     ColumnElement,
     Connection,
+    FromClause,
     Select,
     Update,
     and_,
@@ -529,22 +530,25 @@ def _earlier_have_ended() -> ColumnElement[bool]:
     return or_(work_item.c.after.is_(None), an_open_one.is_(None))
 
 
+def behind_in_bracket(other: FromClause) -> Select[Any]:
+    """Return the query for the open items `other` of an item's bracket that come to its rung later.
+
+    Args:
+        other: An alias of the table of work items.
+    """
+    return select(other.c.id).where(
+        other.c.comparison == work_item.c.comparison,
+        other.c.item_group == work_item.c.item_group,
+        other.c.state.in_(("free", "held")),
+        other.c.priority.between(work_item.c.bracket_first, work_item.c.bracket_last),
+        other.c.rung < work_item.c.rung,
+    )
+
+
 def _bracket_has_come() -> ColumnElement[bool]:
     """Return SQL for whether the open items of an item's bracket have come to its rung."""
-    other = work_item.alias("of_the_bracket")
-    behind = (
-        select(other.c.id)
-        .where(
-            other.c.comparison == work_item.c.comparison,
-            other.c.item_group == work_item.c.item_group,
-            other.c.state.in_(("free", "held")),
-            other.c.priority.between(work_item.c.bracket_first, work_item.c.bracket_last),
-            other.c.rung < work_item.c.rung,
-        )
-        .limit(1)
-        .scalar_subquery()
-    )
-    return or_(work_item.c.rung == 0, behind.is_(None))
+    behind = behind_in_bracket(work_item.alias("of_the_bracket"))
+    return or_(work_item.c.rung == 0, behind.limit(1).scalar_subquery().is_(None))
 
 
 def _row(comparison: str, item: NewItem) -> dict[str, Any]:

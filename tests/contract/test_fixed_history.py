@@ -5,10 +5,13 @@ from optuna.trial import TrialState
 from scripted_worker import begin_scripted, scripted_study
 
 from ecgopt.causes import Cause
+from ecgopt.comparison.evidence import load_studies
+from ecgopt.comparison.progress import read_progress
 from ecgopt.database.optuna.studies import open_study, propose, slot_trial
 from ecgopt.database.optuna.trial_rows import add_report, begin_trial, close_trial
 from ecgopt.database.tables import comparison, work_item
 from ecgopt.queue import items
+from ecgopt.queue.inspect import paused_items
 from ecgopt.study_file.cells import expand_studies
 
 N_STARTUP, N_TRIALS = 3, 9
@@ -181,6 +184,37 @@ def test_a_paused_slot_waits_until_its_whole_bracket_has_paused_there_or_ended(o
     assert 2 in study.claimable()
     # The published recipe is in no bracket, and nothing waits for it.
     assert 0 in study.claimable()
+
+
+def test_paused_trials_are_listed_as_such_with_how_many_they_wait_for(opened):
+    study = opened(lag='"free"', pruning=HALVING)
+    study.begin(1)
+    study.begin(3)
+
+    def listed():
+        with study.database.transaction() as connection:
+            found = paused_items(connection, "tiny")
+        return {int(item.item[-4:]): (item.rung, item.n_behind) for item in found}
+
+    def states():
+        (seen,) = load_studies(study.database, study.spec, ["scratch"])
+        return [trial.state for trial in seen.trials][1:4]
+
+    def counts():
+        (one, _) = read_progress(study.database, study.spec).studies
+        return one.running, one.paused
+
+    assert (listed(), states(), counts()) == ({}, ["running", "waiting", "running"], (2, 0))
+    pause(study, 1, 3)
+    assert listed() == {1: (3, 1)}
+    assert (states(), counts()) == (["paused", "waiting", "running"], (1, 1))
+    study.begin(2)
+    pause(study, 2, 3)
+    assert listed() == {1: (3, 0), 2: (3, 0)}
+    assert (states(), counts()) == (["paused", "paused", "running"], (1, 2))
+    for number in range(2 * N_TRIALS):
+        items.claim(study.database, "tiny", f"w{number}", lease_seconds=60)
+    assert (listed(), states()) == ({}, ["running"] * 3)
 
 
 def test_a_claim_says_where_its_item_paused_also_after_a_worker_was_lost(opened):

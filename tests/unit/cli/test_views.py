@@ -11,7 +11,7 @@ from ecgopt.causes import Cause
 from ecgopt.cli.views import Activity, duration, next_step, plain_line, rendered, short_names
 from ecgopt.comparison.progress import Progress, StageProgress, StudyProgress
 from ecgopt.queue.heartbeats import WorkerSeen
-from ecgopt.queue.inspect import FailureSeen, LeaseSeen, QueueSeen, SetAside
+from ecgopt.queue.inspect import FailureSeen, LeaseSeen, PausedSeen, QueueSeen, SetAside
 
 FOLDER = "clinic/resnet1d18-w8/n160/r0"
 
@@ -24,6 +24,7 @@ def study(regime):
         pruned=2,
         failed=0,
         running=1,
+        paused=0,
         left=8,
         best=0.75,
     )
@@ -73,6 +74,7 @@ ACTIVITY = Activity(
                 failures=7,
             )
         ],
+        paused=[],
         failures=[failure(number) for number in range(7)],
         set_aside=[
             SetAside(item=ITEM, cause=Cause.OUT_OF_MEMORY, detail="3 workers\nwere too big")
@@ -226,3 +228,21 @@ def test_a_worker_that_stopped_by_its_own_errors_says_why():
     activity = replace(ACTIVITY, workers=[replace(worker, state="failed", reason=why)])
     assert f"vm:1 stopped: {why}" in printed(activity)
     assert not [line for line in printed(ACTIVITY) if "stopped:" in line]
+
+
+def test_trials_that_are_paused_at_a_rung_are_shown_with_what_they_wait_for():
+    paused = [
+        PausedSeen(item=f"trial/{FOLDER}/scratch/{slot:04d}", group="g", rung=3, n_behind=behind)
+        for slot, behind in ((1, 2), (2, 0))
+    ]
+    progress = replace(PROGRESS, studies=(replace(study("scratch"), paused=2), study("fine_tune")))
+    activity = replace(ACTIVITY, queue=replace(ACTIVITY.queue, paused=paused))
+    console = Console(width=100, file=StringIO(), highlight=False)
+    console.print(rendered(progress, activity))
+    lines = [line.split() for line in console.file.getvalue().splitlines()]
+    assert ["study", "done", "pruned", "running", "paused", "left", "best"] in lines
+    assert ["scratch", "1", "2", "1", "2", "8", "0.750"] in lines
+    assert ["trial/…/scratch/0001", "3", "2", "of", "its", "bracket"] in lines
+    assert ["trial/…/scratch/0002", "3", "a", "free", "worker"] in lines
+    assert "2 paused at a rung" in plain_line(progress)
+    assert "paused" not in plain_line(PROGRESS)
