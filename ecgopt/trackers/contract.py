@@ -48,7 +48,7 @@ def runs_of(
     """Yield all trials and final fits that have ended."""
     for study in studies:
         for trial in study.trials:
-            if trial.state in ("running", "waiting"):
+            if trial.state not in ("complete", "pruned", "failed"):
                 continue
             values = {"seconds": trial.seconds, "epochs": float(trial.n_epochs)}
             values |= {"samples": float(trial.n_samples)}
