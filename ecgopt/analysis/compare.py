@@ -1,4 +1,4 @@
-"""Each arm against the reference, cell by cell: paired, with interval and verdict."""
+"""Pairs of arms, cell by cell: their difference with interval and verdict."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -66,7 +66,7 @@ _NOT_JUDGED = Judgement(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CellComparison:
-    """One arm against the reference in one cell."""
+    """One arm against another in one cell; the other is the reference."""
 
     cell: CellKey
     reference: str
@@ -112,24 +112,23 @@ def compare_cells(
     influence_of: InfluenceOf,
     *,
     role: FinalRole = "tuned",
-    reference: str | None = None,
-    others: Sequence[str] | None = None,
+    pairs: Sequence[tuple[str, str]] | None = None,
 ) -> list[CellComparison]:
-    """Return arms against a reference in each cell, Holm-corrected over all of them.
+    """Return pairs of arms in each cell, Holm-corrected over all of them.
 
     Args:
         evidence: Of one comparison.
         influence_of: Gives a final fit's patient influences, or None where they are not kept.
         role: Which final fits are compared.
-        reference: Name of the reference arm; the study file's first arm by default.
-        others: Names of the arms compared with it; all other arms by default.
+        pairs: Names of reference and arm; by default the pairs that the study file asks for.
     """
     comparison = evidence.comparison
-    reference = comparison.regimes[0] if reference is None else reference
-    if others is None:
-        others = [name for name in comparison.regimes if name != reference]
     arms = sort_into_arms(evidence)
-    compared = [(of_cell[reference], of_cell[name]) for name in others for of_cell in arms.values()]
+    compared = [
+        (of_cell[reference], of_cell[name])
+        for reference, name in (comparison.contrasts if pairs is None else pairs)
+        for of_cell in arms.values()
+    ]
     contrasts = [
         _Contrast(
             reference=theirs,
@@ -276,8 +275,7 @@ def _all_rules(comparison: Comparison, n_tests: int) -> list[Rules]:
 
 def rules_of(comparison: Comparison) -> Rules:
     """Return the rules of the present look."""
-    n_tests = len(comparison.cells) * (len(comparison.regimes) - 1)
-    return _all_rules(comparison, n_tests)[-1]
+    return _all_rules(comparison, comparison.n_verdicts)[-1]
 
 
 def shared(comparison: Comparison, *arms: Arm) -> Shared:

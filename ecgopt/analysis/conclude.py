@@ -147,7 +147,7 @@ def conclude(evidence: Evidence, workspace: Path) -> Conclusions:
             )
             for cell in arms
         ),
-        pooled=_pool(tuned, comparison.regimes[1:], comparison.confidence),
+        pooled=_pool(tuned, comparison),
         ladders=size_ladders(tuned, confidence=comparison.confidence),
         equal_scores=equal_scores(evidence, influence_of),
         labels=tuple(compare_labels(evidence, readings.predictions)),
@@ -173,7 +173,7 @@ def _stopped_cells(tuned: list[CellComparison], comparison: Comparison) -> tuple
     if not stopped:
         return ()
     wrong = [
-        f"{each.cell}, {each.regime}"
+        f"{each.cell}, {each.regime} against {each.reference}"
         for each in tuned
         if each.cell in stopped and not 0 < (each.judgement.decided_at or 0) <= stopped[each.cell]
     ]
@@ -187,13 +187,15 @@ def _stopped_cells(tuned: list[CellComparison], comparison: Comparison) -> tuple
     )
 
 
-def _pool(
-    tuned: list[CellComparison], regimes: tuple[str, ...], confidence: float
-) -> tuple[Pooled, ...]:
+def _pool(tuned: list[CellComparison], comparison: Comparison) -> tuple[Pooled, ...]:
     found = []
-    for regime in regimes:
-        cells = [cell for cell in tuned if cell.regime == regime and cell.interval is not None]
-        pooled = pool(cells, confidence=confidence)
+    for pair in comparison.contrasts:
+        cells = [
+            cell
+            for cell in tuned
+            if (cell.reference, cell.regime) == pair and cell.interval is not None
+        ]
+        pooled = pool(cells, confidence=comparison.confidence)
         if pooled is not None:
             found.append(pooled)
     return tuple(found)
@@ -205,7 +207,7 @@ def _findings(
     if not {SCRATCH, FINE_TUNE} <= set(evidence.comparison.regimes):
         return ()
     tuned, published = (
-        compare_cells(evidence, influence_of, role=role, reference=SCRATCH, others=(FINE_TUNE,))
+        compare_cells(evidence, influence_of, role=role, pairs=[(SCRATCH, FINE_TUNE)])
         for role in ROLES
     )
     return judge_findings(

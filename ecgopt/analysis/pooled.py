@@ -22,6 +22,7 @@ Target = tuple[str, str, int]
 class Pooled:
     """The mean difference over targets (downstream data, model, training size)."""
 
+    reference: str
     regime: str
     estimate: float
     low: float
@@ -62,6 +63,7 @@ def pool(comparisons: Sequence[CellComparison], *, confidence: float) -> Pooled 
     reach = float(special.stdtrit(len(groups) - 1, (1 + confidence) / 2))
     half = math.sqrt(error**2 + patients) * reach
     return Pooled(
+        reference=comparisons[0].reference,
         regime=comparisons[0].regime,
         estimate=estimate,
         low=estimate - half,

@@ -35,6 +35,7 @@ def results(conclusions: Conclusions) -> dict[str, Any]:
                 "most_replicates": comparison.most_replicates,
                 "replicates": comparison.replicates,
                 "regimes": comparison.regimes,
+                "pairs": comparison.pairs,
                 **({"arms": comparison.arms} if comparison.arms else {}),
                 "budget": comparison.budget,
                 "space": comparison.space,

@@ -8,6 +8,8 @@ from ecgopt.analysis.compare import CellComparison
 from ecgopt.analysis.conclude import Conclusions
 from ecgopt.analysis.interval import Interval
 from ecgopt.analysis.per_label import LabelComparison
+from ecgopt.analysis.pooled import Pooled
+from ecgopt.analysis.sizes import SizeLadder
 from ecgopt.analysis.subgroups import SmallGroup, SubgroupComparison
 from ecgopt.analysis.verdict import Decision
 from ecgopt.evidence.records import CellKey, Comparison, ParameterValue, PretrainEvidence
@@ -134,6 +136,31 @@ def cell_label(cell: CellKey, conclusions: Conclusions, regime: str | None = Non
     if regime is not None and len(conclusions.evidence.comparison.regimes) > 2:
         parts.append(regime_name(regime))
     return ", ".join(parts)
+
+
+def pair_name(
+    found: CellComparison | LabelComparison | SubgroupComparison | SizeLadder | Pooled,
+    comparison: Comparison,
+) -> str:
+    """Return the name of an arm, with what it is compared with unless that is the first arm."""
+    arm = regime_name(found.regime)
+    if found.reference == comparison.regimes[0]:
+        return arm
+    return f"{arm} against {regime_name(found.reference)}"
+
+
+def comparison_label(
+    found: CellComparison | LabelComparison | SubgroupComparison, conclusions: Conclusions
+) -> str:
+    """Return the cell of a comparison without what all cells share, and its arm if several have."""
+    comparison, label = conclusions.evidence.comparison, cell_label(found.cell, conclusions)
+    has_arms = len(comparison.regimes) > 2
+    return f"{label}, {pair_name(found, comparison)}" if has_arms else label
+
+
+def reference_heading(comparison: Comparison) -> str:
+    """Return the heading of a column of references: a name where all rows have the same."""
+    return "reference" if comparison.pairs else regime_name(comparison.regimes[0])
 
 
 def shared_by_cells(conclusions: Conclusions) -> str:

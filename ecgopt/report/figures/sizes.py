@@ -33,7 +33,14 @@ def draw_ladder(ladder: SizeLadder) -> Drawing:
         if point.interval is not None
     )
     return draw(
-        name=slug("size", ladder.upstream, ladder.downstream, ladder.model, ladder.regime),
+        name=slug(
+            "size",
+            ladder.upstream,
+            ladder.downstream,
+            ladder.model,
+            ladder.reference,
+            ladder.regime,
+        ),
         title=words.ladder(ladder.upstream, ladder.downstream, ladder.model),
         alt=f"{points}. {say_ladder(ladder)}",
         layout=Layout(panel_height=180),
@@ -78,5 +85,5 @@ def _paint(panel: Axes, ladder: SizeLadder) -> None:
     panel.xaxis.set_minor_locator(NullLocator())
     panel.set_xticks(list(ladder.sizes), [f"{size:,}" for size in ladder.sizes])
     panel.set_xlabel("labelled training records")
-    panel.set_ylabel(words.difference_label(ladder.points[0].reference, ladder.regime))
+    panel.set_ylabel(words.difference_label(ladder.reference, ladder.regime))
     add_legend(panel)

@@ -265,7 +265,7 @@ def _differences(conclusions: Conclusions) -> _Panel | None:
         name="differences",
         title="Paired difference and verdict",
         caption=(
-            f"Paired difference of test macro AUROC from {words.regime_name(found[0].reference)}, "
+            f"Paired difference of test macro AUROC from {words.reference_heading(comparison)}, "
             f"tuned arms, with its {comparison.confidence:.0%} interval over replicates, seeds and "
             f"patients. Shaded: the margin of ±{comparison.margin:g}. Symbols are verdicts."
         ),
