@@ -65,14 +65,26 @@ _NOT_JUDGED = Judgement(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CellComparison:
-    """One arm against another in one cell; the other is the reference."""
+class CellDifferences:
+    """One arm minus another in one cell; the other is the reference."""
 
     cell: CellKey
     reference: str
     regime: str
-    role: FinalRole
     differences: Mapping[Pair, PairedDifference]
+
+    @property
+    def share_won(self) -> float:
+        """Share of pairs in which the regime scored higher, ties counting one half."""
+        values = [difference.value for difference in self.differences.values()]
+        return sum((value > 0) + 0.5 * (value == 0) for value in values) / max(len(values), 1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CellComparison(CellDifferences):
+    """What is decided about one arm against another in one cell."""
+
+    role: FinalRole
     n_planned: int
     """Pairs of final fits: replicates times seeds."""
     interval: Interval | None
@@ -99,12 +111,6 @@ class CellComparison:
     def n_replicates(self) -> int:
         """Replicates with at least one complete pair."""
         return len({replicate for replicate, _ in self.differences})
-
-    @property
-    def share_won(self) -> float:
-        """Share of pairs in which the regime scored higher, ties counting one half."""
-        values = [difference.value for difference in self.differences.values()]
-        return sum((value > 0) + 0.5 * (value == 0) for value in values) / max(len(values), 1)
 
 
 def compare_cells(

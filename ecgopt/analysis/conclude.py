@@ -27,6 +27,7 @@ from ecgopt.analysis.interval import Interval
 from ecgopt.analysis.per_label import LabelComparison, compare_labels
 from ecgopt.analysis.pooled import Pooled, pool
 from ecgopt.analysis.pruning_audit import PruningAudit, audit_pruning
+from ecgopt.analysis.ranking import Ranking, rank_arms
 from ecgopt.analysis.readings import Readings
 from ecgopt.analysis.response import LearningRateResponse, learning_rate_response
 from ecgopt.analysis.run_gates import check_run
@@ -98,6 +99,8 @@ class Conclusions:
     """With macro AUROCs over the labels that enough test patients carry; else as stored."""
     cells: tuple[CellConclusion, ...]
     pooled: tuple[Pooled, ...]
+    ranking: Ranking | None
+    """None for two arms, and before a cell has a final fit of each arm."""
     ladders: tuple[SizeLadder, ...]
     equal_scores: tuple[EqualScore, ...]
     """Per arm and size of a ladder: the size at which the reference scores alike."""
@@ -148,6 +151,7 @@ def conclude(evidence: Evidence, workspace: Path) -> Conclusions:
             for cell in arms
         ),
         pooled=_pool(tuned, comparison),
+        ranking=rank_arms(arms, influence_of, comparison),
         ladders=size_ladders(tuned, confidence=comparison.confidence),
         equal_scores=equal_scores(evidence, influence_of),
         labels=tuple(compare_labels(evidence, readings.predictions)),

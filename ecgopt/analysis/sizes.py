@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import special
 
-from ecgopt.analysis.compare import CellComparison
+from ecgopt.analysis.compare import CellComparison, CellDifferences
 from ecgopt.analysis.influence import PatientInfluence, align_influences
 from ecgopt.shapes import Float
 
@@ -177,7 +177,7 @@ def joint_covariance(
     return estimates, covariance
 
 
-def mean_influence(found: CellComparison) -> PatientInfluence | None:
+def mean_influence(found: CellDifferences) -> PatientInfluence | None:
     """Return each patient's influence on a cell's mean difference; None where not all is known.
 
     Patients are named with their data set, since sets number theirs alike.

@@ -42,6 +42,7 @@ def results(conclusions: Conclusions) -> dict[str, Any]:
             },
             "cells": [_cell(cell) for cell in conclusions.cells],
             "pooled": conclusions.pooled,
+            "ranking": conclusions.ranking,
             "size_ladders": [_ladder(ladder) for ladder in conclusions.ladders],
             "equal_scores": conclusions.equal_scores,
             "labels": [_label(found) for found in conclusions.labels],

@@ -140,6 +140,38 @@ def subgroups_table(conclusions: Conclusions) -> Table:
     return Table(name="subgroups", title="By sex and age", columns=columns, rows=rows)
 
 
+def ranking_tables(conclusions: Conclusions) -> list[Table]:
+    """Return the arms in the order of their mean rank, and each pair; none for two arms."""
+    ranking = conclusions.ranking
+    if ranking is None:
+        return []
+    arms = tuple(
+        (each.regime, each.mean_rank, each.n_first, ranking.n_cells, each.mean_score)
+        for each in ranking.arms
+    )
+    pairs = tuple(
+        (
+            each.regime, each.reference, each.win_probability, each.estimate, each.p_difference,
+            each.p_difference_holm,
+        )
+        for each in ranking.pairs
+    )  # fmt: skip
+    return [
+        Table(
+            name="ranking",
+            title="Ranking",
+            columns=("regime", "mean rank", "cells first", "cells", "test macro auroc"),
+            rows=arms,
+        ),
+        Table(
+            name="wins",
+            title="Pairwise win probability",
+            columns=("regime", "against", "win probability", "difference", "p", "p (Holm)"),
+            rows=pairs,
+        ),
+    ]
+
+
 def trials_table(studies: Sequence[StudyEvidence]) -> Table:
     """Return every trial of every study, pruned and failed ones too."""
     names = sorted({name for s in studies for t in s.trials for name in t.parameters})
@@ -207,6 +239,7 @@ def all_tables(conclusions: Conclusions) -> list[Table]:
     evidence = conclusions.evidence
     made = (headline_table, labels_table, subgroups_table, counts_table, cost_table)
     tables = [table(conclusions) for table in made]
+    tables += ranking_tables(conclusions)
     return [*tables, finals_table(evidence.finals), trials_table(evidence.studies)]
 
 
