@@ -24,6 +24,7 @@ from ecgopt.analysis.findings import FINE_TUNE, SCRATCH, Finding, FindingGrounds
 from ecgopt.analysis.gates import Gate, check_gates
 from ecgopt.analysis.importance import parameter_importance
 from ecgopt.analysis.interval import Interval
+from ecgopt.analysis.pareto import ArmTrade, arm_trades
 from ecgopt.analysis.per_label import LabelComparison, compare_labels
 from ecgopt.analysis.pooled import Pooled, pool
 from ecgopt.analysis.pruning_audit import PruningAudit, audit_pruning
@@ -89,6 +90,8 @@ class CellConclusion:
     equal_spend: tuple[EqualSpend, ...]
     """The arms at equal epochs and at equal seconds."""
     waterfalls: Mapping[str, tuple[Step, ...]]
+    trades: tuple[ArmTrade, ...]
+    """Score and cost of each arm that has a test score."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -293,6 +296,7 @@ def _conclude_cell(
             regime: waterfall(arms[reference].arm, arms[regime].arm, confidence=confidence)
             for regime in others
         },
+        trades=arm_trades({name: (arm.test_score(), arm.cost) for name, arm in arms.items()}),
     )
 
 

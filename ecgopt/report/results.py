@@ -74,6 +74,7 @@ def _cell(cell: CellConclusion) -> dict[str, Any]:
         "break_even_targets": cell.break_even,
         "equal_spend": cell.equal_spend,
         "waterfall": cell.waterfalls,
+        "score_against_cost": cell.trades,
     }
 
 
