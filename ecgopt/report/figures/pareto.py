@@ -66,8 +66,8 @@ def draw_pareto(cell: CellConclusion) -> Drawing | None:
 
 ARMS_CAPTION = (
     "Every arm by what one target costs (tuning and final fits of one replicate, and "
-    "pre-training in full) and by its test macro AUROC with its interval. The stairs join the arms that no other "
-    "beats in both."
+    "pre-training in full) and by its test macro AUROC with its interval. The stairs join "
+    "the arms that no other beats in both."
 )
 
 
