@@ -1,4 +1,4 @@
-"""Each arm against the reference, cell by cell: paired, with interval and verdict."""
+"""Pairs of arms, cell by cell: their difference with interval and verdict."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -65,14 +65,26 @@ _NOT_JUDGED = Judgement(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CellComparison:
-    """One arm against the reference in one cell."""
+class CellDifferences:
+    """One arm minus another in one cell; the other is the reference."""
 
     cell: CellKey
     reference: str
     regime: str
-    role: FinalRole
     differences: Mapping[Pair, PairedDifference]
+
+    @property
+    def share_won(self) -> float:
+        """Share of pairs in which the regime scored higher, ties counting one half."""
+        values = [difference.value for difference in self.differences.values()]
+        return sum((value > 0) + 0.5 * (value == 0) for value in values) / max(len(values), 1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CellComparison(CellDifferences):
+    """What is decided about one arm against another in one cell."""
+
+    role: FinalRole
     n_planned: int
     """Pairs of final fits: replicates times seeds."""
     interval: Interval | None
@@ -102,36 +114,29 @@ class CellComparison:
         """Replicates with at least one complete pair."""
         return len({replicate for replicate, _ in self.differences})
 
-    @property
-    def share_won(self) -> float:
-        """Share of pairs in which the regime scored higher, ties counting one half."""
-        values = [difference.value for difference in self.differences.values()]
-        return sum((value > 0) + 0.5 * (value == 0) for value in values) / max(len(values), 1)
-
 
 def compare_cells(
     evidence: Evidence,
     influence_of: InfluenceOf,
     *,
     role: FinalRole = "tuned",
-    reference: str | None = None,
-    others: Sequence[str] | None = None,
+    pairs: Sequence[tuple[str, str]] | None = None,
 ) -> list[CellComparison]:
-    """Return arms against a reference in each cell, Holm-corrected over all of them.
+    """Return pairs of arms in each cell, Holm-corrected over all of them.
 
     Args:
         evidence: Of one comparison.
         influence_of: Gives a final fit's patient influences, or None where they are not kept.
         role: Which final fits are compared.
-        reference: Name of the reference arm; the study file's first arm by default.
-        others: Names of the arms compared with it; all other arms by default.
+        pairs: Names of reference and arm; by default the pairs that the study file asks for.
     """
     comparison = evidence.comparison
-    reference = comparison.regimes[0] if reference is None else reference
-    if others is None:
-        others = [name for name in comparison.regimes if name != reference]
     arms = sort_into_arms(evidence)
-    compared = [(of_cell[reference], of_cell[name]) for name in others for of_cell in arms.values()]
+    compared = [
+        (of_cell[reference], of_cell[name])
+        for reference, name in (comparison.contrasts if pairs is None else pairs)
+        for of_cell in arms.values()
+    ]
     contrasts = [
         _Contrast(
             reference=theirs,
@@ -279,8 +284,7 @@ def _all_rules(comparison: Comparison, n_tests: int) -> list[Rules]:
 
 def rules_of(comparison: Comparison) -> Rules:
     """Return the rules of the present look."""
-    n_tests = len(comparison.cells) * (len(comparison.regimes) - 1)
-    return _all_rules(comparison, n_tests)[-1]
+    return _all_rules(comparison, comparison.n_verdicts)[-1]
 
 
 def shared(comparison: Comparison, *arms: Arm) -> Shared:

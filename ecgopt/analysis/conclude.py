@@ -24,9 +24,11 @@ from ecgopt.analysis.findings import FINE_TUNE, SCRATCH, Finding, FindingGrounds
 from ecgopt.analysis.gates import Gate, check_gates
 from ecgopt.analysis.importance import parameter_importance
 from ecgopt.analysis.interval import Interval
+from ecgopt.analysis.pareto import ArmTrade, arm_trades
 from ecgopt.analysis.per_label import LabelComparison, compare_labels
 from ecgopt.analysis.pooled import Pooled, pool
 from ecgopt.analysis.pruning_audit import PruningAudit, audit_pruning
+from ecgopt.analysis.ranking import Ranking, rank_arms
 from ecgopt.analysis.readings import Readings
 from ecgopt.analysis.response import LearningRateResponse, learning_rate_response
 from ecgopt.analysis.run_gates import check_run
@@ -88,6 +90,8 @@ class CellConclusion:
     equal_spend: tuple[EqualSpend, ...]
     """The arms at equal epochs and at equal seconds."""
     waterfalls: Mapping[str, tuple[Step, ...]]
+    trades: tuple[ArmTrade, ...]
+    """Score and cost of each arm that has a test score."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,6 +102,8 @@ class Conclusions:
     """With scores over the labels that enough test patients carry; else as stored."""
     cells: tuple[CellConclusion, ...]
     pooled: tuple[Pooled, ...]
+    ranking: Ranking | None
+    """None for two arms, and before a cell has a final fit of each arm."""
     ladders: tuple[SizeLadder, ...]
     equal_scores: tuple[EqualScore, ...]
     """Per arm and size of a ladder: the size at which the reference scores alike."""
@@ -147,7 +153,8 @@ def conclude(evidence: Evidence, workspace: Path) -> Conclusions:
             )
             for cell in arms
         ),
-        pooled=_pool(tuned, comparison.regimes[1:], comparison.confidence),
+        pooled=_pool(tuned, comparison),
+        ranking=rank_arms(arms, influence_of, comparison),
         ladders=size_ladders(tuned, confidence=comparison.confidence),
         equal_scores=equal_scores(evidence, influence_of),
         labels=tuple(compare_labels(evidence, readings.predictions)),
@@ -173,7 +180,7 @@ def _stopped_cells(tuned: list[CellComparison], comparison: Comparison) -> tuple
     if not stopped:
         return ()
     wrong = [
-        f"{each.cell}, {each.regime}"
+        f"{each.cell}, {each.regime} against {each.reference}"
         for each in tuned
         if each.cell in stopped and not 0 < (each.judgement.decided_at or 0) <= stopped[each.cell]
     ]
@@ -187,13 +194,15 @@ def _stopped_cells(tuned: list[CellComparison], comparison: Comparison) -> tuple
     )
 
 
-def _pool(
-    tuned: list[CellComparison], regimes: tuple[str, ...], confidence: float
-) -> tuple[Pooled, ...]:
+def _pool(tuned: list[CellComparison], comparison: Comparison) -> tuple[Pooled, ...]:
     found = []
-    for regime in regimes:
-        cells = [cell for cell in tuned if cell.regime == regime and cell.interval is not None]
-        pooled = pool(cells, confidence=confidence)
+    for pair in comparison.contrasts:
+        cells = [
+            cell
+            for cell in tuned
+            if (cell.reference, cell.regime) == pair and cell.interval is not None
+        ]
+        pooled = pool(cells, confidence=comparison.confidence)
         if pooled is not None:
             found.append(pooled)
     return tuple(found)
@@ -205,7 +214,7 @@ def _findings(
     if not {SCRATCH, FINE_TUNE} <= set(evidence.comparison.regimes):
         return ()
     tuned, published = (
-        compare_cells(evidence, influence_of, role=role, reference=SCRATCH, others=(FINE_TUNE,))
+        compare_cells(evidence, influence_of, role=role, pairs=[(SCRATCH, FINE_TUNE)])
         for role in ROLES
     )
     return judge_findings(
@@ -287,6 +296,7 @@ def _conclude_cell(
             regime: waterfall(arms[reference].arm, arms[regime].arm, confidence=confidence)
             for regime in others
         },
+        trades=arm_trades({name: (arm.test_score(), arm.cost) for name, arm in arms.items()}),
     )
 
 

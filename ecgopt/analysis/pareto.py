@@ -1,9 +1,10 @@
-"""The trade between validation score and training time."""
+"""The trade between score and training time: of trials, and of whole arms."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ecgopt.analysis.arms import Arm
+from ecgopt.analysis.cost import ArmCost
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
@@ -33,3 +34,48 @@ def front(points: Sequence[TradePoint]) -> tuple[TradePoint, ...]:
         if not kept or point.value > kept[-1].value:
             kept.append(point)
     return tuple(kept)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArmTrade:
+    """What one arm scores in a cell, and what that took."""
+
+    regime: str
+    score: float
+    """Test macro AUROC of the tuned arm, the mean over replicates and seeds."""
+    seconds: float
+    """Training time for one target: tuning and final fits of one replicate, and pre-training."""
+    samples: int
+    """Training samples in the same."""
+    is_on_front: bool
+    """Whether no other arm is both at least as quick and at least as good."""
+
+
+def arm_trades(arms: Mapping[str, tuple[float | None, ArmCost]]) -> tuple[ArmTrade, ...]:
+    """Return the arms of a cell that have a test score, from the quickest to the slowest.
+
+    Args:
+        arms: Test score and cost, by the arm's name.
+    """
+    points = [
+        TradePoint(
+            seconds=cost.pretraining.seconds + cost.per_target.seconds,
+            value=score,
+            regime=name,
+            number=0,
+        )
+        for name, (score, cost) in arms.items()
+        if score is not None
+    ]
+    best = front(points)
+    return tuple(
+        ArmTrade(
+            regime=point.regime,
+            score=point.value,
+            seconds=point.seconds,
+            samples=arms[point.regime][1].pretraining.samples
+            + arms[point.regime][1].per_target.samples,
+            is_on_front=point in best,
+        )
+        for point in sorted(points)
+    )

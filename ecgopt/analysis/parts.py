@@ -81,26 +81,26 @@ class PartsOfTest:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Estimates:
     part: Part
+    reference: str
     regime: str
     scores: tuple[Estimate, Estimate]
     difference: Estimate
 
 
 def compare_parts(evidence: Evidence, predictions_of: PredictionsOf, divide: Divide) -> PartsOfTest:
-    """Return every arm against the reference in each part of the test.
+    """Return every pair of arms with a verdict in each part of the test.
 
     Cells whose predictions were not all kept, or whose planned pairs are not all there, are left
     out.
     """
     comparison = evidence.comparison
-    reference, *others = comparison.regimes
     found: list[_Estimates] = []
     too_small: dict[tuple[CellKey, Name], Part] = {}
     tests: dict[CellKey, Predictions] = {}
     for cell, arms in sort_into_arms(evidence).items():
         read = _Fits(predictions_of, divide, max(comparison.least_positives, 2))
         n_planned = comparison.replicates_of(cell) * comparison.budget.final_seeds
-        for name in others:
+        for reference, name in comparison.contrasts:
             pairs = _read_pairs(arms[reference], arms[name], n_planned, read)
             if pairs is None:
                 continue
@@ -122,15 +122,15 @@ def _decided(found: Sequence[_Estimates], evidence: Evidence) -> Iterator[PartCo
         return
     comparison = evidence.comparison
     verdicts = decide_together([each.difference for each in found], rules_of(comparison))
-    intervals = _score_intervals(found, comparison.regimes[0], comparison.confidence)
+    intervals = _score_intervals(found, comparison.confidence)
     for each, verdict in zip(found, verdicts, strict=True):
         cell, name = each.part.cell, each.part.name
         yield PartComparison(
             part=each.part,
-            reference=comparison.regimes[0],
+            reference=each.reference,
             regime=each.regime,
             scores=(
-                intervals[comparison.regimes[0], cell, name],
+                intervals[each.reference, cell, name],
                 intervals[each.regime, cell, name],
             ),
             interval=verdict.interval,
@@ -140,12 +140,12 @@ def _decided(found: Sequence[_Estimates], evidence: Evidence) -> Iterator[PartCo
 
 
 def _score_intervals(
-    found: Sequence[_Estimates], reference: str, confidence: float
+    found: Sequence[_Estimates], confidence: float
 ) -> dict[tuple[str, CellKey, Name], Interval]:
     """Return the interval of each arm's own score; the parts and cells of one arm share a prior."""
     by_arm: dict[str, dict[tuple[CellKey, Name], Estimate]] = {}
     for each in found:
-        for regime, score in zip((reference, each.regime), each.scores, strict=True):
+        for regime, score in zip((each.reference, each.regime), each.scores, strict=True):
             by_arm.setdefault(regime, {})[each.part.cell, each.part.name] = score
     return {
         (regime, *place): Interval.of(scores[place], error, confidence)
@@ -242,4 +242,10 @@ def _estimates(
         {pair: subtract(ours, theirs) for pair, (theirs, ours) in scored.items()},
         shared_by_all=shared(comparison, reference, arm),
     )
-    return _Estimates(part=part, regime=arm.regime, scores=(theirs, ours), difference=difference)
+    return _Estimates(
+        part=part,
+        reference=reference.regime,
+        regime=arm.regime,
+        scores=(theirs, ours),
+        difference=difference,
+    )

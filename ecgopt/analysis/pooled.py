@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 from scipy import special
 
-from ecgopt.analysis.compare import CellComparison
+from ecgopt.analysis.compare import CellDifferences
 from ecgopt.analysis.influence import align_influences
 from ecgopt.analysis.sizes import mean_influence
 from ecgopt.shapes import Float
@@ -22,11 +22,14 @@ Target = tuple[str, str, int]
 class Pooled:
     """The mean difference over targets (downstream data, model, training size)."""
 
+    reference: str
     regime: str
     estimate: float
     low: float
     high: float
     confidence: float
+    p_difference: float
+    """Two-sided, of no difference; 1 where nothing is known about the error."""
     between_targets: float
     """Standard deviation of the true differences over targets."""
     n_targets: int
@@ -35,7 +38,7 @@ class Pooled:
     method: Literal["mixed model", "t over cells"]
 
 
-def pool(comparisons: Sequence[CellComparison], *, confidence: float) -> Pooled | None:
+def pool(comparisons: Sequence[CellDifferences], *, confidence: float) -> Pooled | None:
     """Return the pooled difference of one regime; None below three targets.
 
     Cells that differ only in their upstream share the reference arm, so their differences are
@@ -59,14 +62,16 @@ def pool(comparisons: Sequence[CellComparison], *, confidence: float) -> Pooled 
     else:
         method = "mixed model"
     estimate, error, between = fitted
-    reach = float(special.stdtrit(len(groups) - 1, (1 + confidence) / 2))
-    half = math.sqrt(error**2 + patients) * reach
+    freedom, error = len(groups) - 1, math.sqrt(error**2 + patients)
+    half = error * float(special.stdtrit(freedom, (1 + confidence) / 2))
     return Pooled(
+        reference=comparisons[0].reference,
         regime=comparisons[0].regime,
         estimate=estimate,
         low=estimate - half,
         high=estimate + half,
         confidence=confidence,
+        p_difference=2 * float(special.stdtr(freedom, -abs(estimate) / error)) if error else 1.0,
         between_targets=between,
         n_targets=len(groups),
         n_observations=len(values),
@@ -74,7 +79,7 @@ def pool(comparisons: Sequence[CellComparison], *, confidence: float) -> Pooled 
     )
 
 
-def _by_target(comparisons: Sequence[CellComparison]) -> dict[Target, list[float]]:
+def _by_target(comparisons: Sequence[CellDifferences]) -> dict[Target, list[float]]:
     """Return, per target, one difference per replicate, averaged over seeds and upstreams."""
     gathered: dict[Target, dict[int, list[float]]] = {}
     for found in comparisons:
@@ -87,7 +92,7 @@ def _by_target(comparisons: Sequence[CellComparison]) -> dict[Target, list[float
     }
 
 
-def _patient_variance(comparisons: Sequence[CellComparison]) -> float:
+def _patient_variance(comparisons: Sequence[CellDifferences]) -> float:
     means = [mean for found in comparisons if (mean := mean_influence(found)) is not None]
     if not means:
         return 0.0

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import special
 
-from ecgopt.analysis.compare import CellComparison
+from ecgopt.analysis.compare import CellComparison, CellDifferences
 from ecgopt.analysis.influence import PatientInfluence, align_influences
 from ecgopt.shapes import Float
 
@@ -33,6 +33,7 @@ class SizeLadder:
     upstream: str
     downstream: str
     model: str
+    reference: str
     regime: str
     points: tuple[CellComparison, ...]
     """By growing size; all have an interval."""
@@ -56,21 +57,20 @@ def size_ladders(
     comparisons: Iterable[CellComparison], *, confidence: float
 ) -> tuple[SizeLadder, ...]:
     """Return every ladder of three or more sizes with the line fitted to it."""
-    groups: dict[tuple[str, str, str, str], list[CellComparison]] = {}
+    groups: dict[tuple[str, ...], list[CellComparison]] = {}
     for found in comparisons:
         if found.interval is not None and found.interval.error.is_known:
-            key = (found.cell.upstream, found.cell.downstream, found.cell.model, found.regime)
+            cell = found.cell
+            key = (cell.upstream, cell.downstream, cell.model, found.reference, found.regime)
             groups.setdefault(key, []).append(found)
     return tuple(
         ladder
-        for key, group in groups.items()
-        if len(group) >= FEWEST_SIZES and (ladder := _fit(key, group, confidence))
+        for group in groups.values()
+        if len(group) >= FEWEST_SIZES and (ladder := _fit(group, confidence))
     )
 
 
-def _fit(
-    key: tuple[str, str, str, str], group: list[CellComparison], confidence: float
-) -> SizeLadder | None:
+def _fit(group: list[CellComparison], confidence: float) -> SizeLadder | None:
     """Fit a line by least squares, with the errors that the cells really have.
 
     Weighting by the cells' own variances would be more precise if these were known; estimated from
@@ -94,12 +94,13 @@ def _fit(
         range=(float(logs[0]), float(logs[-1])),
     )
     margin = points[0].margin
-    upstream, downstream, model, regime = key
+    first = points[0]
     return SizeLadder(
-        upstream=upstream,
-        downstream=downstream,
-        model=model,
-        regime=regime,
+        upstream=first.cell.upstream,
+        downstream=first.cell.downstream,
+        model=first.cell.model,
+        reference=first.reference,
+        regime=first.regime,
         points=tuple(points),
         intercept=intercept,
         slope=slope,
@@ -176,7 +177,7 @@ def joint_covariance(
     return estimates, covariance
 
 
-def mean_influence(found: CellComparison) -> PatientInfluence | None:
+def mean_influence(found: CellDifferences) -> PatientInfluence | None:
     """Return each patient's influence on a cell's mean difference; None where not all is known.
 
     Patients are named with their data set, since sets number theirs alike.

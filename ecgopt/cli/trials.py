@@ -12,7 +12,7 @@ from ecgopt.cli.options import DEFAULT_PLACE, FLAT, ExistingFile, PlaceOptions, 
 if TYPE_CHECKING:
     from ecgopt.report.tables import Table
 
-_HIDDEN = ("regime", "replicate", "samples")
+_HIDDEN = ("regime", "model", "replicate", "samples")
 """Columns that the aligned table leaves out: they are in the study's name, or rarely read."""
 
 _LEFT_OUT = ("seconds", "cause", "trained_epochs", "recipe", "state")

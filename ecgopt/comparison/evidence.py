@@ -319,6 +319,7 @@ def _comparison(
         if spec.stopped
         else (),
         regimes=spec.regimes,
+        pairs=spec.verdict.pairs,
         arms={name: ArmStart(**table.model_dump()) for name, table in spec.arms.items()},
         budget=Budget(
             trials=spec.budget.trials,

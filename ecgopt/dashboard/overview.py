@@ -100,6 +100,7 @@ class Verdicts:
 
         url = self.database.engine.url.render_as_string(hide_password=False)
         evidence = load_evidence(pages.spec, self.workspace, url)
+        reference = pages.spec.regimes[0]
         return {
             (f"{each.cell.downstream}/{each.cell.model}/{each.cell.n_train}", each.regime): (
                 f"{words.verdict_of(each)}, {words.difference(each.interval)}"
@@ -108,6 +109,7 @@ class Verdicts:
             )
             for cell in conclude(evidence, self.workspace.root).cells
             for each in cell.comparisons
+            if each.reference == reference
         }
 
 

@@ -65,6 +65,14 @@ def _rules(comparison: Comparison) -> Iterator[str]:
         yield f"most is {comparison.most_replicates}, but {verdict.get('most')} in the study file"
     if "regimes" in spec:
         stated.append(("regimes", list(spec["regimes"]), list(comparison.regimes)))
+    if "pairs" in verdict:
+        stated.append(
+            (
+                "pairs",
+                [list(pair) for pair in verdict["pairs"]],
+                [list(pair) for pair in comparison.pairs],
+            )
+        )
     if "arms" in spec:
         yield from _arms(comparison)
     for group, ranges in spec.get("space", {}).items():

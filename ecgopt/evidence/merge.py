@@ -69,6 +69,7 @@ def _check_same(first: Comparison, other: Comparison) -> None:
         "labels left out": lambda c: c.least_positives,
         "most replicates": lambda c: c.most_replicates,
         "regimes": lambda c: c.regimes,
+        "pairs": lambda c: c.pairs,
         "budget": lambda c: (c.budget.trials, c.budget.final_seeds),
         "search space": lambda c: c.space,
         "study file": _essentials,

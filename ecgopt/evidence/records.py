@@ -248,6 +248,8 @@ class Comparison:
     """The reference arm first: `("scratch", "fine_tune")`, controls after them."""
     arms: Mapping[str, ArmStart] = field(default_factory=dict)
     """Of `regimes`, those with a start, a network or an upstream of their own."""
+    pairs: tuple[tuple[str, str], ...] = ()
+    """Further pairs of arms with a verdict, the reference of each first."""
     budget: Budget
     cells: tuple[CellKey, ...]
     looks: tuple[int, ...] = ()
@@ -264,6 +266,17 @@ class Comparison:
     """Ranges per regime, and their fingerprint under `fingerprint`."""
     provenance: Mapping[str, Any] = field(default_factory=dict)
     """Versions, commit, hashes of data, names of devices."""
+
+    @property
+    def contrasts(self) -> tuple[tuple[str, str], ...]:
+        """The pairs of arms that get a verdict: each against the reference, then `pairs`."""
+        reference, *others = self.regimes
+        return (*((reference, arm) for arm in others), *self.pairs)
+
+    @property
+    def n_verdicts(self) -> int:
+        """Of the macro AUROC, over all pairs and cells."""
+        return len(self.cells) * len(self.contrasts)
 
     def arm(self, name: str) -> ArmStart:
         """Return what an arm is; one without a table is the start that it is named after."""

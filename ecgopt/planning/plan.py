@@ -124,7 +124,7 @@ def plan(
     known = spread or ASSUMED
     overlaps = [_overlap(spec, cell.downstream, cell.n_train) for cell in cells]
     design = Design(
-        overlaps=overlaps * (len(spec.regimes) - 1),
+        overlaps=overlaps * len(spec.contrasts()),
         n_seeds=spec.budget.final_seeds,
         n_patients=known.n_patients,
         variances=known.variances,
@@ -150,7 +150,7 @@ def plan(
 def _rules(spec: StudySpec) -> Rules:
     """Return the rules of the first look."""
     table = spec.verdict
-    n_tests = len(expand_cells(spec)) * (len(spec.regimes) - 1)
+    n_tests = len(expand_cells(spec)) * len(spec.contrasts())
     (look,) = looks_so_far(
         [spec.budget.replicates], table.most, alpha=1 - table.confidence, n_tests=n_tests
     )

@@ -19,7 +19,8 @@ def paper_table(conclusions: Conclusions, form: PaperFormat) -> str:
 
 def _columns(conclusions: Conclusions) -> list[str]:
     comparison = conclusions.evidence.comparison
-    reference, *others = map(words.regime_name, comparison.regimes)
+    reference = words.reference_heading(comparison)
+    others = [words.regime_name(regime) for regime in comparison.regimes[1:]]
     arm = others[0] if len(others) == 1 else "arm"
     interval = f"difference [{comparison.confidence:.0%} interval]"
     regime = ["arm"] if len(others) > 1 else []
@@ -30,14 +31,15 @@ def _columns(conclusions: Conclusions) -> list[str]:
 
 
 def _rows(conclusions: Conclusions) -> list[list[str]]:
-    has_arms = len(conclusions.evidence.comparison.regimes) > 2
+    comparison = conclusions.evidence.comparison
+    has_arms = len(comparison.regimes) > 2
     return [
         [
             cell.cell.upstream,
             cell.cell.downstream,
             words.network(cell.cell.model),
             f"{cell.cell.n_train:,}",
-            *([words.regime_name(found.regime)] if has_arms else []),
+            *([words.pair_name(found, comparison)] if has_arms else []),
             *(
                 words.score(cell.arms[regime].test_score(role))
                 for role in ("published", "tuned")

@@ -38,12 +38,14 @@ def results(conclusions: Conclusions) -> dict[str, Any]:
                 "most_replicates": comparison.most_replicates,
                 "replicates": comparison.replicates,
                 "regimes": comparison.regimes,
+                "pairs": comparison.pairs,
                 **({"arms": comparison.arms} if comparison.arms else {}),
                 "budget": comparison.budget,
                 "space": comparison.space,
             },
             "cells": [_cell(cell) for cell in conclusions.cells],
             "pooled": conclusions.pooled,
+            "ranking": conclusions.ranking,
             "size_ladders": [_ladder(ladder) for ladder in conclusions.ladders],
             "equal_scores": conclusions.equal_scores,
             "labels": [_label(found) for found in conclusions.labels],
@@ -75,6 +77,7 @@ def _cell(cell: CellConclusion) -> dict[str, Any]:
         "break_even_targets": cell.break_even,
         "equal_spend": cell.equal_spend,
         "waterfall": cell.waterfalls,
+        "score_against_cost": cell.trades,
     }
 
 

@@ -140,17 +140,49 @@ def subgroups_table(conclusions: Conclusions) -> Table:
     return Table(name="subgroups", title="By sex and age", columns=columns, rows=rows)
 
 
+def ranking_tables(conclusions: Conclusions) -> list[Table]:
+    """Return the arms in the order of their mean rank, and each pair; none for two arms."""
+    ranking = conclusions.ranking
+    if ranking is None:
+        return []
+    arms = tuple(
+        (each.regime, each.mean_rank, each.n_first, ranking.n_cells, each.mean_score)
+        for each in ranking.arms
+    )
+    pairs = tuple(
+        (
+            each.regime, each.reference, each.win_probability, each.estimate, each.p_difference,
+            each.p_difference_holm,
+        )
+        for each in ranking.pairs
+    )  # fmt: skip
+    return [
+        Table(
+            name="ranking",
+            title="Ranking",
+            columns=("regime", "mean rank", "cells first", "cells", "test macro auroc"),
+            rows=arms,
+        ),
+        Table(
+            name="wins",
+            title="Pairwise win probability",
+            columns=("regime", "against", "win probability", "difference", "p", "p (Holm)"),
+            rows=pairs,
+        ),
+    ]
+
+
 def trials_table(studies: Sequence[StudyEvidence]) -> Table:
     """Return every trial of every study, pruned and failed ones too."""
     names = sorted({name for s in studies for t in s.trials for name in t.parameters})
     columns = (
-        "study", "regime", "replicate", "trial", "recipe", "state", "cause", "validation",
+        "study", "regime", "model", "replicate", "trial", "recipe", "state", "cause", "validation",
         "trained_epochs", "seconds", "samples", *names,
     )  # fmt: skip
     rows = tuple(
         (
-            study.study, study.regime, study.replicate, trial.number, trial.recipe, trial.state,
-            trial.cause, trial.value, trial.n_epochs, trial.seconds, trial.n_samples,
+            study.study, study.regime, study.model, study.replicate, trial.number, trial.recipe,
+            trial.state, trial.cause, trial.value, trial.n_epochs, trial.seconds, trial.n_samples,
             *(trial.parameters.get(name) for name in names),
         )
         for study in studies
@@ -163,13 +195,13 @@ def finals_table(finals: Sequence[FinalEvidence]) -> Table:
     """Return every final fit with its test scores."""
     metrics = list(dict.fromkeys(name for final in finals for name in final.metrics))
     columns = (
-        "study", "regime", "replicate", "role", "seed_index", "seed", "trial", "epochs",
+        "study", "regime", "model", "replicate", "role", "seed_index", "seed", "trial", "epochs",
         "seconds", *metrics,
     )  # fmt: skip
     rows = tuple(
         (
-            final.study, final.regime, final.replicate, final.role, final.seed_index, final.seed,
-            final.trial_number, final.n_epochs, final.seconds,
+            final.study, final.regime, final.model, final.replicate, final.role, final.seed_index,
+            final.seed, final.trial_number, final.n_epochs, final.seconds,
             *(final.metrics.get(name) for name in metrics),
         )
         for final in finals
@@ -180,7 +212,12 @@ def finals_table(finals: Sequence[FinalEvidence]) -> Table:
 def counts_table(conclusions: Conclusions) -> Table:
     """Return how the budget's trials ended, per cell and regime."""
     rows = tuple(
-        (*_place(cell), regime, *(getattr(arm.counts, name) for name in _COUNTS), arm.counts.total)
+        (
+            *_place(cell, arm),
+            regime,
+            *(getattr(arm.counts, name) for name in _COUNTS),
+            arm.counts.total,
+        )
         for cell, regime, arm in _arms(conclusions)
     )
     columns = ("upstream", "downstream", "model", "n", "regime", *_COUNTS, "total")
@@ -196,7 +233,7 @@ def cost_table(conclusions: Conclusions) -> Table:
     for cell, regime, arm in _arms(conclusions):
         for line in ("pretraining", "tuning", "finals", "beside_budget"):
             cost = getattr(arm.cost, line)
-            rows.append((*_place(cell), regime, line, cost.seconds, cost.epochs, cost.samples))
+            rows.append((*_place(cell, arm), regime, line, cost.seconds, cost.epochs, cost.samples))
     columns = ("upstream", "downstream", "model", "n", "regime", "line", "seconds", "epochs",
                "samples")  # fmt: skip
     return Table(name="cost", title="Cost", columns=columns, rows=tuple(rows))
@@ -207,6 +244,7 @@ def all_tables(conclusions: Conclusions) -> list[Table]:
     evidence = conclusions.evidence
     made = (headline_table, labels_table, subgroups_table, counts_table, cost_table)
     tables = [table(conclusions) for table in made]
+    tables += ranking_tables(conclusions)
     return [*tables, finals_table(evidence.finals), trials_table(evidence.studies)]
 
 
@@ -216,6 +254,6 @@ def _arms(conclusions: Conclusions) -> Iterator[tuple[CellConclusion, str, ArmCo
             yield cell, regime, arm
 
 
-def _place(cell: CellConclusion) -> Sequence[object]:
+def _place(cell: CellConclusion, arm: ArmConclusion) -> Sequence[object]:
     key = cell.cell
-    return (key.upstream, key.downstream, key.model, key.n_train)
+    return (key.upstream, key.downstream, arm.arm.network, key.n_train)

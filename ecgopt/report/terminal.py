@@ -45,7 +45,7 @@ def verdict_table(conclusions: Conclusions) -> "rich.table.Table":
             if len(models) > 1:
                 label += f", {words.network(cell.cell.model)}"
             if len(others) > 1:
-                label += f", {words.regime_name(found.regime)}"
+                label += f", {words.pair_name(found, comparison)}"
             is_failed = is_marked(found, conclusions)
             table.add_row(label, *_numbers(cell, found, is_failed=is_failed))
     return table

@@ -8,6 +8,8 @@ from ecgopt.analysis.compare import CellComparison
 from ecgopt.analysis.conclude import Conclusions
 from ecgopt.analysis.interval import Interval
 from ecgopt.analysis.per_label import LabelComparison
+from ecgopt.analysis.pooled import Pooled
+from ecgopt.analysis.sizes import SizeLadder
 from ecgopt.analysis.subgroups import SmallGroup, SubgroupComparison
 from ecgopt.analysis.verdict import Decision
 from ecgopt.evidence.records import CellKey, Comparison, ParameterValue, PretrainEvidence
@@ -137,6 +139,31 @@ def cell_label(cell: CellKey, conclusions: Conclusions, regime: str | None = Non
     return ", ".join(parts)
 
 
+def pair_name(
+    found: CellComparison | LabelComparison | SubgroupComparison | SizeLadder | Pooled,
+    comparison: Comparison,
+) -> str:
+    """Return the name of an arm, with what it is compared with unless that is the first arm."""
+    arm = regime_name(found.regime)
+    if found.reference == comparison.regimes[0]:
+        return arm
+    return f"{arm} against {regime_name(found.reference)}"
+
+
+def comparison_label(
+    found: CellComparison | LabelComparison | SubgroupComparison, conclusions: Conclusions
+) -> str:
+    """Return the cell of a comparison without what all cells share, and its arm if several have."""
+    comparison, label = conclusions.evidence.comparison, cell_label(found.cell, conclusions)
+    has_arms = len(comparison.regimes) > 2
+    return f"{label}, {pair_name(found, comparison)}" if has_arms else label
+
+
+def reference_heading(comparison: Comparison) -> str:
+    """Return the heading of a column of references: a name where all rows have the same."""
+    return "reference" if comparison.pairs else regime_name(comparison.regimes[0])
+
+
 def shared_by_cells(conclusions: Conclusions) -> str:
     """Return what all cells share: data sets, model, training size, or some of them."""
     return ", ".join(_shared_parts(conclusions))
@@ -198,9 +225,11 @@ def metric(comparison: Comparison) -> str:
 def difference_label(found: Sequence[CellComparison]) -> str:
     """Return the label of an axis of differences of the test score."""
     arms = {regime_name(each.regime) for each in found}
+    references = {regime_name(each.reference) for each in found}
     arm = arms.pop() if len(arms) == 1 else "arm"
+    reference = references.pop() if len(references) == 1 else "reference"
     name = found[0].metric.oriented_title.removeprefix("macro ")
-    return f"Δ {name} ({arm} − {regime_name(found[0].reference)})"
+    return f"Δ {name} ({arm} − {reference})"
 
 
 OBJECTIVE_SCORES = {

@@ -224,6 +224,11 @@ class StudySpec(TomlTable):
         is_given = table is not None and table.checkpoint is not None
         return 1 if is_given else self.pretrain.runs
 
+    def contrasts(self) -> tuple[tuple[str, str], ...]:
+        """Return the pairs of arms that get a verdict, the reference of each first."""
+        reference, *others = self.regimes
+        return (*((reference, arm) for arm in others), *self.verdict.pairs)
+
     def upstream_data(self, name: str) -> str | None:
         """Return the table of `[data]` of an upstream; None for a checkpoint of unknown records."""
         table = self.upstream.get(name)
@@ -296,6 +301,7 @@ class StudySpec(TomlTable):
         if self.arms and not unsound:
             yield from self._rules_of_own_networks()
             yield from self._rules_of_collapsed_lists()
+        yield from self._rules_of_pairs()
         yield from unsound or self._rules_of_space()
 
     def _rules_of_data(self) -> Iterator[BrokenRule]:
@@ -397,6 +403,20 @@ class StudySpec(TomlTable):
                 "a cell that trains on all records is never decided: name sizes in train_sizes, or "
                 "set until = 'planned'",
             )
+
+    def _rules_of_pairs(self) -> Iterator[BrokenRule]:
+        known = {frozenset((self.regimes[0], arm)) for arm in self.regimes[1:]}
+        for place, pair in enumerate(self.verdict.pairs):
+            key = ("verdict", "pairs", place)
+            unknown = [name for name in pair if name not in self.regimes]
+            if unknown:
+                hint = did_you_mean(unknown[0], self.regimes)
+                yield key, f"{unknown[0]!r} is not listed in regimes: {hint}"
+            elif pair[0] == pair[1]:
+                yield key, f"{pair[0]!r} and {pair[1]!r} are one arm: name two"
+            elif frozenset(pair) in known:
+                yield key, f"{pair[0]!r} and {pair[1]!r} have a verdict already: delete the pair"
+            known.add(frozenset(pair))
 
     def _rules_of_arms(self) -> Iterator[BrokenRule]:
         labels = [model.label for model in self.models]

@@ -491,6 +491,10 @@ class VerdictTable(TomlTable):
     """Difference of the metric below which the arms count as equivalent."""
     confidence: Annotated[float, Field(gt=0.5, lt=1.0)] = 0.95
     """Level of every interval."""
+    pairs: Annotated[tuple[tuple[PartName, PartName], ...], Field(max_length=1_000)] = ()
+    """Further pairs of arms with a verdict, such as `[["resnet", "founder"]]`: the difference is
+    the second minus the first. Every arm has one against the first of `regimes` already. Holm's
+    correction is over all of them."""
     until: Literal["planned", "decided"] = "planned"
     """`planned` ends after `replicates` of `[budget]`. `decided` begins with them and looks; then
     `ecgopt run` adds a replicate to every cell that is undecided, and looks again, until every cell

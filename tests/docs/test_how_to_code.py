@@ -31,14 +31,15 @@ def toml_examples(page):
 def test_the_example_arms_meet_in_one_cell_with_their_own_networks():
     study = tomllib.loads(tiny_study(own=""))
     public = next(each for each in toml_examples("foundation-models.md") if "upstreams" in each)
-    example, twin = toml_examples("arms.md")
+    example, further, twin = toml_examples("arms.md")
     space = {**study["space"], **example["space"]}
     arms = {**example["arms"], **twin["arms"]}
     regimes = [*example["regimes"], *twin["arms"]]
-    changes = {"space": space, "arms": arms, "regimes": regimes}
+    changes = {"space": space, "arms": arms, "regimes": regimes, **further}
     spec, faults = checked({**study, **public, **example, **changes}, StudySpec)
     assert spec is not None, faults
     assert spec.models_of_cells() == ()
+    assert spec.contrasts()[-1] == ("founder_probe", "founder")
     networks = [str(spec.own_model(arm).name) for arm in spec.regimes]
     assert networks == ["xresnet1d101", "ecgfounder", "ecgfounder", "xresnet1d101"]
 

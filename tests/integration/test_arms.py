@@ -1,5 +1,7 @@
 """Arms with networks of their own, from the study file to the report, in real processes."""
 
+import csv
+import io
 import json
 
 import pytest
@@ -49,6 +51,7 @@ def ran(tmp_path_factory):
         epochs_high=3,
         published_epochs=2,
     )
+    text += '\n[verdict]\npairs = [["supervised_again", "foundation"]]\n'
     text = text.replace("[published]", "[published]\nfinal_fits = false")
     (folder / "study.toml").write_text(text)
     arguments = ["--workers", 2, "--workspace", folder / "ws", "--out", folder / "out"]
@@ -63,7 +66,8 @@ def test_one_cell_compares_the_arms_by_name(ran):
     (cell,) = results["cells"]
     assert cell["cell"]["model"] == "own-networks"
     assert list(cell["regimes"]) == ["supervised", "foundation", "supervised_again"]
-    compared = {each["regime"]: each for each in cell["comparisons"]}
+    of_reference = [each for each in cell["comparisons"] if each["reference"] == "supervised"]
+    compared = {each["regime"]: each for each in of_reference}
     assert compared.keys() == {"foundation", "supervised_again"}
     for each in compared.values():
         assert each["reference"] == "supervised"
@@ -75,6 +79,41 @@ def test_one_cell_compares_the_arms_by_name(ran):
         "supervised": {"start": "scratch", "model": "inception1d-w2", "upstream": None},
         "supervised_again": {"start": "scratch", "model": "inception1d-w2", "upstream": None},
     }
+
+
+def test_the_tables_name_the_network_of_each_arm(ran):
+    networks = {
+        "supervised": "inception1d-w2",
+        "foundation": "resnet1d18-w2",
+        "supervised_again": "inception1d-w2",
+    }
+    for name in ("trials", "finals", "counts", "cost"):
+        text = (ran / "out" / "tables" / f"{name}.csv").read_text()
+        rows = list(csv.DictReader(io.StringIO(text)))
+        assert {row["regime"]: row["model"] for row in rows} == networks
+
+
+def test_every_arm_is_ranked_and_set_against_its_cost(ran):
+    results = json.loads((ran / "out" / "results.json").read_text())
+    assert {each["regime"] for each in results["ranking"]["arms"]} == {
+        "supervised", "foundation", "supervised_again"
+    }  # fmt: skip
+    (cell,) = results["cells"]
+    found = {each["regime"]: each for each in cell["score_against_cost"]}
+    for name, arm in cell["regimes"].items():
+        assert found[name]["score"] == arm["test_macro_auroc"]
+        spent = arm["cost"]
+        per_target = (spent["tuning"]["seconds"] + spent["finals"]["seconds"]) / 2
+        seconds = spent["pretraining"]["seconds"] + per_target
+        assert found[name]["seconds"] == pytest.approx(seconds)
+
+
+def test_a_further_pair_is_judged_between_its_two_sides(ran):
+    (cell,) = json.loads((ran / "out" / "results.json").read_text())["cells"]
+    *_, found = cell["comparisons"]
+    assert (found["reference"], found["regime"]) == ("supervised_again", "foundation")
+    (first, _, _) = cell["comparisons"]
+    assert found["difference"] == pytest.approx(first["difference"], abs=1e-12)
 
 
 def test_every_arm_spends_the_same_budget_on_its_own_network(ran):

@@ -58,7 +58,7 @@ def draw_forest(conclusions: Conclusions) -> Drawing | None:
     widest = max(len(line) for label in labels for line in label.split("\n"))
     return draw(
         name="differences",
-        title=f"Difference from {words.regime_name(conclusions.evidence.comparison.regimes[0])}",
+        title=f"Difference from {words.reference_heading(conclusions.evidence.comparison)}",
         alt=" ".join(said),
         layout=Layout(
             width=_WIDTH,
@@ -73,8 +73,8 @@ def draw_forest(conclusions: Conclusions) -> Drawing | None:
 def row_labels(found: Sequence[CellComparison], conclusions: Conclusions) -> list[str]:
     """Return the rows' names; that of an only cell is on the page already."""
     if len(conclusions.cells) == 1:
-        return [words.regime_name(item.regime) for item in found]
-    labels = [words.cell_label(item.cell, conclusions, item.regime) for item in found]
+        return [words.pair_name(item, conclusions.evidence.comparison) for item in found]
+    labels = [words.comparison_label(item, conclusions) for item in found]
     return [label if len(label) <= 24 else "\n".join(label.rsplit(", ", 1)) for label in labels]
 
 

@@ -33,7 +33,14 @@ def draw_ladder(ladder: SizeLadder) -> Drawing:
         if point.interval is not None
     )
     return draw(
-        name=slug("size", ladder.upstream, ladder.downstream, ladder.model, ladder.regime),
+        name=slug(
+            "size",
+            ladder.upstream,
+            ladder.downstream,
+            ladder.model,
+            ladder.reference,
+            ladder.regime,
+        ),
         title=words.ladder(ladder.upstream, ladder.downstream, ladder.model),
         alt=f"{points}. {say_ladder(ladder)}",
         layout=Layout(panel_height=180),

@@ -268,7 +268,7 @@ def _differences(conclusions: Conclusions) -> _Panel | None:
         title="Paired difference and verdict",
         caption=(
             f"Paired difference of test {words.metric(comparison)} from "
-            f"{words.regime_name(found[0].reference)}, tuned arms, with its "
+            f"{words.reference_heading(comparison)}, tuned arms, with its "
             f"{comparison.confidence:.0%} interval over replicates, seeds and patients. "
             f"Shaded: the margin of ±{comparison.margin:g}. Symbols are verdicts."
         ),

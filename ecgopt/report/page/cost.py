@@ -2,7 +2,7 @@
 
 from ecgopt.analysis.conclude import Conclusions
 from ecgopt.report import words
-from ecgopt.report.figures import cost
+from ecgopt.report.figures import cost, pareto
 from ecgopt.report.page.galleries import MOST_ROWS_SHOWN, gallery
 from ecgopt.report.page.html import PageTable, Section
 
@@ -16,9 +16,42 @@ def cost_section(conclusions: Conclusions) -> Section | None:
         name="cost",
         title="Cost",
         tables=tuple(
-            table for table in (_break_even(conclusions), _equal_spend(conclusions)) if table.rows
+            table
+            for table in (
+                _score_and_cost(conclusions),
+                _break_even(conclusions),
+                _equal_spend(conclusions),
+            )
+            if table.rows
         ),
-        galleries=galleries,
+        galleries=(
+            *gallery(
+                conclusions, "Arms by score and cost", pareto.ARMS_CAPTION, pareto.draw_arm_trades
+            ),
+            *galleries,
+        ),
+    )
+
+
+def _score_and_cost(conclusions: Conclusions) -> PageTable:
+    rows = tuple(
+        (
+            words.cell_label(cell.cell, conclusions),
+            words.regime_name(trade.regime),
+            words.duration(trade.seconds),
+            f"{trade.samples:,}",
+            words.score(trade.score),
+            "no arm" if trade.is_on_front else "another arm",
+        )
+        for cell in conclusions.cells
+        for trade in cell.trades
+    )
+    return PageTable(
+        title="What one target costs with tuning, final fits and pre-training, and what it scores",
+        columns=("cell", "arm", "training time", "samples", "test macro AUROC", "beaten by"),
+        rows=rows,
+        text_columns=frozenset({0, 1, 5}),
+        is_folded=len(rows) > MOST_ROWS_SHOWN,
     )
 
 

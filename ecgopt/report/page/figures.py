@@ -111,12 +111,14 @@ def _response(conclusions: Conclusions) -> Section | None:
 def _sizes(conclusions: Conclusions) -> Section | None:
     if not conclusions.ladders:
         return None
+    comparison = conclusions.evidence.comparison
     ladders = conclusions.ladders[:MOST_CELLS_DRAWN]
     return Section(
         name="size",
         title="Training size",
         points=tuple(
-            f"{words.ladder(ladder.upstream, ladder.downstream, ladder.model)}. "
+            f"{words.ladder(ladder.upstream, ladder.downstream, ladder.model)}"
+            f"{f', {words.pair_name(ladder, comparison)}' * (len(comparison.regimes) > 2)}. "
             f"{sizes.say_ladder(ladder)}"
             for ladder in ladders
         ),

@@ -8,6 +8,7 @@ from ecgopt.analysis.compare import CellComparison
 from ecgopt.analysis.conclude import Conclusions
 from ecgopt.analysis.gates import Gate
 from ecgopt.analysis.verdict import Decision
+from ecgopt.evidence.records import CellKey
 from ecgopt.report import words
 from ecgopt.report.page.html import PageTable, Section
 
@@ -70,7 +71,7 @@ def _ladders(found: Sequence[CellComparison]) -> list[list[CellComparison]]:
     """Return the comparisons that differ in training size alone, by growing size."""
     groups: dict[tuple[str, ...], list[CellComparison]] = {}
     for item in found:
-        groups.setdefault((*_place(item), item.regime), []).append(item)
+        groups.setdefault((*_place(item), item.reference, item.regime), []).append(item)
     return [sorted(group, key=lambda item: item.cell.n_train) for group in groups.values()]
 
 
@@ -151,10 +152,9 @@ def marked_verdict(found: CellComparison, conclusions: Conclusions) -> str:
 
 def pooled_sentences(conclusions: Conclusions) -> list[str]:
     """Return what all cells say together, a sentence per regime."""
-    reference = words.regime_name(conclusions.evidence.comparison.regimes[0])
     return [
         f"Over {pooled.n_targets} cells together, {words.regime_name(pooled.regime)} minus "
-        f"{reference} is {words.signed(pooled.estimate)} "
+        f"{words.regime_name(pooled.reference)} is {words.signed(pooled.estimate)} "
         f"{words.interval(pooled.low, pooled.high)} ({pooled.method}); the true differences of "
         f"cells vary with a standard deviation of {words.score(pooled.between_targets)}."
         for pooled in conclusions.pooled
@@ -166,7 +166,7 @@ def verdict_section(conclusions: Conclusions) -> Section:
     found = [comparison for cell in conclusions.cells for comparison in cell.comparisons]
     caveats = Counter(caveat for item in found for caveat in item.judgement.caveats)
     sentences = [
-        f"{words.cell_label(item.cell, conclusions, item.regime)}: {words.what_would_decide(item)}"
+        f"{words.comparison_label(item, conclusions)}: {words.what_would_decide(item)}"
         for item in found
         if item.decision is Decision.UNDECIDED
     ]
@@ -190,13 +190,13 @@ def _caveat(caveat: str, count: int, n_cells: int) -> str:
 
 def _verdict_table(conclusions: Conclusions) -> PageTable:
     comparison = conclusions.evidence.comparison
-    reference, *others = map(words.regime_name, comparison.regimes)
-    arm = others[0] if len(others) == 1 else "arm"
+    reference, others = words.reference_heading(comparison), comparison.regimes[1:]
+    arm = words.regime_name(others[0]) if len(others) == 1 else "arm"
     has_arms = len(others) > 1
     rows = tuple(
         (
             words.cell_label(cell.cell, conclusions),
-            *([words.regime_name(found.regime)] if has_arms else []),
+            *([words.pair_name(found, comparison)] if has_arms else []),
             marked_verdict(found, conclusions),
             words.difference(found.interval) if found.interval else words.MISSING,
             *(
@@ -237,18 +237,16 @@ def _margin_table(conclusions: Conclusions) -> PageTable:
     every = [found for cell in conclusions.cells for found in cell.comparisons]
     published = [found for cell in conclusions.cells for found in cell.published]
     by_margin = {
-        margin: {(found.cell, found.regime): found for found in at_margin}
+        margin: {_side(found): found for found in at_margin}
         for margin, at_margin in conclusions.at_margins.items()
     }
-    untuned = {(found.cell, found.regime): found for found in published}
+    untuned = {_side(found): found for found in published}
     rows = tuple(
         (
-            words.cell_label(found.cell, conclusions, found.regime),
+            words.comparison_label(found, conclusions),
             words.verdict_of(found),
-            *(words.verdict_of(each[found.cell, found.regime]) for each in by_margin.values()),
-            words.verdict_of(untuned[found.cell, found.regime])
-            if (found.cell, found.regime) in untuned
-            else words.MISSING,
+            *(words.verdict_of(each[_side(found)]) for each in by_margin.values()),
+            words.verdict_of(untuned[_side(found)]) if _side(found) in untuned else words.MISSING,
         )
         for found in every
     )
@@ -266,12 +264,17 @@ def _margin_table(conclusions: Conclusions) -> PageTable:
     )
 
 
+def _side(found: CellComparison) -> tuple[CellKey, str, str]:
+    return found.cell, found.reference, found.regime
+
+
 def _grounds_table(conclusions: Conclusions) -> PageTable:
-    reference, *others = map(words.regime_name, conclusions.evidence.comparison.regimes)
-    arm = others[0] if len(others) == 1 else "arm"
+    comparison = conclusions.evidence.comparison
+    reference, others = words.reference_heading(comparison), comparison.regimes[1:]
+    arm = words.regime_name(others[0]) if len(others) == 1 else "arm"
     rows = tuple(
         (
-            words.cell_label(cell.cell, conclusions, found.regime),
+            words.comparison_label(found, conclusions),
             *(
                 words.score_interval(cell.arms[regime].intervals.get("published"))
                 for regime in (found.reference, found.regime)
@@ -316,7 +319,7 @@ def _spread_table(conclusions: Conclusions) -> PageTable:
     seeds = conclusions.evidence.comparison.budget.final_seeds
     rows = tuple(
         (
-            words.cell_label(cell.cell, conclusions, found.regime),
+            words.comparison_label(found, conclusions),
             *(
                 words.score(part, digits=4)
                 for part in (

@@ -86,7 +86,9 @@ def diagnosis_section(conclusions: Conclusions) -> Section | None:
     ]
     if not rows:
         return None
-    reference, *others = map(words.regime_name, conclusions.evidence.comparison.regimes)
+    comparison = conclusions.evidence.comparison
+    reference = words.reference_heading(comparison)
+    others = [words.regime_name(regime) for regime in comparison.regimes[1:]]
     return Section(
         name="diagnoses",
         title="Per diagnosis",
@@ -140,7 +142,7 @@ def _label_rows(
     judged = {
         each.label: each
         for each in conclusions.labels
-        if (each.cell, each.regime) == (cell.cell, found.regime)
+        if (each.cell, each.reference, each.regime) == (cell.cell, found.reference, found.regime)
     }
     rows = []
     for label in theirs:
@@ -150,7 +152,7 @@ def _label_rows(
         differences = [ours[label][replicate] - theirs[label][replicate] for replicate in paired]
         rows.append(
             (
-                words.cell_label(cell.cell, conclusions, found.regime),
+                words.comparison_label(found, conclusions),
                 words.with_minus(label),
                 f"{positives[label]:,}" if label in positives else words.MISSING,
                 *(
@@ -179,11 +181,13 @@ def subgroup_section(conclusions: Conclusions) -> Section | None:
     found = conclusions.subgroups
     if not (found.comparisons or found.left_out or found.not_recorded):
         return None
-    names = [words.regime_name(regime) for regime in conclusions.evidence.comparison.regimes]
+    comparison = conclusions.evidence.comparison
+    names = [words.regime_name(regime) for regime in comparison.regimes]
+    names[0] = words.reference_heading(comparison)
     n_arms = len(names)
     rows = tuple(
         (
-            words.cell_label(each.cell, conclusions, each.regime),
+            words.comparison_label(each, conclusions),
             f"{words.subgroup(each)} ({_size_of(each)})",
             *map(words.score_interval, each.scores),
             words.difference(each.interval),

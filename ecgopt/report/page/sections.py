@@ -12,6 +12,7 @@ from ecgopt.report.page.figures import figure_one_section, figure_sections
 from ecgopt.report.page.galleries import MOST_CELLS_DRAWN, MOST_ROWS_SHOWN
 from ecgopt.report.page.headline import answer, gate_sentence, grounds_section, verdict_section
 from ecgopt.report.page.html import Page, PageTable, Section
+from ecgopt.report.page.ranking import ranking_section
 from ecgopt.report.page.scores import diagnosis_section, score_section, subgroup_section
 
 
@@ -26,6 +27,7 @@ def build_page(conclusions: Conclusions) -> Page:
         verdict_section(conclusions),
         figure_one_section(conclusions),
         *sizes,
+        ranking_section(conclusions),
         diagnosis_section(conclusions),
         None if has_many_groups else subgroup_section(conclusions),
         data_section(conclusions),

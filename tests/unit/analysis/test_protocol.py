@@ -10,8 +10,9 @@ from fakes_evidence import World, invent, with_identical_arms
 from ecgopt.analysis.arms import sort_into_arms
 from ecgopt.analysis.conclude import conclude
 from ecgopt.analysis.convergence import common_target, converge, reach
+from ecgopt.analysis.cost import ArmCost, Cost
 from ecgopt.analysis.importance import parameter_importance
-from ecgopt.analysis.pareto import TradePoint, front
+from ecgopt.analysis.pareto import TradePoint, arm_trades, front
 from ecgopt.analysis.pruning_audit import audit_pruning
 from ecgopt.analysis.response import learning_rate_response
 from ecgopt.analysis.waterfall import waterfall
@@ -284,3 +285,32 @@ def test_checks_that_were_not_run_say_so(evidence, workspace):
 
 def test_trivial_predictors_of_labels_that_never_occur_have_no_score():
     assert math.isnan(trivial_scores(np.zeros((5, 2), dtype=bool))["weighted_f1_at_half"])
+
+
+def ledger(regime, tuning, finals, pretraining, replicates):
+    nothing = Cost()
+    return ArmCost(
+        regime=regime,
+        tuning=Cost(seconds=tuning, samples=10),
+        finals=Cost(seconds=finals, samples=6),
+        beside_budget=nothing,
+        pretraining=Cost(seconds=pretraining, samples=100),
+        n_replicates=replicates,
+    )
+
+
+def test_an_arm_costs_one_replicate_and_its_whole_pretraining():
+    found = arm_trades(
+        {
+            "big": (0.9, ledger("big", 80.0, 20.0, 50.0, 2)),
+            "small": (0.8, ledger("small", 8.0, 2.0, 0.0, 2)),
+            "slow": (0.7, ledger("slow", 20.0, 0.0, 0.0, 2)),
+            "waiting": (None, ledger("waiting", 1.0, 0.0, 0.0, 2)),
+        }
+    )
+    assert [(each.regime, each.seconds, each.score, each.is_on_front) for each in found] == [
+        ("small", 5.0, 0.8, True),
+        ("slow", 10.0, 0.7, False),
+        ("big", 100.0, 0.9, True),
+    ]
+    assert {each.samples for each in found} == {108}

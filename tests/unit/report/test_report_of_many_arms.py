@@ -77,3 +77,16 @@ def test_terminal_paper_and_csv_name_the_arm(conclusions):
     assert paper_table(conclusions, "md").splitlines()[0].split("|")[5].strip() == "arm"
     rows = list(csv.DictReader(io.StringIO(headline_table(conclusions).to_csv())))
     assert {row["regime"] for row in rows} == set(ARMS[1:])
+
+
+def test_each_arm_is_set_against_the_cost_of_one_target(sections):
+    table = sections["cost"].tables[0]
+    assert table.title.startswith("What one target costs")
+    assert len(table.rows) == len(ARMS) * len(WORLD.train_sizes)
+    assert {row[1] for row in table.rows} == {
+        "scratch", "fine-tune", "linear probe", "frozen random",
+    }  # fmt: skip
+    first, *_ = sections["cost"].galleries
+    assert first.title == "Arms by score and cost"
+    assert len(first.drawings) == len(WORLD.train_sizes)
+    assert first.drawings[0].alt.startswith("Front: ")

@@ -198,3 +198,42 @@ def test_an_arm_does_not_start_from_the_data_that_it_is_judged_on(study_file):
     path.write_text(path.read_text().replace('upstreams = ["up"]', 'upstreams = ["up", "down"]'))
     with pytest.raises(StudyFileError, match="'down' has the data of a downstream: name another"):
         load_spec(path)
+
+
+THREE_ARMS = TWO_NETWORKS + '\n[arms.twin]\nmodel = "resnet1d18-w2"\n'
+
+
+def with_pairs(study_file, pairs):
+    path = arms_file(study_file, THREE_ARMS, '["rival", "foundation", "twin"]')
+    text = path.read_text()
+    text = (
+        text.replace("[verdict]", f"[verdict]\npairs = {pairs}")
+        if "[verdict]" in text
+        else f"{text}\n[verdict]\npairs = {pairs}\n"
+    )
+    path.write_text(text)
+    return path
+
+
+def test_further_pairs_get_a_verdict_after_those_against_the_first_arm(study_file):
+    spec = load_spec(with_pairs(study_file, '[["twin", "foundation"]]'))
+    assert spec.contrasts() == (
+        ("rival", "foundation"), ("rival", "twin"), ("twin", "foundation"),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("pairs", "complaint"),
+    [
+        ('[["twin", "fundation"]]', "'fundation' is not listed in regimes: did you mean 'founda"),
+        ('[["twin", "rival"]]', "'twin' and 'rival' have a verdict already: delete the pair"),
+        ('[["twin", "twin"]]', "'twin' and 'twin' are one arm: name two"),
+        (
+            '[["twin", "foundation"], ["foundation", "twin"]]',
+            "'foundation' and 'twin' have a verdict already: delete the pair",
+        ),
+    ],
+)
+def test_what_cannot_be_a_further_pair_is_refused(study_file, pairs, complaint):
+    with pytest.raises(StudyFileError, match=complaint):
+        load_spec(with_pairs(study_file, pairs))
