@@ -94,6 +94,16 @@ class Arm:
         chosen = {(f.replicate, f.seed_index): f for f in self.finals if f.role == role}
         return dict(sorted(chosen.items()))
 
+    def replicate_scores(self, role: FinalRole = "tuned") -> dict[int, float]:
+        """Return each replicate's test score, the mean over its seeds."""
+        finals = self.finals_by_pair(role)
+        return replicate_means({pair: self.score(each) for pair, each in finals.items()})
+
+    def test_score(self, role: FinalRole = "tuned") -> float | None:
+        """Return the mean of what verdicts rest on, on the test; None before any final."""
+        means = self.replicate_scores(role)
+        return float(np.mean([*means.values()])) if means else None
+
     def budget_trials(self) -> tuple[TrialEvidence, ...]:
         """Return the trials that were paid from the budget, over all replicates."""
         return tuple(t for s in self.studies for t in budget_trials(s.trials))

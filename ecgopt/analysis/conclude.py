@@ -4,9 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
-from ecgopt.analysis.arms import Arm, TrialCounts, count_trials, replicate_means, sort_into_arms
+from ecgopt.analysis.arms import Arm, TrialCounts, count_trials, sort_into_arms
 from ecgopt.analysis.calibration import CalibrationPoint, calibration_curve
 from ecgopt.analysis.compare import (
     CellComparison,
@@ -67,13 +65,7 @@ class ArmConclusion:
 
     def test_score(self, role: FinalRole = "tuned") -> float | None:
         """Return the mean of what verdicts rest on, on the test; None before any final."""
-        means = self.replicate_scores(role)
-        return float(np.mean([*means.values()])) if means else None
-
-    def replicate_scores(self, role: FinalRole = "tuned") -> dict[int, float]:
-        """Return each replicate's test score, the mean over its seeds."""
-        finals = self.arm.finals_by_pair(role)
-        return replicate_means({pair: self.arm.score(each) for pair, each in finals.items()})
+        return self.arm.test_score(role)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

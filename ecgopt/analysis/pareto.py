@@ -42,7 +42,7 @@ class ArmTrade:
 
     regime: str
     score: float
-    """Test macro AUROC of the tuned arm, the mean over replicates and seeds."""
+    """Test score of the tuned arm that verdicts rest on, the mean over replicates and seeds."""
     seconds: float
     """Training time for one target: tuning and final fits of one replicate, and pre-training."""
     samples: int

@@ -12,7 +12,6 @@ from ecgopt.analysis.compare import CellDifferences, InfluenceOf, pair_finals
 from ecgopt.analysis.pooled import pool
 from ecgopt.analysis.verdict import holm
 from ecgopt.evidence.records import CellKey, Comparison
-from ecgopt.training.metrics import PRIMARY
 
 FEWEST_ARMS = 3
 """Two arms have one difference, which the verdicts give already."""
@@ -24,11 +23,11 @@ class ArmRank:
 
     regime: str
     mean_rank: float
-    """Over cells; 1 is the highest test macro AUROC, and equal scores share their mean rank."""
+    """Over cells; 1 is the highest test score, and equal scores share their mean rank."""
     n_first: int
     """Cells in which no arm scores higher."""
     mean_score: float
-    """Test macro AUROC, the mean over cells of the mean over replicates and seeds."""
+    """Score that verdicts rest on: the mean over cells of the mean over replicates and seeds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +76,7 @@ def rank_arms(
     if len(comparison.regimes) < FEWEST_ARMS or not finished:
         return None
     scores = np.array(
-        [[_score(of_cell[name]) for name in comparison.regimes] for of_cell in finished]
+        [[of_cell[name].test_score() for name in comparison.regimes] for of_cell in finished]
     )
     ranks = np.array([rankdata(-of_cell) for of_cell in scores])
     places = [
@@ -110,12 +109,6 @@ def rank_arms(
 def _have_finals(of_cell: Mapping[str, Arm]) -> bool:
     pairs = [arm.finals_by_pair("tuned").keys() for arm in of_cell.values()]
     return bool(set.intersection(*map(set, pairs)))
-
-
-def _score(arm: Arm) -> float:
-    finals = arm.finals_by_pair("tuned")
-    means = replicate_means({pair: each.metrics[PRIMARY] for pair, each in finals.items()})
-    return float(np.mean([*means.values()]))
 
 
 def _contrast(

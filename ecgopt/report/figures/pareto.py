@@ -66,7 +66,7 @@ def draw_pareto(cell: CellConclusion) -> Drawing | None:
 
 ARMS_CAPTION = (
     "Every arm by what one target costs (tuning and final fits of one replicate, and "
-    "pre-training in full) and by its test macro AUROC with its interval. The stairs join "
+    "pre-training in full) and by its test score with its interval. The stairs join "
     "the arms that no other beats in both."
 )
 
@@ -104,7 +104,7 @@ def draw_arm_trades(cell: CellConclusion) -> Drawing | None:
             )
         use_plain_log_ticks(panel)
         panel.set_xlabel(f"training {name_of_unit} for one target")
-        panel.set_ylabel("test macro AUROC")
+        panel.set_ylabel(f"test {cell.arms[order[0]].arm.metric.oriented_title}")
         add_legend(panel)
 
     return draw(

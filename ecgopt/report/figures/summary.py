@@ -216,7 +216,7 @@ def _paint_scores(panel: Axes, groups: Sequence[tuple[str, CellConclusion, Final
     regimes = list(groups[0][1].arms)
     width = len(regimes) + 1.0
     for number, (_, cell, role) in enumerate(groups):
-        means = {regime: arm.replicate_scores(role) for regime, arm in cell.arms.items()}
+        means = {regime: arm.arm.replicate_scores(role) for regime, arm in cell.arms.items()}
         if len(regimes) == 2:
             first, second = means.values()
             for replicate in first.keys() & second.keys():

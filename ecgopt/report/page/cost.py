@@ -34,6 +34,7 @@ def cost_section(conclusions: Conclusions) -> Section | None:
 
 
 def _score_and_cost(conclusions: Conclusions) -> PageTable:
+    score = f"test {words.metric(conclusions.evidence.comparison)}"
     rows = tuple(
         (
             words.cell_label(cell.cell, conclusions),
@@ -48,7 +49,7 @@ def _score_and_cost(conclusions: Conclusions) -> PageTable:
     )
     return PageTable(
         title="What one target costs with tuning, final fits and pre-training, and what it scores",
-        columns=("cell", "arm", "training time", "samples", "test macro AUROC", "beaten by"),
+        columns=("cell", "arm", "training time", "samples", score, "beaten by"),
         rows=rows,
         text_columns=frozenset({0, 1, 5}),
         is_folded=len(rows) > MOST_ROWS_SHOWN,

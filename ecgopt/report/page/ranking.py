@@ -12,9 +12,10 @@ def ranking_section(conclusions: Conclusions) -> Section | None:
     ranking = conclusions.ranking
     if ranking is None:
         return None
+    score = f"test {words.metric(conclusions.evidence.comparison)}"
     arms = PageTable(
-        title="Mean rank by test macro AUROC; 1 is best",
-        columns=("arm", "mean rank", "first in", "test macro AUROC"),
+        title=f"Mean rank by {score}; 1 is best",
+        columns=("arm", "mean rank", "first in", score),
         rows=tuple(
             (
                 words.regime_name(each.regime),

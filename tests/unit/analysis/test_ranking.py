@@ -66,6 +66,22 @@ def test_an_arms_rank_is_one_more_than_the_arms_above_it(evidence, ranking):
     assert ranking.n_cells == n_cells
 
 
+def test_arms_are_ranked_by_the_metric_that_decides(evidence, ranking):
+    comparison = replace(evidence.comparison, metric="brier")
+    judged = replace(evidence, comparison=comparison)
+    found = rank_arms(sort_into_arms(judged), lambda _: None, comparison)
+    for place in found.arms:
+        fits = [
+            -final.metrics["brier"]
+            for final in evidence.finals
+            if final.regime == place.regime and final.role == "tuned"
+        ]
+        assert place.mean_score == pytest.approx(fmean(fits))
+    assert {place.mean_score for place in found.arms}.isdisjoint(
+        place.mean_score for place in ranking.arms
+    )
+
+
 def test_the_win_probability_counts_the_fits_that_score_higher(evidence, ranking):
     places = [place.regime for place in ranking.arms]
     assert [(each.regime, each.reference) for each in ranking.pairs] == list(
