@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
-from scipy.stats import rankdata
 
 from ecgopt.analysis.arms import Arm, replicate_means
 from ecgopt.analysis.compare import CellDifferences, InfluenceOf, pair_finals
@@ -78,6 +77,8 @@ def rank_arms(
     scores = np.array(
         [[of_cell[name].test_score() for name in comparison.regimes] for of_cell in finished]
     )
+    from scipy.stats import rankdata
+
     ranks = np.array([rankdata(-of_cell) for of_cell in scores])
     places = [
         ArmRank(

@@ -11,6 +11,7 @@ from tiny_study import begin
 from watching import wait_for, watched
 
 from ecgopt.database.tables import work_item
+from ecgopt.database.url import STORAGE_VARIABLE
 from ecgopt.launchers.contract import LAUNCHERS, Launch, Resources, find_launcher
 from ecgopt.launchers.launch import launch_study
 from ecgopt.queue.heartbeats import workers_seen
@@ -52,6 +53,9 @@ def launcher(request, monkeypatch):
         pytest.importorskip("ray", reason="ray is not installed")
     elif request.param == OUTSIDE:
         request.getfixturevalue("polite")
+    # Slurm's launcher sets it for this process, and no later test may find it.
+    monkeypatch.setenv(STORAGE_VARIABLE, "")
+    monkeypatch.delenv(STORAGE_VARIABLE)
     found = find_launcher(request.param)()
     yield found
     found.stop()

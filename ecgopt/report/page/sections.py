@@ -27,7 +27,6 @@ def build_page(conclusions: Conclusions) -> Page:
         verdict_section(conclusions),
         figure_one_section(conclusions),
         *sizes,
-        ranking_section(conclusions),
         diagnosis_section(conclusions),
         None if has_many_groups else subgroup_section(conclusions),
         data_section(conclusions),
@@ -36,6 +35,7 @@ def build_page(conclusions: Conclusions) -> Page:
     details = [
         grounds_section(conclusions),
         subgroup_section(conclusions) if has_many_groups else None,
+        ranking_section(conclusions),
         score_section(conclusions),
         *_with_note(conclusions, [section for section in figures if section.name != "size"]),
         *accounts,

@@ -38,7 +38,7 @@ def test_a_further_pair_has_a_verdict_in_each_cell(conclusions):
         pairs = [(found.reference, found.regime) for found in cell.comparisons]
         assert pairs == [("scratch", "fine_tune"), ("scratch", "linear_probe"), PAIR]
         *_, found = cell.comparisons
-        probe, tuned = (cell.arms[name].replicate_scores() for name in PAIR)
+        probe, tuned = (cell.arms[name].arm.replicate_scores() for name in PAIR)
         differences = [tuned[replicate] - probe[replicate] for replicate in probe]
         assert found.interval.estimate == pytest.approx(np.mean(differences), abs=1e-12)
         assert {found.winner} <= {None, *PAIR}

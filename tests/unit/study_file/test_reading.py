@@ -93,6 +93,7 @@ STUDY = {
         "test_curve": True,
     },
     "notify": {"command": ["mail", "me"], "webhook": "$HOOK", "on": ["failed"]},
+    "track": {"tensorboard": "boards", "mlflow": "sqlite:///mlflow.db"},
     "workers": {
         "lease_seconds": 30.0, "stall_seconds": 600.0, "checkpoint_seconds": 5.0,
         "max_failures": 2,
