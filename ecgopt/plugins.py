@@ -12,7 +12,7 @@ from functools import cache
 from importlib import metadata
 from pathlib import Path
 from types import ModuleType
-from typing import Final, Literal, TypeVar, cast
+from typing import Any, Final, Literal, TypeVar, cast
 
 from ecgopt.errors import UserError, did_you_mean
 from ecgopt.files import sha256_of
@@ -30,6 +30,23 @@ ENTRY_POINTS: Final[Mapping[Kind, str]] = {
 """The entry-point group of each kind."""
 
 T = TypeVar("T")
+
+
+def optional_library(name: str, extra: str, failure: type[UserError]) -> Any:  # noqa: ANN401
+    """Import a library that only some users need; modules of such libraries have no types.
+
+    Args:
+        name: Of the library or of a module in it.
+        extra: Of ecgopt, which installs it.
+        failure: What is raised where it is not installed; the message holds the command.
+    """
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        library = name.partition(".")[0]
+        if (error.name or "").partition(".")[0] != library:
+            raise
+        raise failure(f"{library} is not installed: pip install 'ecgopt[{extra}]'") from None
 
 
 def find(kind: Kind, name: str, built_in: Mapping[str, T]) -> T:

@@ -131,7 +131,7 @@ def count_trials(trials: Iterable[TrialEvidence]) -> TrialCounts:
 
 
 def _outcome(trial: TrialEvidence) -> str:
-    if trial.state in ("running", "paused", "waiting"):
+    if not trial.has_ended:
         return "unfinished"
     if trial.cause in NAMED_OUTCOMES:
         return trial.cause

@@ -99,7 +99,7 @@ def compare_parts(evidence: Evidence, predictions_of: PredictionsOf, divide: Div
     tests: dict[CellKey, Predictions] = {}
     for cell, arms in sort_into_arms(evidence).items():
         read = _Fits(predictions_of, divide, max(comparison.least_positives, 2))
-        n_planned = comparison.replicates_of(cell) * comparison.budget.final_seeds
+        n_planned = comparison.fits_of(cell)
         for reference, name in comparison.contrasts:
             pairs = _read_pairs(arms[reference], arms[name], n_planned, read)
             if pairs is None:

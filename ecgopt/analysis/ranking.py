@@ -74,11 +74,11 @@ def rank_arms(
     finished = [of_cell for of_cell in arms.values() if _have_finals(of_cell)]
     if len(comparison.regimes) < FEWEST_ARMS or not finished:
         return None
+    from scipy.stats import rankdata  # slow to import, and needed for three arms or more alone
+
     scores = np.array(
         [[of_cell[name].test_score() for name in comparison.regimes] for of_cell in finished]
     )
-    from scipy.stats import rankdata
-
     ranks = np.array([rankdata(-of_cell) for of_cell in scores])
     places = [
         ArmRank(
@@ -91,8 +91,7 @@ def rank_arms(
     ]
     places.sort(key=lambda place: (place.mean_rank, -place.mean_score))
     is_whole = all(
-        len(arm.finals_by_pair("tuned"))
-        >= comparison.replicates_of(cell) * comparison.budget.final_seeds
+        len(arm.finals_by_pair("tuned")) >= comparison.fits_of(cell)
         for cell, of_cell in arms.items()
         for arm in of_cell.values()
     )

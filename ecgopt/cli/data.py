@@ -10,7 +10,6 @@ from cyclopts import App, Parameter
 from ecgopt.cli.data_import import describe, import_
 from ecgopt.cli.data_output import (
     cell,
-    counted,
     counts_table,
     described,
     fetch_bar,
@@ -23,6 +22,7 @@ from ecgopt.cli.data_output import (
     raw_folders,
 )
 from ecgopt.cli.data_remove import remove
+from ecgopt.cli.output import counted
 
 if TYPE_CHECKING:
     from ecgopt.data.prepared import PreparedSet
@@ -203,7 +203,7 @@ def prepare(
     unused = _codes_of_no_class(name, prepared)
     if unused:
         console.print(unused)
-    console.print(f"{counted(len(prepared))} in {prepared.folder}")
+    console.print(f"{counted(len(prepared), 'record')} in {prepared.folder}")
 
 
 def _codes_of_no_class(name: str, prepared: "PreparedSet") -> str:
@@ -265,7 +265,7 @@ def check(  # noqa: PLR0913 one parameter per option
         facts = {"folder": str(folder), "labels": chosen, **asdict(found)}
         console.print_json(json_module.dumps(facts))
     else:
-        console.print(f"{counted(len(prepared))} in {folder}")
+        console.print(f"{counted(len(prepared), 'record')} in {folder}")
         print_check(console, found, prepared.manifest, labels=chosen)
     if page is not None:
         from ecgopt.report.check_page import write_check_page

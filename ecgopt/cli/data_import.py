@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from ecgopt.cli.data_output import counted, open_console, progress_bar
+from ecgopt.cli.data_output import open_console, progress_bar
+from ecgopt.cli.output import counted
 
 if TYPE_CHECKING:
     from ecgopt.data.clinic.arrays import ArrayForm
@@ -78,12 +79,12 @@ def import_(  # noqa: PLR0913 one parameter per option
         done = import_files(source, to, settings, on_progress=on_progress)
     console = open_console()
     for kind, count in done.formats.items():
-        console.print(f"{counted(count)} from {kind}")
+        console.print(f"{counted(count, 'record')} from {kind}")
     for ending, count in done.unknown.items():
         console.print(f"left aside: {count:,} x {ending}: no known format")
     for file, reason in done.failed.items():
         console.print(f"failed: {file}: {reason}")
-    console.print(f"{counted(done.records)} in {to}")
+    console.print(f"{counted(done.records, 'record')} in {to}")
     console.print("next: ecgopt data describe FOLDER, where it holds the table of findings too")
     if done.failed:
         sys.exit(1)

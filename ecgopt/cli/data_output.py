@@ -53,11 +53,6 @@ def _is_prepared(name: str) -> bool:
     return bool(prepared_folders(prepared_folder(), name))
 
 
-def counted(count: int, noun: str = "record") -> str:
-    """Return a count with its noun: `1 record`, `1,250 records`."""
-    return f"{count:,} {noun}{'s' * (count != 1)}"
-
-
 def cell(value: object) -> str:
     """Return a value of `described` as text."""
     if isinstance(value, bool):

@@ -11,6 +11,11 @@ _ASCII = {"−": "-", "–": "-", "—": "-", "±": "+/-", "→": "->", "≈": "
 _WIDE = 10_000
 
 
+def counted(count: int, noun: str) -> str:
+    """Return a count with its noun: `1 record`, `1,250 records`."""
+    return f"{count:,} {noun}{'s' * (count != 1)}"
+
+
 def print_lines(*lines: str) -> None:
     """Print lines as they are: without wrapping, colours or markup."""
     sys.stdout.write("".join(f"{line}\n" for line in lines))

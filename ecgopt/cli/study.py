@@ -114,7 +114,7 @@ def track(study: ExistingFile, *, place: PlaceOptions = DEFAULT_PLACE) -> None:
         study: Study file.
         place: Where the database and the files are.
     """
-    from ecgopt.cli.output import print_lines
+    from ecgopt.cli.output import counted, print_lines
     from ecgopt.errors import UserError
     from ecgopt.study_file.reading import load_spec
     from ecgopt.trackers.follow import Follower
@@ -124,9 +124,7 @@ def track(study: ExistingFile, *, place: PlaceOptions = DEFAULT_PLACE) -> None:
     if not spec.track.is_set:
         raise UserError(f"{study}: [track] must have tensorboard or mlflow: add one")
     follower = Follower(study, spec, place.storage, chosen_workspace(place.workspace))
-    n_added = follower.copy()
-    runs = "run" if n_added == 1 else "runs"
-    print_lines(f"{spec.name}: {n_added:,} {runs} added to the trackers of [track]")
+    print_lines(f"{spec.name}: {counted(follower.copy(), 'run')} added to the trackers of [track]")
 
 
 def _hours(spec: "StudySpec") -> list[str]:

@@ -314,7 +314,7 @@ def _flags(table: _Table) -> dict[str, set[str]]:
             continue
         words = {row[name].strip().lower() for row in table.rows}
         means_yes, means_no = words & (_YES | _MORE_YES), words & (_NO | _MORE_NO)
-        # A single word of yes, such as a `+`, is enough only next to one of no or of its own kind.
+        # `x`, `+` or `ja` alone may mean anything: a column needs a word of no too, or 1 or yes.
         if means_yes and (means_no or words & _YES) and words <= means_yes | means_no | _UNKNOWN:
             found[name] = words
     return found

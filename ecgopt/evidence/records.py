@@ -77,6 +77,11 @@ class TrialEvidence:
     `details["audit_of"]`; `enqueued`, a user's own configuration, with `details["label"]`."""
     details: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether no worker will train it further."""
+        return self.state in ("complete", "pruned", "failed")
+
 
 @_stored
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -275,7 +280,7 @@ class Comparison:
 
     @property
     def n_verdicts(self) -> int:
-        """Of the macro AUROC, over all pairs and cells."""
+        """Of the metric that decides, over all pairs and cells."""
         return len(self.cells) * len(self.contrasts)
 
     def arm(self, name: str) -> ArmStart:
@@ -292,6 +297,10 @@ class Comparison:
         if not self.replicates:
             return self.budget.replicates
         return self.replicates[self.cells.index(cell)]
+
+    def fits_of(self, cell: CellKey) -> int:
+        """Return the final fits of each arm and role that are planned of a cell."""
+        return self.replicates_of(cell) * self.budget.final_seeds
 
 
 @_stored

@@ -181,18 +181,3 @@ def find_launcher(name: str) -> type[Any]:
         expected = f"a class with {', '.join(_MEMBERS)}"
         raise plugins.wrong_type("launcher", name, expected, found)
     return found
-
-
-def optional_library(name: str, extra: str) -> Any:  # noqa: ANN401 - modules without types
-    """Import a library that only one launcher needs.
-
-    Raises:
-        LaunchError: it is not installed; the message holds the command that installs it.
-    """
-    try:
-        return importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        library = name.partition(".")[0]
-        if (error.name or "").partition(".")[0] != library:
-            raise
-        raise LaunchError(f"{library} is not installed: pip install 'ecgopt[{extra}]'") from None

@@ -22,8 +22,9 @@ from typing import Any
 from pydantic import SecretStr
 
 from ecgopt.errors import LaunchError, UserError
-from ecgopt.launchers.contract import Launch, Resources, optional_library
+from ecgopt.launchers.contract import Launch, Resources
 from ecgopt.launchers.remote_worker import RemoteWorker, log_to_stderr, refuse_shared_sqlite
+from ecgopt.plugins import optional_library
 
 logger = logging.getLogger(__name__)
 
@@ -82,7 +83,7 @@ class RayLauncher:
         Raises:
             LaunchError: Ray is not installed, or the number of workers is not given.
         """
-        self._ray = optional_library("ray", "ray")
+        self._ray = optional_library("ray", "ray", LaunchError)
         place = f"Ray at {self.address}" if self.address else "a private Ray on this machine"
         count, asked = resources.workers_of_cluster("ray"), _resources_of_actor(resources)
         return f"{count} actors for {launch.name} on {place}, each with {asked}\n"

@@ -19,13 +19,14 @@ from typing import TYPE_CHECKING
 
 from ecgopt.database.url import STORAGE_VARIABLE, storage_url
 from ecgopt.errors import LaunchError
-from ecgopt.launchers.contract import Launch, Resources, optional_library
+from ecgopt.launchers.contract import Launch, Resources
 from ecgopt.launchers.remote_worker import (
     RemoteWorker,
     log_to_stderr,
     refuse_shared_sqlite,
     set_soon,
 )
+from ecgopt.plugins import optional_library
 
 if TYPE_CHECKING:
     from submitit.core.utils import DelayedSubmission
@@ -162,7 +163,7 @@ class SlurmLauncher:
         for option, number in whole.items():
             if number != int(number):
                 raise LaunchError(f"{option} must be a whole number on Slurm, but is {number:g}")
-        optional_library("submitit", "slurm")
+        optional_library("submitit", "slurm", LaunchError)
         from submitit.slurm.slurm import SlurmExecutor
 
         try:

@@ -206,7 +206,7 @@ class StudySpec(TomlTable):
         """
         if not (self.pruning.enabled or self.sampler.learns):
             return None
-        last = self.sampler.last_seen(self.pruning.first_beside(slot))
+        last = self.sampler.last_seen(self.pruning.first_of_bracket(slot))
         return None if last is None else self.pruning.last_decided(last)
 
     def space_fingerprint(self) -> str:

@@ -427,7 +427,7 @@ class PruningTable(TomlTable):
         """Return the slots of a bracket."""
         return range(1 + number * self.bracket, 1 + (number + 1) * self.bracket)
 
-    def first_beside(self, slot: int) -> int:
+    def first_of_bracket(self, slot: int) -> int:
         """Return the first slot of a slot's bracket; without brackets, the slot itself."""
         number = self.bracket_of(slot)
         return slot if number is None else self.bracket_slots(number)[0]

@@ -1,9 +1,8 @@
 """The contract of a tracker: it lists the runs that it holds, and gets those that are new."""
 
-import importlib
 from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 
 from ecgopt.errors import UserError
 from ecgopt.evidence.records import FinalEvidence, ParameterValue, StudyEvidence
@@ -48,7 +47,7 @@ def runs_of(
     """Yield all trials and final fits that have ended."""
     for study in studies:
         for trial in study.trials:
-            if trial.state not in ("complete", "pruned", "failed"):
+            if not trial.has_ended:
                 continue
             values = {"seconds": trial.seconds, "epochs": float(trial.n_epochs)}
             values |= {"samples": float(trial.n_samples)}
@@ -86,18 +85,3 @@ def _tags(of: StudyEvidence | FinalEvidence) -> dict[str, str]:
         "n_train": str(of.n_train),
         "replicate": str(of.replicate),
     }
-
-
-def optional_library(name: str, extra: str) -> Any:  # noqa: ANN401 - modules without types
-    """Import a library that only one tracker needs.
-
-    Raises:
-        TrackerError: it is not installed; the message holds the command that installs it.
-    """
-    try:
-        return importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        library = name.partition(".")[0]
-        if (error.name or "").partition(".")[0] != library:
-            raise
-        raise TrackerError(f"{library} is not installed: pip install 'ecgopt[{extra}]'") from None

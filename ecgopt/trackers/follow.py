@@ -50,7 +50,7 @@ class Follower:
     ) -> Callable[[Progress], None]:
         """Return a function that copies what is new, after calling `on_progress`.
 
-        The copying has a thread of its own, as a slow server must not keep the watcher of workers.
+        A thread copies, because a slow server must not delay the process that watches the workers.
         """
 
         def watch(progress: Progress) -> None:

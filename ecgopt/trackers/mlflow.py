@@ -6,7 +6,8 @@ import time
 from collections.abc import Iterator, Set
 from contextlib import contextmanager
 
-from ecgopt.trackers.contract import TrackedRun, TrackerError, optional_library
+from ecgopt.plugins import optional_library
+from ecgopt.trackers.contract import TrackedRun, TrackerError
 
 _NAME = "ecgopt.run"
 _PAGE = 1000
@@ -26,8 +27,8 @@ class MlflowTracker:
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
         os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
-        library = optional_library("mlflow", "mlflow")
-        self._entities = optional_library("mlflow.entities", "mlflow")
+        library = optional_library("mlflow", "mlflow", TrackerError)
+        self._entities = optional_library("mlflow.entities", "mlflow", TrackerError)
         self._error = library.exceptions.MlflowException
         with self._explained():
             self._client = library.MlflowClient(tracking_uri=uri)

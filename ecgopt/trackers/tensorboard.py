@@ -4,7 +4,8 @@ import shutil
 from collections.abc import Set
 from pathlib import Path
 
-from ecgopt.trackers.contract import TrackedRun, TrackerError, optional_library
+from ecgopt.plugins import optional_library
+from ecgopt.trackers.contract import TrackedRun, TrackerError
 
 _PART = ".unfinished"
 
@@ -19,7 +20,7 @@ class TensorBoardTracker:
             TrackerError: tensorboardX is not installed.
         """
         self._root = folder / comparison
-        self._library = optional_library("tensorboardX", "tensorboard")
+        self._library = optional_library("tensorboardX", "tensorboard", TrackerError)
 
     def names(self) -> Set[str]:
         """Return the names of the runs that have a folder."""
@@ -41,7 +42,7 @@ class TensorBoardTracker:
             raise TrackerError(f"{place}: {error.strerror or error}") from error
 
     def _write(self, run: TrackedRun, folder: Path) -> None:
-        summary = optional_library("tensorboardX.summary", "tensorboard")
+        summary = optional_library("tensorboardX.summary", "tensorboard", TrackerError)
         with self._library.SummaryWriter(str(folder)) as writer:
             for part in summary.hparams({**run.parameters, **run.tags}, dict(run.metrics)):
                 writer.file_writer.add_summary(part)

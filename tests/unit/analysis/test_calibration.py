@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from fakes_evidence import World, invent
+from fakes_evidence import World
 from sklearn.calibration import calibration_curve as curve_of_sklearn
 
 from ecgopt.analysis.arms import sort_into_arms
@@ -13,16 +13,6 @@ from ecgopt.evidence.predictions import Predictions
 from ecgopt.evidence.records import load_predictions
 
 WORLD = World(trials=4, replicates=2, final_seeds=2)
-
-
-@pytest.fixture(scope="module")
-def workspace(tmp_path_factory):
-    return tmp_path_factory.mktemp("workspace")
-
-
-@pytest.fixture(scope="module")
-def evidence(workspace):
-    return invent(WORLD, workspace)
 
 
 def curve(evidence, predictions_of, regime="scratch"):

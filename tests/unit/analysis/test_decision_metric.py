@@ -72,11 +72,6 @@ def test_a_label_that_too_few_patients_carry_is_left_out_of_any_mean_over_labels
 
 
 @pytest.fixture(scope="module")
-def workspace(tmp_path_factory):
-    return tmp_path_factory.mktemp("workspace")
-
-
-@pytest.fixture(scope="module")
 def stored(workspace):
     return invent(World(replicates=2, final_seeds=1, n_patients=120), workspace)
 

@@ -23,11 +23,6 @@ from ecgopt.training.metrics import trivial_scores
 
 
 @pytest.fixture(scope="module")
-def workspace(tmp_path_factory):
-    return tmp_path_factory.mktemp("workspace")
-
-
-@pytest.fixture(scope="module")
 def evidence(workspace):
     return invent(World(replicates=2), workspace)
 

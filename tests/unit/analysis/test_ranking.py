@@ -5,7 +5,7 @@ from itertools import combinations
 from statistics import fmean
 
 import pytest
-from fakes_evidence import World, invent
+from fakes_evidence import World
 from scipy.stats import ttest_1samp
 from statsmodels.stats.multitest import multipletests
 
@@ -22,16 +22,6 @@ WORLD = World(
     replicates=1, final_seeds=2, trials=3, train_sizes=(100, 200, 400), regimes=ARMS,
     n_patients=60, run_spread=0.3,
 )  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def workspace(tmp_path_factory):
-    return tmp_path_factory.mktemp("workspace")
-
-
-@pytest.fixture(scope="module")
-def evidence(workspace):
-    return invent(WORLD, workspace)
 
 
 @pytest.fixture(scope="module")

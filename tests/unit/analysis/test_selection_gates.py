@@ -14,16 +14,6 @@ from ecgopt.report.terminal import answer_lines, verdict_lines
 WORLD = World(gain=1.5, run_spread=0.02, n_patients=400)
 
 
-@pytest.fixture(scope="module")
-def workspace(tmp_path_factory):
-    return tmp_path_factory.mktemp("workspace")
-
-
-@pytest.fixture(scope="module")
-def evidence(workspace):
-    return invent(WORLD, workspace)
-
-
 def gate_of(evidence, workspace, name):
     (found,) = [gate for gate in conclude(evidence, workspace).gates if name in gate.name]
     return found

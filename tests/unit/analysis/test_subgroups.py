@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from fakes_evidence import World, invent
+from fakes_evidence import World
 from scipy import stats
 from scipy.optimize import brentq
 from sklearn.metrics import roc_auc_score
@@ -16,16 +16,6 @@ from ecgopt.analysis.subgroups import SmallGroup, compare_subgroups
 from ecgopt.evidence.records import load_predictions
 
 WORLD = World(gain=1.5, trials=4, replicates=2, final_seeds=2, has_subgroups=True)
-
-
-@pytest.fixture(scope="module")
-def workspace(tmp_path_factory):
-    return tmp_path_factory.mktemp("workspace")
-
-
-@pytest.fixture(scope="module")
-def evidence(workspace):
-    return invent(WORLD, workspace)
 
 
 def compare(evidence, workspace, change=lambda predictions: predictions):

@@ -27,7 +27,7 @@ def test_a_long_schedule_has_all_ten_steps(n_epochs):
 @pytest.mark.parametrize(
     ("reports", "rung", "share", "expected"),
     [
-        # Half of four go on.
+        # Half of four continue.
         ({1: {3: 0.6}, 2: {3: 0.8}, 3: {3: 0.7}, 4: {3: 0.5}}, 3, 0.5, {2, 3}),
         # Rounded up, so the best of one always does.
         ({5: {3: 0.6}}, 3, 0.5, {5}),
@@ -36,7 +36,7 @@ def test_a_long_schedule_has_all_ten_steps(n_epochs):
         ({1: {3: 0.6}, 2: {2: 0.9}, 3: {3: 0.7}, 4: {}}, 3, 0.5, {3}),
         # What is reported after the rung decides nothing there; a skipped rung is the next report.
         ({1: {3: 0.6, 6: 0.9}, 2: {4: 0.7, 8: 0.1}}, 3, 0.5, {2}),
-        # At equal scores the first slots go on.
+        # At equal scores the first slots continue.
         ({4: {6: 0.7}, 3: {6: 0.7}, 2: {6: 0.7}}, 6, 0.34, {2, 3}),
         ({slot: {6: slot / 10} for slot in range(10)}, 6, 0.1, {9}),
     ],

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from fakes_evidence import World, invent
+from fakes_evidence import World
 
 from ecgopt.analysis.conclude import conclude
 from ecgopt.evidence.bundle import open_bundle, write_bundle
@@ -19,16 +19,6 @@ from ecgopt.report.verify import verify_bundle
 from ecgopt.training.metrics import best_thresholds, macro_auroc
 
 WORLD = World(replicates=2, gain=1.5, run_spread=0.02, n_patients=300)
-
-
-@pytest.fixture(scope="module")
-def workspace(tmp_path_factory):
-    return tmp_path_factory.mktemp("workspace")
-
-
-@pytest.fixture(scope="module")
-def evidence(workspace):
-    return invent(WORLD, workspace)
 
 
 def refused(evidence, workspace, tmp_path):

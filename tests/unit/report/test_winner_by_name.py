@@ -16,11 +16,6 @@ from ecgopt.report.terminal import answer_lines, verdict_lines
 CLEAR = World(replicates=6, final_seeds=2, trials=4, gain=0.8, run_spread=0.02, n_patients=400)
 
 
-@pytest.fixture(scope="module")
-def workspace(tmp_path_factory):
-    return tmp_path_factory.mktemp("workspace")
-
-
 @pytest.fixture(scope="module", params=[("scratch", "fine_tune"), ("fine_tune", "scratch")])
 def conclusions(request, workspace):
     return conclude(invent(replace(CLEAR, regimes=request.param), workspace), workspace)

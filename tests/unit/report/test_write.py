@@ -21,11 +21,6 @@ VOID = {"meta", "link", "br", "hr", "img"}
 
 
 @pytest.fixture(scope="module")
-def workspace(tmp_path_factory):
-    return tmp_path_factory.mktemp("workspace")
-
-
-@pytest.fixture(scope="module")
 def evidence(workspace):
     return invent(replace(ONE_CELL, train_sizes=(200, 800, 3200)), workspace)
 
